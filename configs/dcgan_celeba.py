@@ -1,0 +1,20 @@
+"""DCGAN on CelebA at 64x64.
+
+Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
+dcgan.torch (4x4 kernels, no bias).
+Data: CelebA through TFDS; prepare it once with `python -m ganjax.prepare tfds:celeb_a`, or give
+your own copy of the images: `--config.data.source=folder:img_align_celeba.zip`.
+
+    python train.py --config=configs/dcgan_celeba.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import apply_arguments, dcgan
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    config = dcgan()
+    config.data.source = "tfds:celeb_a"
+    config.total_kimg = 5000.0  # about 25 epochs of 202,599 images
+    return apply_arguments(config, arguments)

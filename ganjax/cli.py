@@ -1,0 +1,92 @@
+"""What the command lines share: one-line errors, config files, caches."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ganjax.errors import UserError
+from ganjax.folders import cache_folder
+
+
+def run_command(main: Callable[[list[str]], None]) -> None:
+    """Runs a command line; whatever the user can mend ends in one line and status 2."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"the disk is full ({error.filename or error}); make room and run the command again")
+    except RuntimeError as error:  # what XLA's own error type derives from
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail("the device's memory is full; lower batch_size or data.image_size")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def start_jax() -> None:
+    """Sets what JAX reads when it starts; to be called before the first computation.
+
+    Compiled programs are cached in `cache_folder()`, unless $JAX_COMPILATION_CACHE_DIR names
+    another folder. jaxlib below 0.11 runs convolutions on CPUs twice as fast without YNNPACK;
+    a user's own XLA_FLAGS come first.
+    """
+    if version("jaxlib").startswith("0.10."):
+        flag = "--xla_cpu_experimental_ynn_fusion_type"  # unknown to later ones, which would abort
+        flags = os.environ.get("XLA_FLAGS", "")
+        if flag not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {flag}=".strip()
+
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+
+
+def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
+    """Runs a config file and applies the user's overrides to it.
+
+    Args:
+      spec: FILE.py or FILE.py:ARGUMENT; the argument goes to the file's `get_config`.
+      overrides: words of the form --config.FIELD=VALUE (or --config.FIELD VALUE).
+
+    Returns:
+      A locked ConfigDict.
+
+    Raises:
+      UserError: the file is missing or faulty, a field does not exist, a value has another type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    path = Path(spec.partition(":")[0])
+    if not path.is_file():
+        known = sorted(str(p) for p in Path("configs").glob("*.py") if p.name != "common.py")
+        hint = f"; there are {', '.join(known)}" if known else ""
+        raise UserError(f"config file {path} does not exist{hint}")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    try:
+        left = values(["ganjax", f"--config={spec}", *overrides])[1:]
+    except UserError:
+        raise
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise UserError(f"{spec}: {reason}") from error
+    if left:
+        raise UserError(f"unknown argument {left[0]!r}; see --help")
+    return values["config"].value

@@ -1,0 +1,199 @@
+"""Decoded images on disk: after the first pass nothing is decoded again.
+
+The arrays of one (source, image size, channels) lie in one folder as raw binary files that are
+memory-mapped; several runs and processes share their pages.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ganjax.data.source import Broken, Source
+from ganjax.errors import UserError
+
+VERSION = 1  # of what is stored: to be raised when the same source would give other pixels
+_CHUNK = 64  # images that one thread decodes at a time
+_NAMED = 5  # broken files that are named on the screen; the index names all
+
+
+class Examples(NamedTuple):
+    """Memory-mapped arrays over all good examples of a source.
+
+    Attributes:
+      arrays: by name, e.g. `image` uint8 [N, H, W, C] and `label` int32 [N].
+      broken: examples that were left out.
+    """
+
+    arrays: dict[str, np.ndarray]
+    broken: list[Broken]
+
+    def __len__(self) -> int:
+        return len(self.arrays["image"])
+
+
+def open_examples(
+    source: Source,
+    *,
+    image_size: tuple[int, int],
+    channels: int,
+    folder: Path,
+    limit: int = 0,
+    progress: bool = True,
+) -> Examples:
+    """Maps the decoded images of `source`, and decodes them first where that was never done.
+
+    Args:
+      image_size: (H, W).
+      folder: of the cache.
+      limit: use only the first so many examples; 0 for all.
+
+    Raises:
+      UserError: no image is good, the disk is full, or the folder cannot be written to.
+    """
+    count = min(len(source), limit) if limit else len(source)
+    text = json.dumps([VERSION, source.digest, image_size, channels, count])
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    target = folder / "images" / key
+    examples = _map(target)
+    if examples is None:
+        _build(source, count, image_size, channels, target, progress=progress)
+        examples = _map(target)
+        if examples is None:
+            raise UserError(f"the cache {target} was changed while it was made; run again")
+    _report(examples.broken, count, target)
+    return examples
+
+
+def _map(target: Path) -> Examples | None:
+    """The arrays in a cache folder, None where it is missing, cut short or unreadable."""
+    try:
+        index = json.loads((target / "index.json").read_text())
+        arrays = {}
+        for name, (dtype, shape) in index["arrays"].items():
+            path = target / f"{name}.bin"
+            if path.stat().st_size != np.dtype(dtype).itemsize * int(np.prod(shape)):
+                return None
+            arrays[name] = np.memmap(path, dtype, "r", shape=tuple(shape))
+        return Examples(arrays, [Broken(*broken) for broken in index["broken"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _build(
+    source: Source,
+    count: int,
+    image_size: tuple[int, int],
+    channels: int,
+    target: Path,
+    *,
+    progress: bool,
+) -> None:
+    needed = count * image_size[0] * image_size[1] * channels
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(target.parent).free < needed * 1.05:
+            raise UserError(
+                f"decoded images need {needed / 2**30:.1f} GiB in {target.parent}; make room, use "
+                "--config.data.limit=N images only, or name another disk with "
+                "--config.data.cache_dir=DIR"
+            )
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the cache {target.parent}: {error.strerror}; "
+            "name another folder with --config.data.cache_dir=DIR"
+        ) from error
+    try:
+        _write(source, count, image_size, channels, temporary, progress=progress)
+        shutil.rmtree(target, ignore_errors=True)  # there only if it is damaged
+        try:
+            temporary.rename(target)
+        except OSError:
+            if _map(target) is None:  # else another process was first, with the same content
+                raise
+    except OSError as error:
+        raise UserError(
+            f"writing the cache {target} failed: {error.strerror}; make room, or name another "
+            "disk with --config.data.cache_dir=DIR"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(
+    source: Source,
+    count: int,
+    image_size: tuple[int, int],
+    channels: int,
+    folder: Path,
+    *,
+    progress: bool,
+) -> None:
+    from tqdm import tqdm
+
+    files, shapes, total, broken = {}, {}, 0, []
+    bar = tqdm(
+        total=count, desc="decoding", unit="img", disable=not progress, dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 10,
+    )  # fmt: skip
+    try:
+        with bar:
+            for arrays, bad in _load_in_threads(source, count, image_size, channels):
+                broken += bad
+                for name, values in arrays.items():
+                    if name not in files:
+                        files[name] = (folder / f"{name}.bin").open("wb")
+                        shapes[name] = (values.dtype.str, values.shape[1:])
+                    files[name].write(np.ascontiguousarray(values).data)
+                good = len(arrays.get("image", ()))
+                total += good
+                bar.update(good + len(bad))
+    finally:
+        for file in files.values():
+            file.close()
+    if not total:
+        first = f"; {broken[0].name} {broken[0].reason}" if broken else ""
+        raise UserError(f"none of {count} images of data.source can be read{first}")
+    index = {
+        "arrays": {name: [dtype, [total, *shape]] for name, (dtype, shape) in shapes.items()},
+        "broken": broken,
+        "source": source.digest,
+    }
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def _load_in_threads(source, count, image_size, channels) -> Iterator:
+    """Results of `source.load` in order; at most a few chunks are held at a time."""
+    threads = os.cpu_count() or 1
+    chunks = iter(range(0, count, _CHUNK))
+    pending: deque = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while True:
+                while len(pending) < 2 * threads and (first := next(chunks, None)) is not None:
+                    indices = range(first, min(first + _CHUNK, count))
+                    pending.append(pool.submit(source.load, indices, image_size, channels))
+                if not pending:
+                    return
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _report(broken: list[Broken], count: int, target: Path) -> None:
+    if not broken:
+        return
+    named = "; ".join(f"{name} {reason}" for name, reason in broken[:_NAMED])
+    more = f"; all are named in {target / 'index.json'}" if len(broken) > _NAMED else ""
+    print(f"warning: {len(broken)} of {count} images left out: {named}{more}", file=sys.stderr)

@@ -1,0 +1,72 @@
+"""What a source of images is, and the one way to name it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ganjax.errors import UserError
+
+FORMS = "avatars, folder:PATH (a folder or a .zip), tfds:NAME[/CONFIG] or lsun:PATH"
+
+
+class Broken(NamedTuple):
+    """An image that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+class Source(Protocol):
+    """Images by number, each with other arrays that belong to it.
+
+    Attributes:
+      digest: text that changes when the content changes; part of the cache's key.
+      label_names: what the values of `label` mean, () without labels.
+    """
+
+    digest: str
+    label_names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def load(
+        self, indices: Sequence[int], image_size: tuple[int, int], channels: int
+    ) -> tuple[dict[str, np.ndarray], list[Broken]]:
+        """The examples at `indices`, without the broken ones.
+
+        Returns:
+          Arrays whose first axis is the example, among them `image` uint8 [N, H, W, C] and, where
+          there are labels, `label` int32; and the broken examples. May run in several threads.
+        """
+        ...
+
+
+def open_source(spec: str, *, split: str = "train") -> Source:
+    """Opens the source that a text names: one of `FORMS`.
+
+    Args:
+      split: "train" or "test", for the sources that have both.
+
+    Raises:
+      UserError: the form is unknown, or there is no such data.
+    """
+    kind, _, where = spec.partition(":")
+    match kind:
+        case "avatars" if not where:
+            from ganjax.data.portraits import Portraits
+
+            return Portraits(split=split)
+        case "folder" if where:
+            from ganjax.data.files import open_files
+
+            return open_files(where)
+        case "tfds" if where:
+            from ganjax.data.tfds import TfdsImages
+
+            return TfdsImages(where, split=split)
+        case "lsun" if where:
+            from ganjax.data.lsun import LsunImages
+
+            return LsunImages(where)
+    raise UserError(f"data.source is {spec!r}; give {FORMS}")

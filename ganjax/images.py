@@ -1,0 +1,269 @@
+"""Image files, grids, and the two forms of an image: uint8 in files and batches, float in [-1, 1]
+in networks and losses."""
+
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin
+
+from ganjax.errors import UserError
+from ganjax.provenance import xmp_packet
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
+MAX_PIXELS = 100_000_000
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow only warns; `read_image` refuses
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """ "64" -> (64, 64), "96x64" -> (96, 64): height x width.
+
+    Raises:
+      UserError: the text is no size.
+    """
+    sides = str(text).lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise UserError(f"image_size {text!r}: give one side like 64, or HEIGHTxWIDTH like 96x64")
+    return int(sides[0]), int(sides[-1])
+
+
+def read_image(
+    file: str | Path | bytes | BinaryIO,
+    *,
+    channels: int = 3,
+    image_size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Reads an image file as people see it.
+
+    EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit grey
+    scaled to 8 bits, the first frame of an animation taken.
+
+    Args:
+      file: path, content or open file.
+      channels: 1 grey, 3 RGB or 4 RGBA.
+      image_size: (H, W); the image is scaled until it covers the frame, and its centre cut out.
+
+    Returns:
+      uint8 [H, W, channels].
+
+    Raises:
+      UserError: no image, cut short, of an unknown format or above `MAX_PIXELS` pixels.
+    """
+    name = file if isinstance(file, str | Path) else "image"
+    try:
+        with Image.open(
+            io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
+        ) as i:
+            if i.width * i.height > MAX_PIXELS:
+                raise UserError(
+                    f"{name} has {i.width}x{i.height} pixels, above {MAX_PIXELS // 10**6} million; "
+                    "make it smaller"
+                )
+            if image_size:
+                # JPEGs are decoded at 1/2, 1/4 or 1/8 where that still has the pixels needed.
+                i.draft(None, (2 * image_size[1], 2 * image_size[0]))
+            image = ImageOps.exif_transpose(i)
+            image = _eight_bits(image)
+            image = _to_mode(image, _MODES[channels])
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist") from None
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders end damaged files in many types of errors
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{name} cannot be read: {error.strerror}") from error
+        raise UserError(f"{name} is no readable image: {error}") from error
+    if image_size:
+        image = cover(image, image_size)
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    # Pillow's own conversion clips 16-bit values at 255.
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        values = values * 255 if values.max(initial=0) <= 1 else values
+    else:
+        values = values / 257
+    return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if mode == "RGBA" or not transparent:
+        return image if image.mode == mode else image.convert(mode)
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert(mode)
+
+
+def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+    """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the centre.
+
+    The filter is bicubic and widened by the scale, so that nothing aliases.
+    """
+    height, width = image_size
+    scale = min(image.width / width, image.height / height)
+    crop_width, crop_height = width * scale, height * scale
+    left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
+    box = (left, top, left + crop_width, top + crop_height)
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def write_image(
+    path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes uint8 [H, W, C] as PNG or JPEG, whole or not at all.
+
+    Args:
+      path: its suffix names the format.
+      metadata: see `ganjax.provenance`; written as an XMP packet, and as PNG text.
+
+    Raises:
+      UserError: the suffix is unknown, or the folder cannot be written to.
+    """
+    path = Path(path)
+    options: dict[str, Any] = {"xmp": xmp_packet(metadata)} if metadata else {}
+    match path.suffix.lower():
+        case ".png":
+            text = PngImagePlugin.PngInfo()
+            for key, value in (metadata or {}).items():
+                text.add_text(key, value)
+            if metadata:
+                text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode())
+            options |= {"format": "PNG", "pnginfo": text}
+        case ".jpg" | ".jpeg":
+            options |= {"format": "JPEG", "quality": 95}
+        case other:
+            raise UserError(f"cannot write {path}: {other or 'no suffix'}; give .png or .jpg")
+    array = np.asarray(image)
+    content = io.BytesIO()
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(content, **options)
+    write_atomic(path, content.getvalue())
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it: a crash leaves the old one whole.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_animation(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    *,
+    frames_per_second: int = 30,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes uint8 [H, W, C] frames as .gif or .mp4 (H.264), whole or not at all.
+
+    Raises:
+      UserError: the suffix is unknown, or the folder cannot be written to.
+    """
+    path = Path(path)
+    # Small images are shown as crisp squares, and H.264 needs even sides.
+    frames = (_enlarged(frame) for frame in frames)
+    match path.suffix.lower():
+        case ".gif":
+            first, *rest = (Image.fromarray(frame) for frame in frames)
+            content = io.BytesIO()
+            extra = {"comment": xmp_packet(metadata)} if metadata else {}
+            duration = round(1000 / frames_per_second)
+            first.save(
+                content,
+                "GIF",
+                save_all=True,
+                append_images=rest,
+                duration=duration,
+                loop=0,
+                **extra,
+            )
+            write_atomic(path, content.getvalue())
+        case ".mp4":
+            _write_mp4(path, frames, frames_per_second, metadata)
+        case other:
+            raise UserError(f"cannot write {path}: {other or 'no suffix'}; give .gif or .mp4")
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    frame = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[:, :, :3]
+    times = max(1, 256 // max(frame.shape[:2]))
+    frame = frame.repeat(times, axis=0).repeat(times, axis=1)
+    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+
+
+def _write_mp4(path: Path, frames, frames_per_second: int, metadata) -> None:
+    import imageio_ffmpeg
+
+    frames = iter(frames)
+    first = next(frames)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    text = "; ".join(f"{key}={value}" for key, value in (metadata or {}).items())
+    writer = imageio_ffmpeg.write_frames(
+        str(temporary),
+        first.shape[1::-1],
+        fps=frames_per_second,
+        macro_block_size=2,
+        quality=8,
+        output_params=["-metadata", f"comment={text}"] if text else None,
+    )
+    try:
+        writer.send(None)
+        for frame in (first, *frames):
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_grid(images: np.ndarray, *, columns: int | None = None, padding: int = 2) -> np.ndarray:
+    """Lays uint8 [N, H, W, C] out row by row on white: uint8 [H', W', C].
+
+    Args:
+      columns: by default the number that makes the grid most nearly square.
+      padding: pixels between images and around them.
+    """
+    count, height, width, channels = images.shape
+    columns = columns or max(1, round((count * height / width) ** 0.5))
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    cell = (height + padding, width + padding)
+    grid = np.full((rows * cell[0] + padding, columns * cell[1] + padding, channels), 255, np.uint8)
+    for number, image in enumerate(images):
+        y, x = padding + number // columns * cell[0], padding + number % columns * cell[1]
+        grid[y : y + height, x : x + width] = image
+    return grid
+
+
+def to_float(images: Any) -> Any:
+    """uint8 images (numpy or JAX) as float32 in [-1, 1]."""
+    return images.astype("float32") / np.float32(127.5) - np.float32(1)
+
+
+def to_uint8(images: Any) -> Any:
+    """Float images in [-1, 1] (numpy or JAX) as uint8, rounded; values outside are clipped."""
+    scaled = (images.astype("float32") + np.float32(1)) * np.float32(127.5)
+    return scaled.round().clip(0, 255).astype("uint8")

@@ -1,0 +1,163 @@
+"""Draws images from a trained model: `python -m ganjax.sample --workdir runs/dcgan_avatars`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganjax.cli import run_command, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ganjax.sample --workdir runs/dcgan_avatars                     a grid of 64
+  python -m ganjax.sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
+  python -m ganjax.sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
+
+The folder of the run is all that is needed. Image number i of a seed is always the same image,
+however many are drawn. Every file says in its metadata that a trained model made it.
+"""
+CHUNK = 64  # images per call of the network
+WALK_FRAMES = 30  # from one picture to the next
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganjax.sample",
+        description="Draw images from a trained model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--workdir", required=True, type=Path, metavar="DIR", help="folder of the training run")
+    add("--num", type=int, default=64, metavar="N", help="images, or stops of a walk (default: 64)")
+    add("--seed", type=int, default=0, help="of the noise (default: 0)")
+    add(
+        "--output", type=Path, default=Path("grid.png"), metavar="PATH",
+        help="FILE.png: a grid; FOLDER: single PNGs; FILE.gif or FILE.mp4: a walk through the "
+        "latent space, back to its start (default: grid.png)",
+    )  # fmt: skip
+    add("--checkpoint", type=int, metavar="STEP", help="step to load (default: the newest)")
+    add(
+        "--weights", choices=("ema", "live"), default="ema",
+        help="the running average of the generator, or its last weights (default: ema)",
+    )  # fmt: skip
+    add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    arguments = parser.parse_args(argv)
+    if arguments.num < 1:
+        raise UserError(f"--num is {arguments.num}; it must be 1 or more")
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    suffix = arguments.output.suffix.lower()
+    if suffix not in ("", ".png", ".gif", ".mp4"):
+        raise UserError(f"--output {arguments.output}: give FILE.png, .gif or .mp4, or a folder")
+    if not arguments.output.absolute().parent.is_dir():
+        raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
+
+    start_jax()
+    draw, images_of, checkpoint = _load(arguments.workdir, arguments.checkpoint, arguments.weights)
+    metadata = None
+    if not arguments.no_metadata:
+        from ganjax.provenance import provenance
+
+        metadata = provenance(seed=arguments.seed, checkpoint=checkpoint)
+    inputs = draw(arguments.seed, arguments.num)
+    if suffix in (".gif", ".mp4"):
+        _write_walk(arguments.output, inputs, images_of, metadata)
+    elif suffix == ".png":
+        _write_grid(arguments.output, inputs, images_of, metadata)
+    else:
+        _write_singles(arguments.output, inputs, images_of, metadata)
+    print(f"wrote {arguments.output}", file=sys.stderr)
+
+
+def _load(workdir: Path, step: int | None, weights: str):
+    """A run as functions (seed, num) -> inputs and inputs -> images, and its checkpoint's name."""
+    import jax
+    import jax.numpy as jnp
+    from ml_collections import ConfigDict
+
+    from ganjax import tasks
+    from ganjax.images import to_uint8
+    from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
+    from ganjax.training.workdir import load_config
+
+    task = tasks.make(ConfigDict(load_config(workdir)))
+    checkpoints = Checkpoints.read_only(workdir / "checkpoints")
+    if not checkpoints.steps:
+        raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
+    step = checkpoints.steps[-1] if step is None else step
+    if step not in checkpoints.steps:
+        raise UserError(
+            f"there is no checkpoint of step {step}; "
+            f"there is {', '.join(map(str, checkpoints.steps))}"
+        )
+    try:
+        state = checkpoints.load(step, jax.eval_shape(task.init, jax.random.key(0)))
+    except DamagedCheckpoint as damage:
+        raise UserError(f"{damage}; choose another with --checkpoint") from damage
+    if weights == "live":
+        live = {role: state.networks[role].variables for role in state.averages}
+        state = state.replace(averages=live)
+
+    @jax.jit
+    def images_of_chunk(state, inputs):
+        (images,) = task.sample(state, inputs, jax.random.key(0)).values()
+        return to_uint8(images)
+
+    def images_of(inputs):
+        """Generates in chunks of one size, so that one program serves any number."""
+        (count,) = {len(value) for value in inputs.values()}
+        for first in range(0, count, CHUNK):
+            rows = jnp.arange(first, first + CHUNK) % count
+            chunk = images_of_chunk(state, {name: value[rows] for name, value in inputs.items()})
+            yield from jax.device_get(chunk)[: count - first]
+
+    def draw(seed, num):
+        return task.draw(jax.random.key(seed), jnp.arange(num))
+
+    return draw, images_of, f"step {step} {checkpoints.digest(step)}"
+
+
+def _write_grid(path: Path, inputs, images_of, metadata) -> None:
+    import numpy as np
+
+    from ganjax.images import make_grid, write_image
+
+    write_image(path, make_grid(np.stack(list(images_of(inputs)))), metadata=metadata)
+
+
+def _write_singles(folder: Path, inputs, images_of, metadata) -> None:
+    from ganjax.images import write_image
+
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(images_of(inputs)):
+        write_image(folder / f"{number:06d}.png", image, metadata=metadata)
+
+
+def _write_walk(path: Path, inputs, images_of, metadata) -> None:
+    from ganjax.images import write_animation
+
+    walk = {name: _closed_walk(value) for name, value in inputs.items()}
+    write_animation(path, images_of(walk), frames_per_second=30, metadata=metadata)
+
+
+def _closed_walk(stops):
+    """Points on the great circles from each stop [N, Z] to the next, and back to the first.
+
+    Between two Gaussian draws a straight line runs through shorter vectors than the network has
+    ever seen; spherical interpolation keeps their length (White 2016, arXiv:1609.04468).
+    """
+    import jax.numpy as jnp
+
+    a, b = stops[:, None], jnp.roll(stops, -1, axis=0)[:, None]
+    t = jnp.linspace(0, 1, WALK_FRAMES, endpoint=False)[None, :, None]
+    cosine = jnp.sum(a * b, -1, keepdims=True) / (
+        jnp.linalg.norm(a, axis=-1, keepdims=True) * jnp.linalg.norm(b, axis=-1, keepdims=True)
+    )
+    angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1, 1)), 1e-4)
+    points = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.sin(angle)
+    return points.reshape(-1, stops.shape[-1])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,209 @@
+"""Checkpoints of a run: asynchronous, atomic, with a digest per array that loading verifies."""
+
+import logging
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from ganjax.errors import UserError
+
+# Orbax reports every normal save at warning level.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that cannot be read or whose arrays are not the saved ones."""
+
+
+class Checkpoints:
+    """The checkpoints of one run in `folder`/STEP.
+
+    Args:
+      folder: made when missing.
+      keep: newest checkpoints to keep.
+      best: name of an evaluation metric (lower is better) whose best checkpoint is kept too.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 3, best: str | None = None):
+        policies = ocp.training.preservation_policies
+        policy = policies.LatestN(n=keep)
+        if best:
+            best_one = policies.BestN(
+                get_metric_fn=lambda metrics: metrics[best],
+                reverse=True,
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+            policy = policies.AnyPreservationPolicy([policy, best_one])
+        self.folder = folder.absolute()
+        self._pending = None
+        self._checkpointer = ocp.training.Checkpointer(
+            self.folder,
+            preservation_policy=policy,
+            cleanup_tmp_directories=jax.process_index() == 0,
+        )
+
+    @classmethod
+    def read_only(cls, folder: Path) -> "Checkpoints":
+        """Opens the checkpoints of a run that may be going on, and leaves everything in place.
+
+        Raises:
+          UserError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; train until the first save")
+        checkpoints = cls.__new__(cls)
+        checkpoints.folder = folder.absolute()
+        checkpoints._pending = None
+        checkpoints._checkpointer = ocp.training.Checkpointer(
+            checkpoints.folder,
+            preservation_policy=ocp.training.preservation_policies.PreserveAll(),
+        )
+        return checkpoints
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, oldest first."""
+        return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
+
+    def save(self, step: int, state: Any, *, metrics: Mapping[str, float] | None = None) -> None:
+        """Starts saving `state` as `step`; training may go on and donate it at once.
+
+        Raises:
+          UserError: the save before this one has failed.
+        """
+        self.wait()
+        arrays = _flatten(state)
+        try:
+            self._pending = (
+                step,
+                self._checkpointer.save_checkpointables_async(
+                    step,
+                    {"state": arrays},
+                    force=True,
+                    metrics=dict(metrics) if metrics else None,
+                    custom_metadata={"digests": _digests(arrays)},
+                ),
+            )
+        except (OSError, ValueError) as error:
+            raise self._failure(step, error) from error
+
+    def wait(self) -> None:
+        """Waits until the save under way is complete.
+
+        Raises:
+          UserError: it failed; the checkpoints before it are untouched.
+        """
+        if self._pending is None:
+            return
+        (step, response), self._pending = self._pending, None
+        try:
+            response.result()
+        except (OSError, ValueError) as error:
+            raise self._failure(step, error) from error
+
+    def _failure(self, step: int, error: Exception) -> UserError:
+        kept = f"the checkpoint of step {self.steps[-1]} is intact" if self.steps else "none exists"
+        reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else repr(error)
+        if "No space left" in str(error) or "Disk quota" in str(error):
+            reason = "the disk is full"
+        return UserError(
+            f"saving step {step} to {self.folder} failed: {reason}; {kept}; "
+            "make room and run the same command again to go on from it"
+        )
+
+    def load(self, step: int, like: Any) -> Any:
+        """Loads the state of `step`.
+
+        Args:
+          like: a pytree of the state's structure with arrays or `jax.ShapeDtypeStruct`s; their
+            shardings are those of the result.
+
+        Raises:
+          DamagedCheckpoint: files are missing, cut short or changed, or hold another structure.
+        """
+        names = _flatten(like)
+        abstract = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))
+            for name, x in names.items()
+        }
+        try:
+            digests = self._checkpointer.metadata(step).custom_metadata["digests"]
+            arrays = self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
+        except Exception as error:  # a damaged file ends in any of Orbax's and TensorStore's errors
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise DamagedCheckpoint(f"step {step} cannot be read: {reason}") from error
+        wrong = [name for name, digest in _digests(arrays).items() if digests.get(name) != digest]
+        if wrong:
+            raise DamagedCheckpoint(f"step {step} holds changed bytes in {wrong[0]}")
+        return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in names])
+
+    def load_newest(self, like: Any) -> tuple[Any, list[str]] | None:
+        """The state of the newest good checkpoint, with a line on each damaged one passed over.
+
+        Damaged checkpoints move to `folder`/../damaged, where they are out of the way but not
+        lost. Returns None where there are no checkpoints at all.
+
+        Raises:
+          UserError: there are checkpoints, and none can be read.
+        """
+        damages = []
+        for step in reversed(self.steps):
+            try:
+                state = self.load(step, like)
+            except DamagedCheckpoint as damage:
+                damages.append((step, str(damage)))
+                continue
+            self._set_aside([step for step, _ in damages])
+            return state, [text for _, text in damages]
+        if damages:
+            raise UserError(
+                f"no checkpoint in {self.folder} can be read ({damages[0][1]}); restore the folder "
+                "from a copy, or start a new run with another --workdir"
+            )
+        return None
+
+    def _set_aside(self, steps: list[int]) -> None:
+        if not steps or jax.process_index() != 0:
+            return
+        aside = self.folder.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        for step in steps:
+            number = 0
+            while (target := aside / f"{step}.{number}").exists():
+                number += 1
+            (self.folder / str(step)).rename(target)
+        self._checkpointer.reload()
+
+    def digest(self, step: int) -> str:
+        """One short name for the content of `step`: eight hexadecimal digits."""
+        digests = self._checkpointer.metadata(step).custom_metadata["digests"]
+        text = ",".join(f"{name}={digests[name]}" for name in sorted(digests))
+        return f"{zlib.crc32(text.encode()):08x}"
+
+    def close(self) -> None:
+        """Waits for the save under way and releases the folder."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """Leaves by path, e.g. networks/generator/params/up_1/kernel, in the tree's order."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+
+
+def _digests(arrays: Mapping[str, Any]) -> dict[str, str]:
+    def digest(x) -> str:
+        local = x.addressable_data(0) if isinstance(x, jax.Array) else x
+        array = np.ascontiguousarray(local)
+        return f"{array.dtype}{list(array.shape)}:{zlib.crc32(array.view(np.uint8).data):08x}"
+
+    return {name: digest(x) for name, x in arrays.items()}

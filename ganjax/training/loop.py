@@ -1,0 +1,271 @@
+"""The one loop that trains every system; it knows no game by name."""
+
+import json
+import math
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from ganjax.data.pipeline import Pipeline
+from ganjax.errors import UserError
+from ganjax.training import devices, workdir
+from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.state import State
+from ganjax.training.task import Batch, Phase, Task
+
+GRID_SAMPLES = 64
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, has saved its state and leaves.
+
+    Attributes:
+      signal: the number of the signal that asked.
+    """
+
+    def __init__(self, message: str, *, signal: int):
+        super().__init__(message)
+        self.signal = signal
+
+
+def fit(task: Task, data: Pipeline, config: Any, folder: Path) -> State:
+    """Trains `task` on `data` until its last phase ends, and returns the last state.
+
+    A run found in `folder` is resumed: parameters, optimiser states, averages and data position
+    go on bit for bit as if it had never stopped (on as many devices). The folder holds
+    config.json, metrics.jsonl, TensorBoard events, sample grids and checkpoints/STEP.
+
+    Args:
+      config: a ConfigDict, kept in the folder; read are `seed`, `log_every`, `save_every`,
+        `sample_every` (in kimg, 0 for never but at the end) and `keep_checkpoints`.
+
+    Raises:
+      UserError: the folder holds another run, a loss is no longer finite, or a save failed.
+      Interrupted: SIGINT or SIGTERM came; the state is saved.
+    """
+    workdir.check(folder, config.to_dict())
+    mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
+    run = _Run(task, data, config, folder, mesh)
+    try:
+        return run.train()
+    finally:
+        run.close()
+
+
+class _Run:
+    """The open files and compiled functions of one call of `fit`."""
+
+    def __init__(self, task: Task, data: Pipeline, config: Any, folder: Path, mesh: Mesh):
+        self.task, self.data, self.config, self.folder, self.mesh = task, data, config, folder, mesh
+        self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.keep_checkpoints)
+        self.writer: workdir.Writer | None = None
+        self.recent: deque[dict[str, float]] = deque(maxlen=20)
+        # Random numbers are functions of (seed, step): nothing random is in the state.
+        self.sample_rng, self.train_rng, self.init_rng = (
+            lambda purpose=purpose: jax.random.fold_in(jax.random.key(config.seed), purpose)
+            for purpose in range(3)
+        )
+        self.step_fn = jax.jit(self._step, donate_argnums=0)
+        self.sample_fn = jax.jit(self._sample)
+
+    def _step(self, state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
+        rng = jax.random.fold_in(self.train_rng(), state.step)
+        new, metrics = self.task.train_step(state, batch, rng)
+        consumed = len(next(iter(batch.values())))
+        return new.replace(step=state.step + 1, images=state.images + consumed), metrics
+
+    def _sample(self, state: State) -> dict[str, Array]:
+        rng = self.sample_rng()
+        inputs = self.task.draw(rng, jnp.arange(GRID_SAMPLES))
+        return self.task.sample(state, inputs, rng)
+
+    def train(self) -> State:
+        state = self._restore_or_init()
+        step = int(state.step)
+        total = sum(phase.steps * phase.batch_size for phase in self.task.phases)
+        with _stop_requests() as requested, _progress(total, int(state.images)) as bar:
+            begin = 0
+            for number, phase in enumerate(self.task.phases):
+                end = begin + phase.steps
+                if step < end:
+                    bar.set_description_str(phase.name)
+                    if step == begin:
+                        state = jax.jit(self.task.begin_phase, static_argnums=1)(state, phase)
+                    batches = self._batches(phase, number, first=step - begin)
+                    state = self._train_phase(state, phase, batches, step, end, bar, requested)
+                    step = end
+                begin = end
+            if self.writer is None:
+                bar.write(f"{self.folder} is already trained to {bar.n / 1000:g} kimg")
+        return state
+
+    def _restore_or_init(self) -> State:
+        sharding = devices.replicated(self.mesh)
+        init = jax.jit(lambda: self.task.init(self.init_rng()), out_shardings=sharding)
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            jax.eval_shape(init),
+        )
+        found = self.checkpoints.load_newest(like)
+        if found is None:
+            return init()
+        state, damages = found
+        for damage in damages:
+            print(f"warning: {damage}; it is kept in {self.folder / 'damaged'}", file=sys.stderr)
+        if jax.process_index() == 0:
+            print(f"resuming {self.folder} from step {int(state.step)}", file=sys.stderr)
+        return state
+
+    def _batches(self, phase: Phase, number: int, *, first: int) -> Iterator[Batch]:
+        """Batches on the devices, each sent while the one before it is in use."""
+        # Every phase shuffles anew: its batch size differs, so positions mean nothing across it.
+        seed = int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0])
+        batches = self.data.batches(
+            seed=seed,
+            first=first,
+            batch_size=phase.batch_size,
+            image_size=phase.image_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        ahead: deque[Batch] = deque()
+        for batch in batches:
+            ahead.append(devices.to_devices(batch, self.mesh))
+            if len(ahead) == 2:
+                yield ahead.popleft()
+
+    def _train_phase(
+        self,
+        state: State,
+        phase: Phase,
+        batches: Iterator[Batch],
+        step: int,
+        end: int,
+        bar: tqdm,
+        requested: Callable[[], int | None],
+    ) -> State:
+        config, last_log = self.config, (time.monotonic(), bar.n)
+        pending: tuple[int, int, dict[str, Array]] | None = None
+        for batch in batches:
+            if self.writer is None:  # the data is there and sound: now the folder becomes a run
+                workdir.claim(self.folder, config.to_dict())
+                self.writer = workdir.Writer(self.folder, step=step)
+            before = bar.n
+            state, metrics = self.step_fn(state, batch)
+            # The metrics of the step before: fetching this one's would make the device wait.
+            if pending:
+                self._check(*pending)
+            step, images = step + 1, before + phase.batch_size
+            pending = step, images, metrics
+            stop = requested()
+            last = step == end or stop is not None
+            log, save, sample = (
+                last or _due(every, before, images)
+                for every in (config.log_every, config.save_every, config.sample_every)
+            )
+            if log or save or step == 1:
+                values = self._check(*pending)
+                pending = None
+                now = time.monotonic()
+                rate = (images - last_log[1]) / max(now - last_log[0], 1e-9)
+                last_log = now, images
+                row = {"kimg": images / 1000, **values, "images_per_second": round(rate, 2)}
+                self.writer.scalars(step, row)
+                losses = {k[5:]: f"{v:.3f}" for k, v in values.items() if k.startswith("loss_")}
+                bar.set_postfix(losses, refresh=False)
+            bar.update(phase.batch_size)
+            if sample:
+                self._write_samples(state, step)
+            if save:
+                self.checkpoints.save(step, state)
+            if stop is not None:
+                self.checkpoints.wait()
+                raise Interrupted(
+                    f"stopped by {signal.Signals(stop).name} after {images / 1000:g} kimg; step "
+                    f"{step} is saved; run the same command again to go on",
+                    signal=stop,
+                )
+            if step == end:
+                return state
+        raise AssertionError("a pipeline's batches never end")
+
+    def _check(self, step: int, images: int, metrics: dict[str, Array]) -> dict[str, float]:
+        """The metrics as floats; stops the run where one is not finite."""
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self.recent.append({"step": step, "kimg": images / 1000, **values})
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if not bad:
+            return values
+        self.checkpoints.wait()
+        report = self.folder / f"nonfinite_{step}.json"
+        if jax.process_index() == 0:
+            report.write_text(json.dumps(list(self.recent), indent=1) + "\n")
+        kept = self.checkpoints.steps
+        raise UserError(
+            f"step {step}: {', '.join(f'{name} is {values[name]}' for name in bad)}; "
+            f"the last {len(self.recent)} steps are in {report}; "
+            + (f"the checkpoint of step {kept[-1]} is good; " if kept else "")
+            + "train with a lower optimiser.learning_rate in a new --workdir"
+        )
+
+    def _write_samples(self, state: State, step: int) -> None:
+        samples = jax.device_get(self.sample_fn(state))
+        self.writer.images(step, samples)
+
+    def close(self) -> None:
+        try:
+            self.checkpoints.close()
+        finally:
+            if self.writer:
+                self.writer.close()
+
+
+def _due(every: float, before: int, after: int) -> bool:
+    """Whether a multiple of `every` kimg lies in (before, after] images."""
+    return every > 0 and after // (every * 1000) > before // (every * 1000)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], int | None]]:
+    """Collects SIGINT and SIGTERM, so that the step under way ends; a second one is not held."""
+    received: list[int] = []
+    previous = {}
+
+    def handle(number, frame):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, handle)
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _progress(total: int, done: int) -> tqdm:
+    return tqdm(
+        total=total,
+        initial=done,
+        unit="img",
+        unit_scale=True,
+        dynamic_ncols=True,
+        smoothing=0.05,
+        mininterval=0.2 if sys.stderr.isatty() else 30,
+        disable=jax.process_index() != 0,
+        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}img/{total_fmt}img "
+        "[{rate_fmt}, {remaining} left{postfix}]",
+    )

@@ -1,0 +1,93 @@
+"""The state of a training run: one pytree that holds all that a checkpoint must."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+
+Tree = Any
+
+
+@struct.dataclass
+class Network:
+    """One trained network.
+
+    Attributes:
+      params: of the linen module, float32.
+      statistics: its `batch_stats` collection, {} without one.
+      optimiser: the optax state.
+    """
+
+    params: Tree
+    statistics: Tree
+    optimiser: optax.OptState
+
+    @property
+    def variables(self) -> dict[str, Tree]:
+        """What `module.apply` takes."""
+        return {"params": self.params, "batch_stats": self.statistics}
+
+
+@struct.dataclass
+class State:
+    """A run between two steps.
+
+    Attributes:
+      step: train steps done, int32 scalar.
+      images: real images consumed, int32 scalar.
+      networks: by role, e.g. "generator", "discriminator".
+      averages: variables averaged over the run, by role; what samples are drawn from.
+      memory: whatever else a game must remember, {} for most.
+    """
+
+    step: Array
+    images: Array
+    networks: dict[str, Network]
+    averages: dict[str, Tree]
+    memory: dict[str, Tree]
+
+    @classmethod
+    def start(
+        cls,
+        networks: dict[str, Network],
+        *,
+        averaged: tuple[str, ...] = (),
+        memory: dict[str, Tree] | None = None,
+    ) -> "State":
+        """The state before step 1; the averages of the roles `averaged` start as their networks."""
+        zero = jnp.zeros((), jnp.int32)
+        # Copies: a buffer that appears twice in the state cannot be donated.
+        averages = {role: jax.tree.map(jnp.copy, networks[role].variables) for role in averaged}
+        return cls(zero, zero, networks, averages, memory or {})
+
+
+def update(
+    network: Network, gradients: Tree, statistics: Tree, optimiser: optax.GradientTransformation
+) -> Network:
+    """One optimiser step on `network`, which takes over the new `statistics`."""
+    updates, optimiser_state = optimiser.update(gradients, network.optimiser, network.params)
+    return Network(optax.apply_updates(network.params, updates), statistics, optimiser_state)
+
+
+def average(
+    old: Tree, new: Tree, *, images: Array, batch_size: int, half_life: float, ramp_up: float = 0.05
+) -> Tree:
+    """Exponential moving average whose half-life is counted in images, not in steps.
+
+    The half-life is shorter early on, when the weights of the first images are still worthless:
+    at most `ramp_up` times the images seen (Karras et al. 2020, StyleGAN2-ADA's rule).
+
+    Args:
+      old: the average so far.
+      new: a pytree of the same structure.
+      images: real images consumed before this step, scalar.
+      batch_size: images consumed by this step.
+      half_life: in images; 0 returns `new`.
+      ramp_up: share of `images` that the half-life is at most.
+    """
+    half_life = jnp.minimum(half_life, ramp_up * images.astype(jnp.float32))
+    decay = jnp.where(half_life > 0, 0.5 ** (batch_size / jnp.maximum(half_life, 1e-8)), 0.0)
+    return jax.tree.map(lambda a, b: b + decay * (a - b), old, new)

@@ -1,0 +1,163 @@
+"""What a run writes beside its checkpoints: config, metrics, events, sample grids."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ganjax.errors import UserError
+from ganjax.images import make_grid, to_uint8, write_image
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+# Fields that change how long a run lasts and what it reports, but not a single update.
+FREE_FIELDS = (
+    "total_kimg",
+    "log_every",
+    "save_every",
+    "sample_every",
+    "keep_checkpoints",
+    "data.cache_dir",
+)
+
+
+def check(folder: Path, config: Mapping[str, Any]) -> None:
+    """Checks that `folder` is free for a run with `config`, or already holds it.
+
+    Raises:
+      UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
+        something that is no run at all.
+    """
+    if (folder / CONFIG).exists():
+        old, new = _flat(load_config(folder)), _flat(config)
+        differing = [
+            f"{name} is {_show(new, name)}, was {_show(old, name)}"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name) and name not in FREE_FIELDS
+        ]
+        if differing:
+            raise UserError(
+                f"{folder} holds a run with another config: {'; '.join(differing)}; "
+                "give the same config to resume it, or another --workdir to start a new run"
+            )
+    elif folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder as --workdir")
+    elif folder.is_dir() and any(child.name != "checkpoints" for child in folder.iterdir()):
+        raise UserError(
+            f"{folder} is not empty and holds no run ({CONFIG} is missing); give another --workdir"
+        )
+
+
+def claim(folder: Path, config: Mapping[str, Any]) -> None:
+    """Makes `folder` the folder of a run with `config`.
+
+    Raises:
+      UserError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            _write_atomic(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; give another --workdir"
+        ) from error
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of the run in `folder`.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
+    try:
+        return json.loads((folder / CONFIG).read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} holds no run: {CONFIG} is missing; train first, or name the --workdir of "
+            "a training run"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from error
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _show(flat: Mapping[str, Any], name: str) -> str:
+    return json.dumps(flat[name]) if name in flat else "absent"
+
+
+def _write_atomic(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class Writer:
+    """Writes a run's metrics and pictures; does nothing on processes other than the first.
+
+    Rows of `metrics.jsonl` after `step` are dropped: they belong to steps that the run, resumed
+    from its checkpoint of `step`, makes again.
+    """
+
+    def __init__(self, folder: Path, *, step: int):
+        self._active = jax.process_index() == 0
+        if not self._active:
+            return
+        from tensorboardX import SummaryWriter
+
+        self._folder = folder
+        path = folder / METRICS
+        if path.exists():
+            rows = [row for row in read_metrics(folder) if row["step"] <= step]
+            _write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._metrics = path.open("a")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def scalars(self, step: int, row: Mapping[str, float]) -> None:
+        """Appends {"step": step, **row} to metrics.jsonl and the TensorBoard events."""
+        if not self._active:
+            return
+        self._metrics.write(json.dumps({"step": step, **row}) + "\n")
+        self._metrics.flush()
+        for name, value in row.items():
+            self._events.add_scalar(name, value, step)
+
+    def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Writes each [N, H, W, C] in [-1, 1] as the grid NAME/STEP.png, step with nine digits."""
+        if not self._active:
+            return
+        for name, values in images.items():
+            grid = make_grid(to_uint8(np.asarray(values)))
+            folder = self._folder / name
+            folder.mkdir(exist_ok=True)
+            write_image(folder / f"{step:09d}.png", grid, metadata=None)
+            self._events.add_image(name, grid, step, dataformats="HWC")
+
+    def close(self) -> None:
+        if self._active:
+            self._metrics.close()
+            self._events.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.jsonl; a last row cut short by a crash is left out."""
+    rows = []
+    for line in (folder / METRICS).read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

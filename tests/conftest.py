@@ -1,0 +1,30 @@
+"""Test settings: several CPU devices, strict shapes, a compilation cache that outlives the run."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before JAX starts. The cache is the tests' own: never the user's.
+os.environ["JAX_PLATFORMS"] = "cpu"
+_cache = Path(os.environ.get("GANJAX_TEST_CACHE", Path(tempfile.gettempdir(), "ganjax-tests")))
+os.environ["GANJAX_CACHE"] = str(_cache)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache / "xla")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real images that GANJAX_TEST_DATA names."""
+    return _folder("GANJAX_TEST_DATA")

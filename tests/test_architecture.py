@@ -1,0 +1,59 @@
+"""Imports run one way; docs/README name what exists."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What each room may import of ganjax; rooms that are not listed may import anything.
+ALLOWED = {
+    "errors": set(),
+    "provenance": set(),
+    "ops": set(),
+    "losses": set(),
+    "images": {"errors", "provenance"},
+    "nets": {"ops", "errors"},
+    "data": {"images", "errors", "folders", "data"},
+    "training": {"images", "data", "provenance", "errors", "training"},
+    "tasks": {"nets", "losses", "ops", "images", "data", "training", "errors", "tasks"},
+    "folders": set(),
+    "cli": {"errors", "folders"},
+}
+
+
+def _imports(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"ganjax.{alias.name}" for alias in node.names]
+                if node.module == "ganjax"
+                else [node.module]
+            )
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("ganjax.")}
+    return rooms - {"__version__"}
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_run_one_way(room):
+    package = ROOT / "ganjax"
+    files = [package / f"{room}.py"] if (package / f"{room}.py").exists() else []
+    files += sorted((package / room).rglob("*.py"))
+    assert files
+    for path in files:
+        extra = _imports(path) - ALLOWED[room]
+        assert not extra, f"{path.relative_to(ROOT)} imports ganjax.{', ganjax.'.join(extra)}"
+
+
+def test_training_imports_no_tensorflow():
+    for path in (ROOT / "ganjax").rglob("*.py"):
+        if path.name == "prepare.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            assert not any(n.split(".")[0] in ("tensorflow", "torch", "clu") for n in names), path

@@ -1,0 +1,274 @@
+"""The loop: resume, phases, several streams, stopping, refusing; on a small game of its own."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from ganjax.errors import UserError
+from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
+from ganjax.training.loop import Interrupted, _due, fit
+from ganjax.training.state import Network, State, average, update
+from ganjax.training.task import Phase, Task
+from ganjax.training.workdir import load_config, read_metrics
+
+PHASES = (Phase("small", 0.08, 8, (4, 4)), Phase("large", 0.096, 4, (8, 8)))  # 10 and 24 steps
+TOTAL_STEPS = 34
+
+
+# Orbax abandons its reads in mid-air when a file turns out damaged.
+damages = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+class Streams:
+    """Two streams of random images; batch n of (seed, phase) is always the same."""
+
+    def __init__(self, *, poison: int | None = None, interrupt: tuple[int, int] | None = None):
+        self.poison, self.interrupt, self.served = poison, interrupt, []
+
+    def batches(self, *, seed, first, batch_size, image_size, **processes) -> Iterator[dict]:
+        number = first
+        while True:
+            rng = np.random.default_rng([seed, number])
+            shape = (batch_size, *image_size, 3)
+            batch = {k: rng.integers(0, 256, shape, np.uint8) for k in ("content", "style")}
+            self.served.append((image_size, number))
+            if self.interrupt == (image_size[0], number):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+            number += 1
+
+
+def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
+    """Fits the mean of `style` minus `content`, plus noise: every part of a state is in use."""
+    optimiser = optax.adam(1e-2)
+
+    def init(rng):
+        params = {"w": jax.random.normal(rng, (3,))}
+        network = Network(params, {"count": jnp.zeros(())}, optimiser.init(params))
+        return State.start(
+            {"model": network}, averaged=("model",), memory={"pool": jnp.zeros((2000, 3))}
+        )
+
+    def train_step(state, batch, rng):
+        content, style = (batch[k].astype(jnp.float32) / 255 for k in ("content", "style"))
+        noise = jax.random.normal(rng, (3,))
+
+        def loss(params):
+            return jnp.mean((params["w"] + noise - jnp.mean(style - content, (0, 1, 2))) ** 2)
+
+        model = state.networks["model"]
+        value, gradients = jax.value_and_grad(loss)(model.params)
+        value = jnp.where(state.step == poison_step, jnp.nan, value)
+        model = update(model, gradients, {"count": model.statistics["count"] + 1}, optimiser)
+        pool = state.memory["pool"].at[state.step % 2000].set(model.params["w"])
+        ema = average(
+            state.averages["model"], model.variables,
+            images=state.images, batch_size=len(content), half_life=100,
+        )  # fmt: skip
+        state = state.replace(
+            networks={"model": model}, averages={"model": ema}, memory={"pool": pool}
+        )
+        return state, {"loss_model": value, "grad_norm_model": optax.tree.norm(gradients)}
+
+    def begin_phase(state, phase):  # as progressive growing does: the optimiser starts anew
+        model = state.networks["model"]
+        model = model.replace(optimiser=optimiser.init(model.params))
+        return state.replace(networks={"model": model})
+
+    def draw(rng, index):
+        return {"z": jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (3,)))(index)}
+
+    def sample(state, inputs, rng):
+        w = state.averages["model"]["params"]["w"]
+        images = jnp.tanh(w[None] * inputs["z"])[:, None, None, :]
+        return {"samples": jnp.broadcast_to(images, (len(images), 8, 8, 3))}
+
+    return Task(init, train_step, draw, sample, phases, begin_phase)
+
+
+def make_config(**fields) -> ConfigDict:
+    config = ConfigDict(
+        {"seed": 1, "log_every": 0.008, "save_every": 0.04, "sample_every": 0.08,
+         "keep_checkpoints": 3, "batch_size": 8, "data": {"source": "a"}}
+    )  # fmt: skip
+    config.update(fields)
+    return config
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    return fit(make_task(), Streams(), make_config(), folder), folder
+
+
+@pytest.mark.parametrize(("size", "number"), [(4, 3), (4, 9), (8, 0), (8, 13)])
+def test_resume_is_bit_exact_across_phases(straight, tmp_path, size, number):
+    stopping = Streams(interrupt=(size, number))
+    with pytest.raises(Interrupted, match="SIGTERM") as stopped:
+        fit(make_task(), stopping, make_config(), tmp_path / "run")
+    assert stopped.value.signal == signal.SIGTERM
+    resumed = Streams()
+    state = fit(make_task(), resumed, make_config(), tmp_path / "run")
+    assert int(state.step) == TOTAL_STEPS
+    assert_same(state, straight[0])
+    rows = [read_metrics(folder) for folder in (straight[1], tmp_path / "run")]
+    losses = [{row["step"]: row["loss_model"] for row in r} for r in rows]
+    shared = losses[0].keys() & losses[1].keys()
+    assert len(shared) >= 20 and all(losses[0][s] == losses[1][s] for s in shared)
+
+
+def test_resume_serves_the_next_batch(tmp_path):
+    with pytest.raises(Interrupted):
+        fit(make_task(), Streams(interrupt=(8, 5)), make_config(), tmp_path / "run")
+    saved = Checkpoints(tmp_path / "run" / "checkpoints").steps[-1]
+    resumed = Streams()
+    fit(make_task(), resumed, make_config(), tmp_path / "run")
+    assert resumed.served[0] == ((8, 8), saved - PHASES[0].steps)
+
+
+def test_folder_of_a_run(straight):
+    state, folder = straight
+    assert load_config(folder)["seed"] == 1
+    rows = read_metrics(folder)
+    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
+    assert rows[0]["step"] == 1 and rows[-1]["step"] == TOTAL_STEPS
+    assert {"step", "kimg", "loss_model", "grad_norm_model"} <= rows[0].keys()
+    assert rows[-1]["kimg"] == 0.176 and int(state.images) == 176
+    assert Checkpoints(folder / "checkpoints").steps[-1] == TOTAL_STEPS
+    assert len(Checkpoints(folder / "checkpoints").steps) == 3
+    assert len(list((folder / "samples").glob("*.png"))) >= 2
+    assert any((folder / "tensorboard").iterdir())
+
+
+def test_a_finished_run_is_left_as_it_is(straight):
+    state, folder = straight
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert_same(fit(make_task(), Streams(), make_config(), folder), state)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_is_refused_and_says_what_differs(straight):
+    _, folder = straight
+    with pytest.raises(UserError, match=r"data\.source is \"b\", was \"a\"; seed is 2, was 1"):
+        fit(make_task(), Streams(), make_config(seed=2, data={"source": "b"}), folder)
+    fit(make_task(), Streams(), make_config(log_every=1.0), folder)  # changes no update
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds no run"):
+        fit(make_task(), Streams(), make_config(), tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        fit(make_task(), Streams(), make_config(), tmp_path / "thesis.tex")
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(straight, tmp_path):
+    short = (PHASES[0], PHASES[1]._replace(kimg=0.04))
+    fit(make_task(phases=short), Streams(), make_config(), tmp_path / "run")
+    assert_same(fit(make_task(), Streams(), make_config(), tmp_path / "run"), straight[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match=r"step 15: loss_model is nan.*step 10 is good"):
+        fit(make_task(poison_step=14), Streams(), make_config(), folder)
+    report = json.loads((folder / "nonfinite_15.json").read_text())
+    assert report[-1]["step"] == 15 and np.isnan(report[-1]["loss_model"])
+    assert Checkpoints(folder / "checkpoints").steps[-1] == 10
+
+
+@damages
+def test_damaged_checkpoints_are_passed_over_and_kept(straight, tmp_path, capsys):
+    folder = tmp_path / "run"
+    fit(make_task(), Streams(), make_config(), folder)
+    checkpoints = folder / "checkpoints"
+    newest, second, _ = reversed(Checkpoints(checkpoints).steps)
+    _largest_file(checkpoints / str(newest)).write_bytes(b"")
+    file = _largest_file(checkpoints / str(second))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    assert_same(fit(make_task(), Streams(), make_config(), folder), straight[0])
+    assert {p.name for p in (folder / "damaged").iterdir()} == {f"{newest}.0", f"{second}.0"}
+    assert capsys.readouterr().err.count("warning: step") == 2
+
+
+def _largest_file(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and "state" in path.parts]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+@damages
+def test_flipped_bytes_never_restore_silently(tmp_path):
+    """Every byte position tried either loads the saved values or is refused."""
+    state = {"a": jnp.arange(2000.0), "n": {"b": jnp.int32(7)}}
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(1, state)
+    checkpoints.wait()
+    file = _largest_file(tmp_path / "c" / "1")
+    content = file.read_bytes()
+    refused = 0
+    for position in range(0, len(content), max(1, len(content) // 12)):
+        flipped = bytearray(content)
+        flipped[position] ^= 0x10
+        file.write_bytes(flipped)
+        try:
+            assert_same(checkpoints.load(1, state), state)
+        except DamagedCheckpoint:
+            refused += 1
+    assert refused > 0
+    file.write_bytes(content)
+    assert_same(checkpoints.load(1, state), state)
+
+
+def test_the_best_checkpoint_is_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, best="fid")
+    for step, fid in enumerate([9.0, 3.0, 5.0, 6.0, 7.0], start=1):
+        checkpoints.save(step, {"a": jnp.zeros(3)}, metrics={"fid": fid})
+    checkpoints.wait()
+    assert checkpoints.steps == [2, 4, 5]
+
+
+def test_a_full_disk_while_saving_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c")
+    state = {"a": jnp.arange(10.0)}
+    checkpoints.save(1, state)
+    checkpoints.wait()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._checkpointer, "save_checkpointables_async", full)
+    with pytest.raises(UserError, match=r"disk is full.*step 1 is intact"):
+        checkpoints.save(2, state)
+    assert_same(checkpoints.load(1, state), state)
+
+
+def test_due_counts_images_not_steps():
+    def crossings(batch_size):
+        return sum(_due(0.1, n, n + batch_size) for n in range(0, 1000, batch_size))
+
+    assert crossings(10) == crossings(50) == crossings(100) == 10
+    assert not _due(0, 0, 1000)
+
+
+def test_average_has_its_half_life():
+    """After a long constant stretch, half of the difference is gone every half-life images."""
+    old, images = {"w": jnp.ones(())}, jnp.int32(10**7)
+    for _ in range(5):
+        old = average(old, {"w": jnp.zeros(())}, images=images, batch_size=20, half_life=100)
+    np.testing.assert_allclose(old["w"], 0.5, rtol=1e-6)
+    new = average(old, {"w": jnp.zeros(())}, images=jnp.int32(0), batch_size=20, half_life=100)
+    assert new["w"] == 0  # nothing of the initial weights stays

@@ -1,0 +1,59 @@
+"""Trains any system of ganjax: `python train.py --config=configs/dcgan_avatars.py`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganjax.cli import load_config, run_command, start_jax
+
+EPILOG = """\
+examples:
+  python train.py --config=configs/dcgan_avatars.py           portraits in minutes, no download
+  python train.py --config=configs/dcgan_avatars.py:smoke     does everything work here?
+  python train.py --config=configs/dcgan_celeba.py --config.data.source=folder:my_faces \\
+      --config.batch_size=128 --workdir=runs/my_faces
+
+Running the same command again resumes the run. Every field of a config can be set with
+--config.FIELD=VALUE; the file's docstring says what to expect.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train the system that a config file describes; resumes where it was stopped.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE[:ARGS]", help="config file, e.g. with :smoke"
+    )
+    parser.add_argument(
+        "--config.FIELD",
+        dest="_",
+        metavar="VALUE",
+        help="set one field, e.g. --config.batch_size=128 or --config.data.image_size=96x64",
+    )
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="folder of the run (default: runs/ and the config's name)"
+    )
+    arguments, overrides = parser.parse_known_args(argv)
+    config = load_config(arguments.config, overrides)
+    name = Path(arguments.config.partition(":")[0]).stem
+    variant = arguments.config.partition(":")[2].replace(",", "_")
+    workdir = Path(arguments.workdir or Path("runs", f"{name}_{variant}" if variant else name))
+
+    start_jax()
+    from ganjax import data, tasks
+    from ganjax.training.loop import Interrupted, fit
+
+    try:
+        fit(tasks.make(config), data.make(config), config, workdir)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(128 + interruption.signal)
+
+
+if __name__ == "__main__":
+    run_command(main)
