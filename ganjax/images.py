@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ganjax.errors import UserError
 from ganjax.provenance import xmp_packet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # where Pillow begins to warn of a bomb
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-Image.MAX_IMAGE_PIXELS = None  # Pillow only warns; `read_image` refuses
+_ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -42,7 +41,9 @@ def read_image(
     """Reads an image file as people see it.
 
     EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit grey
-    scaled to 8 bits, the first frame of an animation taken.
+    scaled to 8 bits, the first frame of an animation taken. Bicubic resampling, widened by the
+    scale, is what published FID protocols use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where
+    that leaves twice the pixels needed, which such filtering cannot tell from the whole.
 
     Args:
       file: path, content or open file.
@@ -56,29 +57,32 @@ def read_image(
       UserError: no image, cut short, of an unknown format or above `MAX_PIXELS` pixels.
     """
     name = file if isinstance(file, str | Path) else "image"
+    too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
     try:
         with Image.open(
             io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
-        ) as i:
-            if i.width * i.height > MAX_PIXELS:
-                raise UserError(
-                    f"{name} has {i.width}x{i.height} pixels, above {MAX_PIXELS // 10**6} million; "
-                    "make it smaller"
-                )
+        ) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise UserError(too_large)
             if image_size:
-                # JPEGs are decoded at 1/2, 1/4 or 1/8 where that still has the pixels needed.
-                i.draft(None, (2 * image_size[1], 2 * image_size[0]))
-            image = ImageOps.exif_transpose(i)
-            image = _eight_bits(image)
-            image = _to_mode(image, _MODES[channels])
+                height, width = image_size
+                if opened.getexif().get(_ORIENTATION, 1) >= 5:
+                    height, width = width, height
+                opened.draft(None, (2 * width, 2 * height))
+            image = ImageOps.exif_transpose(opened)
+            image = _to_mode(_eight_bits(image), _MODES[channels])
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
     except UserError:
         raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} is no image in {', '.join(FORMATS)} format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(too_large) from error
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
-        raise UserError(f"{name} is no readable image: {error}") from error
+        raise UserError(f"{name} is damaged: {error}") from error
     if image_size:
         image = cover(image, image_size)
     array = np.asarray(image)
@@ -112,12 +116,12 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     The filter is bicubic and widened by the scale, so that nothing aliases.
     """
     height, width = image_size
+    if image.size == (width, height):
+        return image
     scale = min(image.width / width, image.height / height)
     crop_width, crop_height = width * scale, height * scale
     left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
-    if image.size == (width, height):
-        return image
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
