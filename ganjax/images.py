@@ -93,7 +93,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     # Pillow's own conversion clips 16-bit values at 255.
-    values = np.asarray(image).astype(np.float64)
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
     if image.mode == "F":
         values = values * 255 if values.max(initial=0) <= 1 else values
     else:
@@ -217,6 +217,8 @@ def _enlarged(frame: np.ndarray) -> np.ndarray:
 
 
 def _write_mp4(path: Path, frames, frames_per_second: int, metadata) -> None:
+    # Else the encoder is started by fork(), which JAX's threads may not survive.
+    os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     import imageio_ffmpeg
 
     frames = iter(frames)

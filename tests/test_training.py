@@ -54,7 +54,9 @@ def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
         params = {"w": jax.random.normal(rng, (3,))}
         network = Network(params, {"count": jnp.zeros(())}, optimiser.init(params))
         return State.start(
-            {"model": network}, averaged=("model",), memory={"pool": jax.random.normal(rng, (2000, 3))}
+            {"model": network},
+            averaged=("model",),
+            memory={"pool": jax.random.normal(rng, (2000, 3))},
         )
 
     def train_step(state, batch, rng):

@@ -12,6 +12,8 @@ from ganjax.folders import cache_folder
 def make(config: Any) -> Pipeline:
     """Builds the pipeline that `config.data` describes: one stream named `image`.
 
+    With `config.data.labels` (where there is such a field) batches hold `label` as well.
+
     Raises:
       UserError: a field holds an impossible value, or there is no such data.
     """
@@ -20,7 +22,11 @@ def make(config: Any) -> Pipeline:
         raise UserError(f"data.channels is {data.channels}; choose 1 (grey), 3 (RGB) or 4 (RGBA)")
     if data.limit < 0:
         raise UserError(f"data.limit is {data.limit}; it must be 0 (all images) or more")
-    stream = Stream(
-        open_source(data.source), {"image": "image"}, data.channels, data.flip, data.limit
-    )
+    source = open_source(data.source)
+    names = {"image": "image"}
+    if data.get("labels", False):
+        if not source.label_names:
+            raise UserError(f"data.source {data.source} has no labels; set data.labels to False")
+        names["label"] = "label"
+    stream = Stream(source, names, data.channels, data.flip, data.limit)
     return Pipeline((stream,), Path(data.cache_dir or cache_folder()).expanduser())

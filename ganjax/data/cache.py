@@ -4,15 +4,16 @@ The arrays of one (source, image size, channels) lie in one folder as raw binary
 memory-mapped; several runs and processes share their pages.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
 
 VERSION = 1  # of what is stored: to be raised when the same source would give other pixels
-_CHUNK = 64  # images that one thread decodes at a time
+_CHUNK = 64  # images that one thread decodes at a time, ...
+_CHUNK_PIXELS = 2**22  # ... fewer where they are large
 _NAMED = 5  # broken files that are named on the screen; the index names all
 
 
@@ -56,22 +58,44 @@ def open_examples(
       image_size: (H, W).
       folder: of the cache.
       limit: use only the first so many examples; 0 for all.
+      progress: show a progress bar, and name the broken images, on stderr.
 
     Raises:
       UserError: no image is good, the disk is full, or the folder cannot be written to.
     """
     count = min(len(source), limit) if limit else len(source)
     text = json.dumps([VERSION, source.digest, image_size, channels, count])
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    target = folder / "images" / key
+    target = folder / "images" / hashlib.sha256(text.encode()).hexdigest()[:32]
     examples = _map(target)
     if examples is None:
-        _build(source, count, image_size, channels, target, progress=progress)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(target.with_suffix(".lock")):
+                if _map(target) is None:  # else another process has just done it
+                    _build(source, count, image_size, channels, target, progress=progress)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the cache {target}: {error.strerror or error}; make room, or name "
+                "another folder with --config.data.cache_dir=DIR"
+            ) from error
         examples = _map(target)
         if examples is None:
             raise UserError(f"the cache {target} was changed while it was made; run again")
-    _report(examples.broken, count, target)
+    if progress:
+        _report(examples.broken, count, target)
     return examples
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Holds a lock that the system frees even if the process is killed."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another process is decoding the same images; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _map(target: Path) -> Examples | None:
@@ -80,10 +104,8 @@ def _map(target: Path) -> Examples | None:
         index = json.loads((target / "index.json").read_text())
         arrays = {}
         for name, (dtype, shape) in index["arrays"].items():
-            path = target / f"{name}.bin"
-            if path.stat().st_size != np.dtype(dtype).itemsize * int(np.prod(shape)):
-                return None
-            arrays[name] = np.memmap(path, dtype, "r", shape=tuple(shape))
+            # A file that was cut short cannot be mapped: ValueError.
+            arrays[name] = np.memmap(target / f"{name}.bin", dtype, "r", shape=tuple(shape))
         return Examples(arrays, [Broken(*broken) for broken in index["broken"]])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -98,34 +120,22 @@ def _build(
     *,
     progress: bool,
 ) -> None:
+    """Decodes into a temporary folder and renames it; the caller holds the lock."""
+    for rest in target.parent.glob(f".{target.name}*"):  # of a process that was killed
+        shutil.rmtree(rest)
     needed = count * image_size[0] * image_size[1] * channels
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(target.parent).free < needed * 1.05:
-            raise UserError(
-                f"decoded images need {needed / 2**30:.1f} GiB in {target.parent}; make room, use "
-                "--config.data.limit=N images only, or name another disk with "
-                "--config.data.cache_dir=DIR"
-            )
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
+    if shutil.disk_usage(target.parent).free < needed * 1.05:
         raise UserError(
-            f"cannot write to the cache {target.parent}: {error.strerror}; "
-            "name another folder with --config.data.cache_dir=DIR"
-        ) from error
+            f"decoded images need {needed / 2**30:.1f} GiB in {target.parent}; make room, use "
+            "fewer with --config.data.limit=N, or name a folder on another disk with "
+            "--config.data.cache_dir=DIR"
+        )
+    temporary = target.with_name(f".{target.name}")
+    temporary.mkdir()
     try:
         _write(source, count, image_size, channels, temporary, progress=progress)
         shutil.rmtree(target, ignore_errors=True)  # there only if it is damaged
-        try:
-            temporary.rename(target)
-        except OSError:
-            if _map(target) is None:  # else another process was first, with the same content
-                raise
-    except OSError as error:
-        raise UserError(
-            f"writing the cache {target} failed: {error.strerror}; make room, or name another "
-            "disk with --config.data.cache_dir=DIR"
-        ) from error
+        temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -155,9 +165,8 @@ def _write(
                         files[name] = (folder / f"{name}.bin").open("wb")
                         shapes[name] = (values.dtype.str, values.shape[1:])
                     files[name].write(np.ascontiguousarray(values).data)
-                good = len(arrays.get("image", ()))
-                total += good
-                bar.update(good + len(bad))
+                total += len(arrays["image"])
+                bar.update(len(arrays["image"]) + len(bad))
     finally:
         for file in files.values():
             file.close()
@@ -172,16 +181,19 @@ def _write(
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _load_in_threads(source, count, image_size, channels) -> Iterator:
-    """Results of `source.load` in order; at most a few chunks are held at a time."""
+def _load_in_threads(
+    source: Source, count: int, image_size: tuple[int, int], channels: int
+) -> Iterator[tuple[dict[str, np.ndarray], list[Broken]]]:
+    """Results of `source.load` in order; only a few chunks are held at a time."""
     threads = os.cpu_count() or 1
-    chunks = iter(range(0, count, _CHUNK))
+    size = min(_CHUNK, max(1, _CHUNK_PIXELS // (image_size[0] * image_size[1])))
+    chunks = iter(range(0, count, size))
     pending: deque = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             while True:
-                while len(pending) < 2 * threads and (first := next(chunks, None)) is not None:
-                    indices = range(first, min(first + _CHUNK, count))
+                while len(pending) < threads + 2 and (first := next(chunks, None)) is not None:
+                    indices = range(first, min(first + size, count))
                     pending.append(pool.submit(source.load, indices, image_size, channels))
                 if not pending:
                     return

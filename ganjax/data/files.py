@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import numpy as np
 
@@ -12,64 +14,74 @@ from ganjax.data.source import Broken
 from ganjax.errors import UserError
 from ganjax.images import SUFFIXES, read_image
 
-MAX_BYTES = 128 * 2**20  # of one image file; what claims or unpacks to more is no honest image
+MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
+_MAX_RATIO = 200  # of unpacking what is above 16 MiB; even uncompressed photos stay below 3
+_ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar".split())
+_NAMED = 3  # ignored files that are named on the screen
 
 
 class Files:
     """Image files behind a function that reads one by its relative name.
 
     Args:
-      names: relative names with "/" between folders, sorted.
-      stamps: what besides the name tells a file from its later versions, one per name.
-      read: name -> the file's bytes; may raise UserError.
+      stamps: relative name with "/" between folders -> what tells a file from its later versions.
+      read: name -> the file's bytes; raises UserError where it cannot.
     """
 
-    def __init__(self, names: Sequence[str], stamps: Sequence[str], read: Callable[[str], bytes]):
-        self._names, self._read = list(names), read
-        first = [name.split("/")[0] if "/" in name else "" for name in names]
+    def __init__(self, stamps: dict[str, str], read: Callable[[str], bytes]):
+        self._names, self._read = sorted(stamps), read
+        first = [name.split("/")[0] if "/" in name else "" for name in self._names]
         classes = sorted(set(first))
         self.label_names = tuple(classes) if classes != [""] else ()
-        number = {name: index for index, name in enumerate(classes)}
-        self._labels = np.array([number[name] for name in first], np.int32)
-        lines = (f"{name}\t{stamp}\n" for name, stamp in zip(names, stamps, strict=True))
-        self.digest = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+        self._labels = np.searchsorted(np.array(classes), np.array(first)).astype(np.int32)
+        lines = "".join(f"{name}\t{stamps[name]}\n" for name in self._names)
+        self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def load(self, indices, image_size, channels):
-        return load_encoded(
-            [(self._names[i], self._labels[i]) for i in indices],
-            self._read,
-            image_size,
-            channels,
-        )
+    def load(
+        self, indices: Sequence[int], image_size: tuple[int, int], channels: int
+    ) -> tuple[dict[str, np.ndarray], list[Broken]]:
+        names = [self._names[index] for index in indices]
+        images, good, broken = decode_images(names, self._read, image_size, channels)
+        arrays = {"image": images}
+        if self.label_names:
+            arrays["label"] = self._labels[np.array(indices)[good]]
+        return arrays, broken
 
 
-def load_encoded(
-    named: Sequence[tuple[str, int]],
+def decode_images(
+    names: Sequence[str],
     read: Callable[[str], bytes],
     image_size: tuple[int, int],
     channels: int,
-) -> tuple[dict[str, np.ndarray], list[Broken]]:
-    """Decodes encoded images: (name, label) pairs -> what `Source.load` returns."""
-    images, labels, broken = [], [], []
-    for name, label in named:
+) -> tuple[np.ndarray, np.ndarray, list[Broken]]:
+    """Decodes encoded images, leaving out the broken ones.
+
+    Returns:
+      uint8 [G, H, W, C], the positions [G] of the good ones in `names`, and the broken ones.
+    """
+    images = np.empty((len(names), *image_size, channels), np.uint8)
+    good, broken = [], []
+    for position, name in enumerate(names):
         try:
-            images.append(read_image(read(name), channels=channels, image_size=image_size))
-            labels.append(label)
+            image = read_image(read(name), channels=channels, image_size=image_size)
         except UserError as error:
             broken.append(Broken(name, str(error).removeprefix("image ")))
-    if not images:
-        return {}, broken
-    return {"image": np.stack(images), "label": np.array(labels, np.int32)}, broken
+        else:
+            images[len(good)] = image
+            good.append(position)
+    return images[: len(good)], np.array(good, np.intp), broken
 
 
 def open_files(path: str) -> Files:
     """Opens a folder or .zip of images.
 
+    Hidden files are passed over; other files that are no images are named on stderr.
+
     Raises:
-      UserError: it does not exist, is neither, or holds no image.
+      UserError: it does not exist, is neither, cannot be read, or holds no image.
     """
     root = Path(path).expanduser()
     if root.is_dir():
@@ -81,40 +93,51 @@ def open_files(path: str) -> Files:
     return _open_zip(root)
 
 
+def _is_hidden(part: str) -> bool:
+    return (part.startswith(".") and part != "..") or part == "__MACOSX"
+
+
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def _open_folder(root: Path) -> Files:
-    found, others = [], 0
+    found, others, inside = {}, [], root.resolve()
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(f"data.source folder:{error.filename} cannot be read: {error.strerror}")
+
     # Links to folders are not followed: a link to a parent would never end.
-    for folder, folders, files in os.walk(root):
-        folders.sort()
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
         relative = Path(folder).relative_to(root).as_posix()
         for file in files:
             name = file if relative == "." else f"{relative}/{file}"
+            if _is_hidden(file):
+                continue
             if not _is_image(name):
-                others += 1
+                others.append(name)
                 continue
             try:
                 status = os.stat(root / name)
             except OSError:  # a dangling link; reading it will say so
-                found.append((name, "absent"))
+                found[name] = "absent"
             else:
-                found.append((name, f"{status.st_size} {status.st_mtime_ns}"))
+                found[name] = f"{status.st_size} {status.st_mtime_ns}"
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:
+        path = root / name
         try:
-            if (size := os.path.getsize(root / name)) > MAX_BYTES:
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise UserError("is a link out of the folder")
+            if (size := path.stat().st_size) > MAX_BYTES:
                 raise UserError(_too_large(size))
-            return (root / name).read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror}") from error
 
-    return Files(*zip(*sorted(found), strict=True), read)
+    return Files(found, read)
 
 
 def _open_zip(path: Path) -> Files:
@@ -122,34 +145,46 @@ def _open_zip(path: Path) -> Files:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"data.source folder:{path} cannot be opened: {error}") from error
-    members = [info for info in archive.infolist() if not info.is_dir()]
-    found = {i.filename: f"{i.file_size} {i.CRC:08x}" for i in members if _is_image(i.filename)}
-    _check_found(path, list(found), len(members) - len(found))
+    found, others = {}, []
+    for info in archive.infolist():
+        if info.is_dir() or any(map(_is_hidden, PurePosixPath(info.filename).parts)):
+            continue
+        if _is_image(info.filename):
+            found[info.filename] = f"{info.file_size} {info.CRC:08x}"
+        else:
+            others.append(info.filename)
+    _check_found(path, found, others)
 
     def read(name: str) -> bytes:
         info = archive.getinfo(name)
-        if info.file_size > MAX_BYTES:
-            raise UserError(_too_large(info.file_size))
+        if info.flag_bits & 1:
+            raise UserError("is encrypted")
+        size = info.file_size
+        if size > MAX_BYTES or (size > 2**24 and size > _MAX_RATIO * info.compress_size):
+            raise UserError(_too_large(size))
         try:
             with archive.open(info) as file:
-                content = file.read(MAX_BYTES + 1)  # the size in the directory may be a lie
-        except Exception as error:  # zipfile raises many types for damaged or encrypted members
+                # Without a number all would be unpacked, whatever the directory says of its size.
+                return file.read(size)
+        except Exception as error:  # zipfile ends damaged members in many types of errors
             raise UserError(f"cannot be unpacked: {error}") from error
-        if len(content) > MAX_BYTES:
-            raise UserError(_too_large(len(content)))
-        return content
 
-    return Files(*zip(*sorted(found.items()), strict=True), read)
+    return Files(found, read)
 
 
 def _too_large(size: int) -> str:
-    return f"unpacks to {size / 2**20:.0f} MiB, above the limit of {MAX_BYTES // 2**20}"
+    return f"claims {size / 2**20:,.0f} MiB, which no honest image file has"
 
 
-def _check_found(path: Path, found: list, others: int) -> None:
+def _check_found(path: Path, found: dict[str, str], others: list[str]) -> None:
+    # An archive inside is named first: somebody may believe that its images are read.
+    others.sort(key=lambda name: (PurePosixPath(name).suffix.lower() not in _ARCHIVES, name))
+    named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
     if not found:
-        what = f"only {others} other files" if others else "nothing"
+        what = f"only {len(others)} other files ({named})" if others else "nothing"
         raise UserError(
             f"data.source folder:{path} holds {what}, no image "
-            f"({', '.join(sorted(SUFFIXES))}); name the folder of your images"
+            f"({' '.join(sorted(SUFFIXES))}); name the folder of your images"
         )
+    if others:
+        print(f"{path}: {len(others)} files that are no images ignored: {named}", file=sys.stderr)

@@ -1,13 +1,15 @@
 """Batches as functions of (seed, number): the same for any number of processes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ganjax.data.cache import Examples, open_examples
 from ganjax.data.source import Source
+from ganjax.errors import UserError
 
 
 class Stream(NamedTuple):
@@ -63,6 +65,8 @@ class Pipeline(NamedTuple):
         """
         import grain
 
+        if seed < 0:
+            raise UserError(f"seed is {seed}; it must be 0 or more")
         examples = [
             open_examples(
                 stream.source,
@@ -76,46 +80,78 @@ class Pipeline(NamedTuple):
         ]
         local = batch_size // process_count
         rows = slice(process_index * local, (process_index + 1) * local)
-        iterators = []
-        for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True)):
-            order = grain.MapDataset.range(len(data)).seed(_mix(seed, number)).shuffle().repeat()
-            gather = _Gather(stream, data, _mix(seed, number), rows)
-            batches = order.batch(batch_size, batch_fn=np.asarray).map_with_index(gather)
-            options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-            iterator = iter(batches.to_iter_dataset(options))
-            iterator.set_state({"next_index": first})
-            iterators.append(iterator)
-        return _merge(iterators)
+        parts = [
+            _Part(stream, data, (seed, number), batch_size, rows)
+            for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True))
+        ]
+        numbers = grain.MapDataset.range(2**62)
+        dataset = numbers.map(lambda number: _merge(part.batch(number) for part in parts))
+        iterator = iter(
+            dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+        )
+        iterator.set_state({"next_index": first})
+        return _closing(iterator)
 
 
-class _Gather(NamedTuple):
-    """(batch number, indices of the global batch) -> this process' rows of the batch."""
+class _Part(NamedTuple):
+    """What one stream gives to the batches of one process.
+
+    The order is numpy's, for grain's shuffle takes 12 us per example (more than all the rest) and
+    leaves half of the examples in place in 1 of 100 orders of less than 100 examples.
+    """
 
     stream: Stream
     data: Examples
-    seed: int
+    seed: tuple[int, int]
+    batch_size: int
     rows: slice
 
-    def __call__(self, number: int, indices: np.ndarray) -> dict[str, np.ndarray]:
-        flips = np.random.default_rng([self.seed, number]).random(len(indices)) < 0.5
-        indices, flips = indices[self.rows], flips[self.rows]
-        batch = {}
+    def batch(self, number: int) -> dict[str, np.ndarray]:
+        """This process' rows of the global batch `number`."""
+        first = number * self.batch_size
+        epochs, places = np.divmod(np.arange(first, first + self.batch_size), len(self.data))
+        flips = np.random.default_rng([*self.seed, number, 1]).random(self.batch_size) < 0.5
+        epochs, places, flips = epochs[self.rows], places[self.rows], flips[self.rows]
+        indices = np.empty(len(places), np.int32)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
+        result = {}
         for name, new_name in self.stream.names.items():
             values = self.data.arrays[name][indices]
             if self.stream.flip and values.ndim >= 3:  # an image or a mask, not a label
-                values[flips] = values[flips, :, ::-1]
-            batch[new_name] = values
-        return batch
+                values[flips] = _mirror(values[flips])
+            result[new_name] = values
+        return result
 
 
-def _mix(seed: int, number: int) -> int:
-    """An independent 31-bit seed for each stream (grain takes no larger one)."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+@lru_cache(maxsize=8)
+def _permute(count: int, seed: tuple[int, int], epoch: int) -> np.ndarray:
+    order = np.arange(count, dtype=np.int32)
+    np.random.default_rng([*seed, epoch, 0]).shuffle(order)
+    return order
 
 
-def _merge(iterators: list) -> Iterator[dict[str, np.ndarray]]:
-    for parts in zip(*iterators, strict=True):
-        merged: dict[str, np.ndarray] = {}
-        for part in parts:
-            merged |= part
-        yield merged
+def _mirror(images: np.ndarray) -> np.ndarray:
+    """Mirrors [N, H, W] or [N, H, W, C]; channel by channel, which is five times as fast."""
+    mirrored = np.empty_like(images)
+    if images.ndim == 3:
+        mirrored[...] = images[:, :, ::-1]
+    else:
+        for channel in range(images.shape[3]):
+            mirrored[..., channel] = images[:, :, ::-1, channel]
+    return mirrored
+
+
+def _merge(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    merged: dict[str, np.ndarray] = {}
+    for part in parts:
+        merged |= part
+    return merged
+
+
+def _closing(iterator: Any) -> Iterator[dict[str, np.ndarray]]:
+    try:
+        yield from iterator
+    finally:
+        iterator.close()  # ends its threads

@@ -7,7 +7,7 @@ import numpy as np
 
 from ganjax.errors import UserError
 
-FORMS = "avatars, folder:PATH (a folder or a .zip), tfds:NAME[/CONFIG] or lsun:PATH"
+FORMS = "avatars, folder:PATH (a folder or a .zip), tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
 
 
 class Broken(NamedTuple):
@@ -22,7 +22,7 @@ class Source(Protocol):
 
     Attributes:
       digest: text that changes when the content changes; part of the cache's key.
-      label_names: what the values of `label` mean, () without labels.
+      label_names: of classes or, where an example has several labels, of attributes; else ().
     """
 
     digest: str
@@ -37,7 +37,8 @@ class Source(Protocol):
 
         Returns:
           Arrays whose first axis is the example, among them `image` uint8 [N, H, W, C] and, where
-          there are labels, `label` int32; and the broken examples. May run in several threads.
+          there are `label_names`, `label` int32 [N] (a class) or [N, len(label_names)] (values
+          of attributes); and the broken examples. May run in several threads.
         """
         ...
 
@@ -54,19 +55,19 @@ def open_source(spec: str, *, split: str = "train") -> Source:
     kind, _, where = spec.partition(":")
     match kind:
         case "avatars" if not where:
-            from ganjax.data.portraits import Portraits
+            from ganjax.data.embedded import Avatars
 
-            return Portraits(split=split)
+            return Avatars(split=split)
         case "folder" if where:
             from ganjax.data.files import open_files
 
             return open_files(where)
         case "tfds" if where:
-            from ganjax.data.tfds import TfdsImages
+            from ganjax.data.tfds import open_tfds
 
-            return TfdsImages(where, split=split)
+            return open_tfds(where, split=split)
         case "lsun" if where:
-            from ganjax.data.lsun import LsunImages
+            from ganjax.data.lsun import open_lsun
 
-            return LsunImages(where)
+            return open_lsun(where)
     raise UserError(f"data.source is {spec!r}; give {FORMS}")

@@ -1,0 +1,163 @@
+"""Avatars: portraits rendered from (seed, index), the data set that needs no download.
+
+Every picture is a function of a few integers, its attributes, and a few small numbers, its pose;
+both are hashed from (seed, split, index), so that labels and masks are exact, any subset can be
+rendered in any order, and the same portrait exists at every size. Shapes are signed distances in
+units of half the shorter side, with y pointing down; edges are blended over one pixel.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from ganjax.data.painter import paint_portraits
+from ganjax.errors import UserError
+
+TRAIN_SIZE = 50_000
+TEST_SIZE = 5_000
+MIN_SIDE, MAX_SIDE = 16, 1024
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "background": ("sky", "mint", "sand", "rose", "lilac", "sun", "slate", "coral"),
+    "pattern": ("plain", "disc", "stripes", "dots"),
+    "skin": ("porcelain", "light", "tan", "olive", "brown", "deep"),
+    "face": ("oval", "round", "square"),
+    "hair": ("bald", "buzz", "short", "parted", "bob", "long", "curly", "afro", "bun", "mohawk"),
+    "hair_colour": ("black", "brown", "auburn", "ginger", "blond", "grey", "blue", "pink"),
+    "eye_colour": ("brown", "blue", "green", "black"),
+    "gaze": ("ahead", "left", "right"),
+    "brows": ("soft", "bold", "raised", "angled"),
+    "expression": ("smile", "laugh", "calm", "surprise"),
+    "cheeks": ("plain", "blush", "freckles"),
+    "facial_hair": ("none", "moustache", "beard", "goatee"),
+    "glasses": ("none", "round", "square", "shades"),
+    "hat": ("none", "cap", "beanie", "fedora"),
+    "earrings": ("none", "studs", "hoops"),
+    "clothes": ("crew", "v_neck", "collar", "turtleneck", "striped"),
+    "clothes_colour": ("navy", "teal", "red", "mustard", "white", "violet", "forest", "charcoal"),
+}
+"""Attribute -> its values. All are independent; the frequent value of some comes first."""
+
+# Weights of the values; attributes that are not listed are uniform.
+_WEIGHTS = {
+    "hair": (2, 2, 4, 4, 4, 4, 3, 2, 3, 1),
+    "expression": (5, 3, 3, 2),
+    "cheeks": (5, 3, 2),
+    "facial_hair": (12, 2, 3, 1),
+    "glasses": (10, 3, 2, 2),
+    "hat": (10, 2, 2, 2),
+    "earrings": (6, 2, 2),
+    "gaze": (4, 1, 1),
+}
+_POSE = 6  # numbers per portrait: shift x and y, scale, tilt, two of the background's pattern
+_SPLITS = {"train": TRAIN_SIZE, "test": TEST_SIZE}
+_CHUNK_PIXELS = 2**18
+
+
+def draw_attributes(
+    indices: Sequence[int] | np.ndarray, *, seed: int = 0, split: str = "train"
+) -> np.ndarray:
+    """The attributes of portraits: int32 [N, A], in the order of `ATTRIBUTES`.
+
+    Raises:
+      UserError: an index is outside of the split.
+    """
+    uniform = _hash(_check_indices(indices, split), seed, split)
+    columns = []
+    for number, (name, values) in enumerate(ATTRIBUTES.items()):
+        weights = np.array(_WEIGHTS.get(name, (1,) * len(values)), np.float64)
+        bounds = np.cumsum(weights / weights.sum())[:-1]
+        columns.append(np.searchsorted(bounds, uniform[:, number], side="right"))
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
+def render(
+    indices: Sequence[int] | np.ndarray,
+    image_size: tuple[int, int],
+    *,
+    seed: int = 0,
+    split: str = "train",
+    overrides: Mapping[str, str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Renders portraits with their truth.
+
+    Args:
+      indices: [N], below `TRAIN_SIZE` or `TEST_SIZE`.
+      image_size: (H, W), each of 16 to 1024 pixels; the portrait fills the shorter side.
+      split: "train" or "test"; their portraits are drawn independently.
+      overrides: attributes to fix, e.g. {"hat": "fedora"}.
+
+    Returns:
+      `image` uint8 [N, H, W, 3], `mask` uint8 [N, H, W] of indices into `MASK_CLASSES`, and
+      `label` int32 [N, A] as from `draw_attributes`.
+
+    Raises:
+      UserError: a size, index or override is out of bounds.
+    """
+    height, width = image_size
+    if not (MIN_SIDE <= min(image_size) and max(image_size) <= MAX_SIDE):
+        raise UserError(f"avatars are {MIN_SIDE} to {MAX_SIDE} pixels a side, not {height}x{width}")
+    label = draw_attributes(indices, seed=seed, split=split)
+    for name, value in (overrides or {}).items():
+        if name not in ATTRIBUTES or value not in ATTRIBUTES[name]:
+            known = ATTRIBUTES.get(name, tuple(ATTRIBUTES))
+            raise UserError(f"avatars know no {name}={value}; there is {', '.join(known)}")
+        label[:, list(ATTRIBUTES).index(name)] = ATTRIBUTES[name].index(value)
+    pose = _hash(_check_indices(indices, split), seed, split)[:, len(ATTRIBUTES) :]
+    images = np.empty((len(label), height, width, 3), np.uint8)
+    masks = np.empty((len(label), height, width), np.uint8)
+    # One size of chunk per image size: each is compiled once.
+    chunk = max(1, min(64, _CHUNK_PIXELS // (height * width)))
+    paint = _compiled(height, width)
+    for first in range(0, len(label), chunk):
+        rows = np.arange(first, first + chunk) % len(label)
+        image, mask = paint(label[rows], pose[rows].astype(np.float32))
+        count = min(chunk, len(label) - first)
+        images[first : first + count] = np.asarray(image)[:count]
+        masks[first : first + count] = np.asarray(mask)[:count]
+    return {"image": images, "mask": masks, "label": label}
+
+
+@cache
+def _compiled(height: int, width: int):
+    """Labels and poses -> images and masks on the CPU, whatever the training runs on."""
+    import jax
+
+    cpu = jax.local_devices(backend="cpu")[0]
+    names = tuple(ATTRIBUTES)
+
+    @jax.jit
+    def paint(label, pose):
+        attributes = {name: label[:, number] for number, name in enumerate(names)}
+        return paint_portraits(attributes, pose, height, width)
+
+    def on_cpu(label, pose):
+        return paint(jax.device_put(label, cpu), jax.device_put(pose, cpu))
+
+    return on_cpu
+
+
+def _check_indices(indices: Sequence[int] | np.ndarray, split: str) -> np.ndarray:
+    if split not in _SPLITS:
+        raise UserError(f"avatars have no split {split!r}; there is {' and '.join(_SPLITS)}")
+    indices = np.asarray(indices, np.int64)
+    if indices.size and not (0 <= indices.min() and indices.max() < _SPLITS[split]):
+        raise UserError(f"avatars' {split} indices are 0 to {_SPLITS[split] - 1}")
+    return indices
+
+
+def _hash(indices: np.ndarray, seed: int, split: str) -> np.ndarray:
+    """Uniform numbers in [0, 1), [N, A + pose], by SplitMix64 (Steele et al. 2014)."""
+    stream = np.uint64(seed * 2 + list(_SPLITS).index(split))
+    columns = np.arange(len(ATTRIBUTES) + _POSE, dtype=np.uint64)
+    state = _mix(stream) ^ _mix(indices.astype(np.uint64)[:, None] * np.uint64(1 << 8) + columns)
+    return (_mix(state) >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        x = np.asarray(x, np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,139 @@
+"""Makes a data set ready for training, once: `python -m ganjax.prepare tfds:celeb_a`."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ganjax.cli import run_command
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ganjax.prepare tfds:fashion_mnist
+  python -m ganjax.prepare tfds:celeb_a --manual_dir ~/Downloads/celeba
+  python -m ganjax.prepare folder:my_photos.zip --image_size 128
+
+tfds:NAME[/CONFIG] is downloaded and converted by TensorFlow Datasets. That needs TensorFlow, which
+training does not: pip install 'ganjax[prepare]'. The result goes to $TFDS_DATA_DIR, by default
+~/tensorflow_datasets. Files that somebody downloaded by hand, under their original names, are
+taken from --manual_dir; celeb_a needs that whenever Google Drive's daily quota is exhausted.
+
+With --image_size the images are decoded into the cache as well, as the first step of a training
+would do. For folder:PATH, lsun:PATH and avatars that is all there is to prepare.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganjax.prepare",
+        description="Make a data set ready for training; to be done once.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("source", help="tfds:NAME[/CONFIG], folder:PATH, lsun:PATH or avatars")
+    add("--manual_dir", metavar="DIR", help="folder of files downloaded by hand (tfds)")
+    add("--data_dir", metavar="DIR", help="folder of prepared data sets (tfds)")
+    add("--image_size", metavar="SIZE", help="also decode to 64, or 96x64 (height x width)")
+    add("--channels", type=int, default=3, choices=(1, 3, 4), help="of the decoded (default: 3)")
+    add("--cache_dir", metavar="DIR", help="of decoded images (default: $GANJAX_CACHE)")
+    arguments = parser.parse_args(argv)
+    kind, _, name = arguments.source.partition(":")
+    if kind == "tfds" and name:
+        _prepare_tfds(name.partition(":")[0], arguments.data_dir, arguments.manual_dir)
+    elif arguments.manual_dir or arguments.data_dir:
+        raise UserError("--manual_dir and --data_dir are for tfds:NAME only")
+    elif not arguments.image_size:
+        from ganjax.data.source import open_source
+
+        open_source(arguments.source)  # which refuses what does not exist
+        raise UserError(f"{arguments.source} needs no preparation; --image_size=64 decodes it")
+    if arguments.image_size:
+        _decode(arguments)
+
+
+def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> None:
+    from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder
+
+    if manual_dir and not Path(manual_dir).expanduser().is_dir():
+        raise UserError(f"--manual_dir {manual_dir} is no folder")
+    if data_dir:
+        data_dir = str(Path(data_dir).expanduser().absolute())
+        os.environ["TFDS_DATA_DIR"] = data_dir  # for the decoding afterwards
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    builder = make_builder(name, data_dir=data_dir)
+    if not builder.info.splits:
+        if not has_tensorflow():
+            raise UserError(f"preparing tfds:{name} needs TensorFlow, once: {INSTALL}")
+        _download(builder, name, manual_dir)
+    counts = ", ".join(f"{key} {info.num_examples:,}" for key, info in builder.info.splits.items())
+    print(f"tfds:{name} is prepared in {builder.data_path} ({counts} examples)", file=sys.stderr)
+    if data_dir:
+        print(f"train with TFDS_DATA_DIR={data_dir} in the environment", file=sys.stderr)
+
+
+def _download(builder: Any, name: str, manual_dir: str | None) -> None:
+    import requests
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it names every one of its retries
+    settings = tfds.download.DownloadConfig(
+        manual_dir=Path(manual_dir).expanduser() if manual_dir else None
+    )
+    try:
+        builder.download_and_prepare(download_config=settings)
+    except (
+        tfds.download.DownloadError,
+        tfds.core.download.download_manager.NonMatchingChecksumError,
+        requests.RequestException,
+    ) as error:
+        raise UserError(_explain_download(builder, name, manual_dir, error)) from error
+    except ImportError as error:
+        raise UserError(f"preparing tfds:{name} needs one more package: {error}") from error
+    except (OSError, AssertionError, tf.errors.OpError) as error:
+        # TFDS asserts what it wants from the user, manual downloads above all.
+        raise UserError(f"preparing tfds:{name} failed: {_one_line(error)}") from error
+
+
+def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Exception) -> str:
+    files = sorted({info.filename for info in (builder.url_infos or {}).values()})
+    present = Path(manual_dir or "").expanduser()
+    missing = [file for file in files if not manual_dir or not (present / file).exists()]
+    reason = f"a download for tfds:{name} failed: {_one_line(error)}"
+    if not missing:
+        return f"{reason}; fetch that file into {manual_dir} again"
+    where = f" from {builder.info.homepage}" if builder.info.homepage else ""
+    quota = ", tomorrow if Google Drive's quota is exhausted" if name.startswith("celeb_a") else ""
+    return (
+        f"{reason}; try again{quota}, or download {', '.join(missing)} by hand{where} into a "
+        f"folder DIR and run: python -m ganjax.prepare tfds:{name} --manual_dir DIR"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + " ..."
+
+
+def _decode(arguments: argparse.Namespace) -> None:
+    from ganjax.data.cache import open_examples
+    from ganjax.data.source import open_source
+    from ganjax.folders import cache_folder
+    from ganjax.images import parse_image_size
+
+    folder = Path(arguments.cache_dir).expanduser() if arguments.cache_dir else cache_folder()
+    examples = open_examples(
+        open_source(arguments.source),
+        image_size=parse_image_size(arguments.image_size),
+        channels=arguments.channels,
+        folder=folder,
+    )
+    print(f"{len(examples):,} images are decoded in {folder}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

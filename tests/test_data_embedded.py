@@ -1,0 +1,57 @@
+"""Avatars as a source of batches."""
+
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax.data import avatars
+from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.data.source import open_source
+from ganjax.errors import UserError
+
+
+def test_splits():
+    train, test = open_source("avatars"), open_source("avatars", split="test")
+    assert (len(train), len(test)) == (avatars.TRAIN_SIZE, avatars.TEST_SIZE)
+    assert train.label_names == tuple(avatars.ATTRIBUTES) and train.digest != test.digest
+    images = [source.load(range(4), (16, 16), 3)[0]["image"] for source in (train, test)]
+    assert (images[0] != images[1]).any()
+    with pytest.raises(UserError, match="no split 'valid'"):
+        open_source("avatars", split="valid")
+
+
+def test_channels():
+    source = open_source("avatars")
+    rgb, grey, rgba = (source.load(range(4), (16, 24), c)[0]["image"] for c in (3, 1, 4))
+    assert grey.shape == (4, 16, 24, 1) and rgba.shape == (4, 16, 24, 4)
+    assert grey.dtype == rgba.dtype == np.uint8
+    np.testing.assert_array_equal(rgba[..., :3], rgb)
+    assert (rgba[..., 3] == 255).all()
+    for picture, luma in zip(rgb, grey, strict=True):  # as a file of the same picture would give
+        np.testing.assert_array_equal(
+            luma[..., 0], np.asarray(Image.fromarray(picture).convert("L"))
+        )
+
+
+def test_batches_hold_truth(tmp_path):
+    names = {"image": "target", "mask": "source", "label": "label"}
+    stream = Stream(open_source("avatars"), names, limit=40)
+    batches = Pipeline((stream,), tmp_path).batches(
+        seed=0, first=0, batch_size=20, image_size=(16, 16)
+    )
+    shown = {name: [] for name in names.values()}
+    for batch in itertools.islice(batches, 2):
+        for name, values in batch.items():
+            shown[name].append(values)
+    batches.close()
+    shown = {name: np.concatenate(values) for name, values in shown.items()}
+    truth = avatars.render(range(40), (16, 16))
+    # One epoch is all forty, whatever their order; a portrait is found again by its labels.
+    for image, mask, label in zip(shown["target"], shown["source"], shown["label"], strict=True):
+        same = np.flatnonzero((truth["label"] == label).all(axis=1))
+        assert any(
+            (truth["image"][i] == image).all() and (truth["mask"][i] == mask).all() for i in same
+        )
+    assert len(np.unique(shown["target"].reshape(40, -1), axis=0)) == 40

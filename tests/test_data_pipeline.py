@@ -1,0 +1,226 @@
+"""Batches: a function of (seed, number), the same for any number of processes."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from ganjax import data
+from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.errors import UserError
+
+SIZE = (4, 6)
+
+
+class Ramps:
+    """Image i: value i everywhere but in its first column, which is 0; a mask alike; label i."""
+
+    label_names = ("number",)
+
+    def __init__(self, count: int):
+        self.count, self.digest = count, f"ramps {count}"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def load(self, indices, image_size, channels):
+        index = np.array(indices, np.int32)
+        mask = np.repeat(index.astype(np.uint8), image_size[0] * image_size[1])
+        mask = mask.reshape(-1, *image_size)
+        mask[:, :, 0] = 0
+        image = np.repeat(mask[..., None], channels, axis=-1)
+        return {"image": image, "mask": mask, "label": index}, []
+
+
+NAMES = {"image": "image", "mask": "mask", "label": "label"}
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def one(cache_dir):
+    return Pipeline((Stream(Ramps(50), NAMES, flip=True),), cache_dir)
+
+
+@pytest.fixture
+def two(cache_dir):
+    streams = (
+        Stream(Ramps(50), {"image": "content", "label": "content_label"}, flip=True),
+        Stream(Ramps(50), {"image": "style", "label": "style_label"}, channels=1),
+    )
+    return Pipeline(streams, cache_dir)
+
+
+def take(pipeline, count, *, seed=0, first=0, batch_size=8, image_size=SIZE, **options):
+    batches = pipeline.batches(
+        seed=seed, first=first, batch_size=batch_size, image_size=image_size, **options
+    )
+    result = list(itertools.islice(batches, count))
+    batches.close()
+    return result
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def order(batches, name="label"):
+    return np.concatenate([batch[name] for batch in batches])
+
+
+def test_shapes_and_types(two):
+    (batch,) = take(two, 1)
+    assert batch["content"].shape == (8, *SIZE, 3) and batch["style"].shape == (8, *SIZE, 1)
+    for name in ("content", "style"):
+        assert batch[name].dtype == np.uint8 and batch[name].flags.c_contiguous
+    assert batch["content_label"].dtype == np.int32
+    assert set(batch) == {"content", "content_label", "style", "style_label"}
+
+
+def test_batches_hold_the_examples(one):
+    for batch in take(one, 7):
+        np.testing.assert_array_equal(batch["image"].max(axis=(1, 2, 3)), batch["label"])
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_any_number_of_processes_sees_the_same_global_batches(two, processes):
+    whole = take(two, 15)
+    split = [
+        take(two, 15, process_index=index, process_count=processes) for index in range(processes)
+    ]
+    for number, batch in enumerate(whole):
+        joined = {name: np.concatenate([part[number][name] for part in split]) for name in batch}
+        assert_same(joined, batch)
+
+
+@pytest.mark.parametrize("first", [1, 6, 7, 1000])
+def test_starting_later_is_skipping(two, first):
+    for a, b in zip(take(two, 3, first=first), take(two, first + 3)[first:], strict=True):
+        assert_same(a, b)
+
+
+def test_every_epoch_shows_each_example_once_in_another_order(one):
+    shown = order(take(one, 25, batch_size=8)).reshape(4, 50)
+    for epoch in shown:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(50))
+    for a, b in itertools.combinations([np.arange(50), *shown], 2):
+        assert (a == b).mean() < 0.3
+
+
+def test_seeds_and_streams_have_their_own_orders(one, two):
+    batches = take(two, 6)
+    orders = [
+        order(take(one, 6)),
+        order(take(one, 6, seed=1)),
+        order(batches, "style_label"),
+    ]
+    np.testing.assert_array_equal(orders[0], order(batches, "content_label"))
+    for a, b in itertools.combinations(orders, 2):
+        assert (a == b).mean() < 0.3
+
+
+def test_fewer_examples_than_a_batch(cache_dir):
+    pipeline = Pipeline((Stream(Ramps(3), NAMES),), cache_dir)
+    shown = order(take(pipeline, 3, batch_size=16)).reshape(16, 3)
+    np.testing.assert_array_equal(np.sort(shown), [[0, 1, 2]] * 16)
+
+
+def test_about_half_is_mirrored_with_its_mask(one):
+    batches = take(one, 50)
+    image, mask = (np.concatenate([batch[name] for batch in batches]) for name in ("image", "mask"))
+    label = order(batches)
+    image, mask, label = image[label > 0], mask[label > 0], label[label > 0]
+    mirrored = image[:, 0, -1, 0] == 0
+    assert 0.4 < mirrored.mean() < 0.6
+    zero = np.where(mirrored, SIZE[1] - 1, 0)
+    expected = np.where(np.arange(SIZE[1]) == zero[:, None], 0, label[:, None])
+    for row in range(SIZE[0]):
+        np.testing.assert_array_equal(mask[:, row], expected)
+        for channel in range(3):
+            np.testing.assert_array_equal(image[:, row, :, channel], expected)
+
+
+def test_an_example_is_mirrored_in_one_epoch_and_not_in_another(one):
+    shown = take(one, 25, batch_size=8)
+    label = order(shown)
+    mirrored = np.concatenate([batch["image"][:, 0, -1, 0] == 0 for batch in shown])
+    per_example = np.array([mirrored[label == number].mean() for number in range(1, 50)])
+    assert ((per_example > 0) & (per_example < 1)).mean() > 0.6
+
+
+def test_without_flip_nothing_is_mirrored(two):
+    for batch in take(two, 7):
+        np.testing.assert_array_equal(batch["style"][:, 0, 0, 0], 0)
+        np.testing.assert_array_equal(batch["style"][:, 0, -1, 0], batch["style_label"])
+
+
+def test_closing_ends_the_threads(one):
+    def prefetching() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if "prefetch" in thread.name}
+
+    before = prefetching()
+    batches = one.batches(seed=0, first=0, batch_size=8, image_size=SIZE)
+    next(batches)
+    started = prefetching() - before
+    assert started
+    batches.close()
+    deadline = time.monotonic() + 10
+    while started & prefetching() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not started & prefetching()
+
+
+def test_a_negative_seed_is_refused(one):
+    with pytest.raises(UserError, match="seed is -1"):
+        take(one, 1, seed=-1)
+
+
+def make_config(**fields) -> ConfigDict:
+    fields = {
+        "source": "avatars", "image_size": "32", "channels": 3, "flip": False, "limit": 8,
+        "cache_dir": "",
+    } | fields  # fmt: skip
+    return ConfigDict({"data": fields})
+
+
+def test_make(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "home"))
+    pipeline = data.make(make_config())
+    assert pipeline.cache_dir == tmp_path / "home"
+    stream = pipeline.streams[0]
+    assert (stream.channels, stream.flip, stream.limit) == (3, False, 8)
+    assert stream.names == {"image": "image"}
+    pipeline = data.make(make_config(labels=True, flip=True, cache_dir=str(tmp_path / "c")))
+    assert pipeline.cache_dir == tmp_path / "c" and pipeline.streams[0].flip
+    (batch,) = take(pipeline, 1, batch_size=4, image_size=(16, 24))
+    assert set(batch) == {"image", "label"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"channels": 2}, "data.channels is 2; choose 1"),
+        ({"limit": -1}, "data.limit is -1"),
+        ({"source": "folder:/absent"}, "does not exist"),
+        ({"source": "nothing"}, "data.source is 'nothing'"),
+    ],
+)
+def test_make_refuses(fields, message):
+    with pytest.raises(UserError, match=message):
+        data.make(make_config(**fields))
+
+
+def test_labels_where_there_are_none(tmp_path):
+    from ganjax.images import write_image
+
+    write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(UserError, match="has no labels"):
+        data.make(make_config(source=f"folder:{tmp_path}", labels=True))

@@ -1,0 +1,286 @@
+"""Images: what people see in a file is what arrives, and nothing else arrives."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax import images
+from ganjax.errors import UserError
+from ganjax.images import make_grid, read_image, to_float, to_uint8, write_animation, write_image
+
+
+def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    content = io.BytesIO()
+    image.save(content, form, **options)
+    return content.getvalue()
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(5 * x / width + k) * np.cos(7 * y / height - k) for k in range(3)]
+    return np.uint8(127.5 + 120 * np.stack(waves, axis=-1))
+
+
+def test_lossless_formats_arrive_exactly():
+    pixels = noise(7, 5)
+    for form in ("PNG", "BMP", "TIFF", "PPM"):
+        np.testing.assert_array_equal(read_image(encode(pixels, form)), pixels)
+    np.testing.assert_array_equal(read_image(encode(pixels, "WEBP", lossless=True)), pixels)
+
+
+def test_path_and_open_file(tmp_path):
+    pixels = noise(3, 4)
+    (tmp_path / "a.png").write_bytes(encode(pixels))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
+    with (tmp_path / "a.png").open("rb") as file:
+        np.testing.assert_array_equal(read_image(file), pixels)
+
+
+def test_sixteen_bit_grey_is_scaled():
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    for form in ("PNG", "TIFF"):
+        grey = read_image(encode(levels * 257, form), channels=1)
+        np.testing.assert_array_equal(grey[..., 0], levels)
+        np.testing.assert_array_equal(read_image(encode(levels * 257, form))[..., 2], levels)
+    near = read_image(encode(np.array([[128, 129, 65535 - 128]], np.uint16)), channels=1)
+    np.testing.assert_array_equal(near[0, :, 0], [0, 1, 255])  # rounded, not cut
+
+
+def test_float_tiff_in_unit_range():
+    values = np.array([[0, 0.5, 1, np.nan]], np.float32)
+    pixels = read_image(encode(values, "TIFF"), channels=1)
+    np.testing.assert_array_equal(pixels[0, :, 0], [0, 128, 255, 0])
+
+
+def test_transparency_is_composited_on_white():
+    pixels = np.array([[[255, 0, 0, 0], [0, 0, 0, 128], [10, 20, 30, 255]]], np.uint8)
+    shown = read_image(encode(pixels))
+    np.testing.assert_array_equal(shown, [[[255] * 3, [127] * 3, [10, 20, 30]]])
+    np.testing.assert_array_equal(read_image(encode(pixels), channels=1)[0, :2, 0], [255, 127])
+    np.testing.assert_array_equal(read_image(encode(pixels), channels=4), pixels)
+
+
+def test_grey_with_alpha():
+    pixels = np.array([[[0, 0], [0, 128], [40, 255]]], np.uint8)
+    file = encode(Image.frombytes("LA", (3, 1), pixels))
+    np.testing.assert_array_equal(read_image(file)[0, :, 0], [255, 127, 40])
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_palette_with_transparency(form):
+    image = Image.new("P", (3, 1))
+    image.putpalette([200, 0, 0, 0, 100, 0, 0, 0, 50] + [0] * 759)
+    image.putdata([0, 1, 2])
+    shown = read_image(encode(image, form, transparency=1))
+    np.testing.assert_array_equal(shown, [[[200, 0, 0], [255, 255, 255], [0, 0, 50]]])
+    plain = read_image(encode(image, form))
+    np.testing.assert_array_equal(plain, [[[200, 0, 0], [0, 100, 0], [0, 0, 50]]])
+
+
+def test_colour_key_of_a_png():
+    pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    shown = read_image(encode(pixels, transparency=(1, 2, 3)))
+    np.testing.assert_array_equal(shown, [[[255, 255, 255], [4, 5, 6]]])
+
+
+def test_grey_and_one_bit_and_luma():
+    grey = noise(4, 6, 1)[..., 0]
+    np.testing.assert_array_equal(read_image(encode(grey)), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(read_image(encode(grey), channels=4)[..., 3], 255)
+    bits = Image.fromarray(grey).point(lambda v: 255 * (v > 127)).convert("1")
+    np.testing.assert_array_equal(read_image(encode(bits), channels=1)[..., 0], (grey > 127) * 255)
+    primaries = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    luma = read_image(encode(primaries), channels=1)[0, :, 0]
+    np.testing.assert_array_equal(luma, [76, 150, 29])  # 0.299, 0.587, 0.114 of 255
+
+
+def test_cmyk():
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    for file in (encode(red, "JPEG", quality=100), encode(red, "TIFF")):
+        np.testing.assert_allclose(read_image(file)[8, 8], [255, 0, 0], atol=3)
+
+
+ORIENTATIONS = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_exif_orientation(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = noise(5, 3)
+    upright = ORIENTATIONS[orientation](pixels)
+    np.testing.assert_array_equal(read_image(encode(pixels, exif=exif)), upright)
+    # A large JPEG, scaled in its own decoder, where height and width must not be confused.
+    large = smooth(1600, 300)
+    size = (400, 75) if orientation < 5 else (75, 400)
+    shown = read_image(encode(large, "JPEG", quality=95, exif=exif), image_size=size)
+    expected = read_image(encode(ORIENTATIONS[orientation](large)), image_size=size)
+    assert np.abs(shown.astype(int) - expected).mean() < 1.5
+
+
+def test_a_rotated_jpeg_keeps_its_detail():
+    stored = noise(40, 160).repeat(10, axis=0).repeat(10, axis=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = encode(stored, "JPEG", quality=95, subsampling=0, exif=exif)
+    shown = read_image(file, image_size=(100, 400))
+    expected = np.rot90(stored, -1)[750:850]
+    assert np.abs(shown.astype(int) - expected).mean() < 4
+
+
+def test_centre_is_cut_out_of_what_covers_the_frame():
+    pixels = smooth(60, 100)
+    for size in ((30, 30), (20, 40), (90, 30), (30, 50)):
+        scale = min(60 / size[0], 100 / size[1])
+        height, width = round(size[0] * scale), round(size[1] * scale)
+        top, left = (60 - height) // 2, (100 - width) // 2
+        centre = Image.fromarray(pixels[top : top + height, left : left + width])
+        expected = np.asarray(centre.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+        result = read_image(encode(pixels), image_size=size)
+        assert result.shape == (*size, 3)
+        assert np.abs(result - expected).max() <= 3  # filters look beyond the cut
+
+
+def test_nothing_aliases():
+    checkers = np.uint8(255 * (np.indices((256, 256)).sum(axis=0) % 2))
+    small = read_image(encode(checkers), channels=1, image_size=(64, 64))
+    assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 1
+
+
+def test_scaled_jpeg_decoding_is_true_to_the_full_one(monkeypatch):
+    file = encode(smooth(800, 600), "JPEG", quality=95)
+    fast = read_image(file, image_size=(64, 64))
+    from PIL import JpegImagePlugin
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", lambda *a: None)
+    full = read_image(file, image_size=(64, 64))
+    difference = np.abs(fast.astype(int) - full)
+    assert 0 < difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_truncated_files_are_refused(form):
+    content = encode(noise(64, 64), form)
+    for part in (0, 8, len(content) // 2, len(content) * 9 // 10):
+        with pytest.raises(UserError):
+            read_image(content[:part], image_size=(16, 16))
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no image in JPEG, PNG"):
+        read_image(b"all work and no play")
+    with pytest.raises(UserError, match="no image in"):  # Pillow could, but nobody needs it
+        read_image(encode(noise(16, 16), "ICO"))
+    with pytest.raises(UserError, match="does not exist"):
+        read_image(tmp_path / "absent.png")
+    with pytest.raises(UserError, match="directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("side", [9_600, 30_000])
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_pixel_bomb_is_refused_before_decoding(side, action):
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk + encode(noise(1, 1))[33:]
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        with pytest.raises(UserError, match="89 million pixels"):
+            read_image(bomb)
+
+
+def test_bytes_survive_the_floats():
+    values = np.arange(256, dtype=np.uint8)
+    floats = to_float(values)
+    assert floats.dtype == np.float32 and floats.min() == -1 and floats.max() == 1
+    np.testing.assert_array_equal(to_uint8(floats), values)
+    compiled = jax.jit(lambda x: to_uint8(to_float(x)))
+    np.testing.assert_array_equal(compiled(values), values)
+    np.testing.assert_allclose(jax.jit(to_float)(values), floats, atol=1e-7)
+    outside = np.array([-1.5, -1.001, 1.001, 7.0, 0.0])
+    np.testing.assert_array_equal(to_uint8(outside), [0, 0, 255, 255, 128])
+    np.testing.assert_array_equal(jax.jit(to_uint8)(outside), [0, 0, 255, 255, 128])
+
+
+def test_grid():
+    pictures = np.stack([noise(4, 6, seed=k) for k in range(5)])
+    grid = make_grid(pictures, columns=2, padding=1)
+    assert grid.shape == (3 * 5 + 1, 2 * 7 + 1, 3)
+    for number, picture in enumerate(pictures):
+        y, x = 1 + number // 2 * 5, 1 + number % 2 * 7
+        np.testing.assert_array_equal(grid[y : y + 4, x : x + 6], picture)
+        grid[y : y + 4, x : x + 6] = 255
+    assert (grid == 255).all()
+    assert make_grid(pictures[:1], columns=8, padding=0).shape == (4, 6, 3)
+    assert make_grid(np.zeros((64, 8, 8, 1), np.uint8)).shape == (82, 82, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_written_png_reads_back(tmp_path, channels):
+    pixels = noise(4, 5, channels)
+    write_image(tmp_path / "a.png", pixels, metadata={"Seed": "7"})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", channels=channels), pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.text["Seed"] == "7"
+
+
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", noise(4, 4))
+    old = (tmp_path / "a.png").read_bytes()
+
+    def fail(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images.os, "replace", fail)
+    with pytest.raises(UserError, match="No space left"):
+        write_image(tmp_path / "a.png", noise(4, 4, seed=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == old
+
+
+def test_writing_where_it_cannot_be(tmp_path):
+    with pytest.raises(UserError, match="give .png or .jpg"):
+        write_image(tmp_path / "a.xyz", noise(2, 2))
+    with pytest.raises(UserError, match="No such file"):
+        write_image(tmp_path / "absent" / "a.png", noise(2, 2))
+    with pytest.raises(UserError, match="give .gif or .mp4"):
+        write_animation(tmp_path / "a.avi", [noise(2, 2)])
+
+
+def test_animations(tmp_path):
+    frames = [smooth(32, 32) // (k + 1) for k in range(4)]
+    write_animation(tmp_path / "a.gif", frames, metadata={"Seed": "7"})
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 4 and gif.size == (256, 256)
+        assert b"Seed" in gif.info["comment"]
+    write_animation(tmp_path / "a.mp4", frames, metadata={"Seed": "7"})
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content[4:8] == b"ftyp" and b"Seed=7" in content
+
+
+def test_image_sizes():
+    assert images.parse_image_size("64") == (64, 64)
+    assert images.parse_image_size("96x64") == (96, 64)
+    for text in ("", "0", "64x", "-1", "1x2x3", "big", "6.4"):
+        with pytest.raises(UserError, match="96x64"):
+            images.parse_image_size(text)
