@@ -20,35 +20,43 @@ MIN_SIDE, MAX_SIDE = 16, 1024
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "background": ("sky", "mint", "sand", "rose", "lilac", "sun", "slate", "coral"),
-    "pattern": ("plain", "disc", "stripes", "dots"),
+    "pattern": ("plain", "disc", "stripes", "dots", "rays"),
     "skin": ("porcelain", "light", "tan", "olive", "brown", "deep"),
-    "face": ("oval", "round", "square"),
-    "hair": ("bald", "buzz", "short", "parted", "bob", "long", "curly", "afro", "bun", "mohawk"),
-    "hair_colour": ("black", "brown", "auburn", "ginger", "blond", "grey", "blue", "pink"),
-    "eye_colour": ("brown", "blue", "green", "black"),
+    "face": ("oval", "round", "square", "heart"),
+    "hair": (
+        "bald", "buzz", "quiff", "parted", "spiky", "bob",
+        "long", "wavy", "curly", "afro", "bun", "pigtails",
+    ),
+    "hair_colour": ("black", "brown", "auburn", "ginger", "blond", "silver", "blue", "pink"),
+    "eyes": ("open", "lashes", "happy", "wink"),
+    "eye_colour": ("brown", "blue", "green", "grey", "black"),
     "gaze": ("ahead", "left", "right"),
     "brows": ("soft", "bold", "raised", "angled"),
-    "expression": ("smile", "laugh", "calm", "surprise"),
+    "expression": ("smile", "laugh", "grin", "calm", "surprise"),
     "cheeks": ("plain", "blush", "freckles"),
     "facial_hair": ("none", "moustache", "beard", "goatee"),
     "glasses": ("none", "round", "square", "shades"),
-    "hat": ("none", "cap", "beanie", "fedora"),
+    "hat": ("none", "cap", "beanie", "fedora", "beret", "headband"),
+    "hat_colour": ("red", "blue", "yellow", "green", "cream", "plum"),
     "earrings": ("none", "studs", "hoops"),
-    "clothes": ("crew", "v_neck", "collar", "turtleneck", "striped"),
+    "clothes": ("crew", "v_neck", "collar", "turtleneck", "striped", "hoodie"),
     "clothes_colour": ("navy", "teal", "red", "mustard", "white", "violet", "forest", "charcoal"),
-}
-"""Attribute -> its values. All are independent; the frequent value of some comes first."""
+}  # fmt: skip
+"""Attribute -> its values, all drawn independently of each other."""
 
 # Weights of the values; attributes that are not listed are uniform.
 _WEIGHTS = {
-    "hair": (2, 2, 4, 4, 4, 4, 3, 2, 3, 1),
-    "expression": (5, 3, 3, 2),
-    "cheeks": (5, 3, 2),
-    "facial_hair": (12, 2, 3, 1),
-    "glasses": (10, 3, 2, 2),
-    "hat": (10, 2, 2, 2),
-    "earrings": (6, 2, 2),
+    "pattern": (4, 3, 2, 2, 2),
+    "hair": (2, 2, 4, 4, 3, 4, 4, 4, 4, 3, 3, 2),
+    "eyes": (10, 5, 2, 1),
     "gaze": (4, 1, 1),
+    "brows": (4, 3, 2, 1),
+    "expression": (5, 3, 3, 2, 1),
+    "cheeks": (5, 4, 2),
+    "facial_hair": (14, 2, 3, 1),
+    "glasses": (10, 3, 2, 1),
+    "hat": (14, 1, 2, 1, 1, 2),
+    "earrings": (6, 2, 2),
 }
 _POSE = 6  # numbers per portrait: shift x and y, scale, tilt, two of the background's pattern
 _SPLITS = {"train": TRAIN_SIZE, "test": TEST_SIZE}
@@ -112,10 +120,11 @@ def render(
     paint = _compiled(height, width)
     for first in range(0, len(label), chunk):
         rows = np.arange(first, first + chunk) % len(label)
-        image, mask = paint(label[rows], pose[rows].astype(np.float32))
         count = min(chunk, len(label) - first)
-        images[first : first + count] = np.asarray(image)[:count]
-        masks[first : first + count] = np.asarray(mask)[:count]
+        packed = np.asarray(paint(label[rows], pose[rows].astype(np.float32)))[:count]
+        layers = packed.astype("<i4", copy=False).view(np.uint8).reshape(*packed.shape, 4)
+        images[first : first + count] = layers[..., :3]
+        masks[first : first + count] = layers[..., 3]
     return {"image": images, "mask": masks, "label": label}
 
 

@@ -1,7 +1,10 @@
 """The painter of avatars: layers of signed distances from the background to the hat.
 
-All functions work on arrays [N, H, W]; the parameters of a portrait are [N, 1, 1]. There are no
-branches: a style is a row of a table, and every portrait runs through every layer.
+A style is a row of a table and every portrait runs through every layer, so that one compiled
+program without branches paints any mixture: arrays are [N, H, W], the parameters of a portrait are
+[N, 1, 1]. Lengths are in units of half the shorter side, with y pointing down and the middle
+between the eyes near the origin; edges are blended over one pixel. One picture in one file, which
+is why it is long.
 """
 
 from collections.abc import Mapping
@@ -19,66 +22,88 @@ def _palette(*colours: str) -> np.ndarray:
     return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colours], np.float32) / 255
 
 
+# Per skin: lit, in shade, line of the mouth.
+SKIN = _palette("ffe3d3", "f8cba6", "e8ae7c", "cf9460", "aa6d42", "7d4b31")
+_SHADE = _palette("efb8a4", "e09c78", "c4814f", "a86c3f", "834c2b", "583020")
+_LIP = _palette("b34a52", "a8434a", "963a40", "84323a", "62202a", "45141e")
+HAIR = _palette("2d2830", "5b3b2a", "8f432c", "d9702c", "f0c869", "b4b8c4", "4a7fdb", "ef7fb2")
+CLOTHES = _palette("35508c", "1f9c93", "db4c41", "efb02e", "f5f2ec", "8459b8", "3d7f50", "464a57")
 _BACKGROUND = _palette(
-    "8fd0ee", "a5e0c3", "ecd9b0", "f5bccb", "cbbdf0", "fbd975", "8b9cb5", "f7a38b"
+    "9bd8f4", "aee6c8", "f2e2bd", "fac6d3", "d4c7f7", "fde08a", "9fb1cb", "fbac93"
 )
-_SKIN = _palette("fde2d2", "f5c9a6", "e3a978", "c98f5d", "9b6439", "65402b")
-_HAIR = _palette("2a2629", "5a3a29", "83402c", "c8652b", "ecc673", "a9adb3", "4b78cf", "e979a9")
-_EYE = _palette("6b4226", "3f83c9", "4a9a5c", "2b2430")
-_CLOTHES = _palette("33497e", "23918c", "d4483f", "e2a62f", "f3f1ec", "7b56ac", "3a7148", "40434c")
-_GOLD, _WHITE, _INK = _palette("f2c14e", "fffdf8", "2c2a35")
-_LIP, _TONGUE, _BLUSH = _palette("a83c46", "e4707a", "ef7d86")
+_BACKGROUND_LOW = _palette(
+    "6fb9e6", "7fd0b0", "e3c894", "f09db8", "ad9cec", "fbc04f", "7388ab", "f2836f"
+)
+_HAT = _palette("e2574c", "3f6fb5", "f4bd3a", "4fa57c", "f4ede0", "4b4558")
+_EYE = _palette("77472a", "3b8ad0", "4aa364", "8f98a6", "2f2730")
+_GOLD, _WHITE, _INK = _palette("f6c445", "fffdf9", "2b2934")
+_TONGUE, _BLUSH, _MOUTH = _palette("ee7c86", "f2717f", "7d2434")
 
-# Hair styles, one row each. Back: centre y, half width, half height and radius of a rounded box
-# behind the head. Cap: centre y, radii, lowest y. Opening of the face in it: centre x and y, radii.
-# Bun: centre y, radius. Curls: amplitude.
-_NONE = 9.0
+_NONE = 9.0  # the distance of what is not there
+# Hair, a row each. Behind the head, a rounded box: y, half width, half height, radius.
+# The cap over the skull: y, radii, lowest y. The face's opening in it: parting x, spread, y, radii,
+# half width. Tufts: x (and mirrored from 0.2 on), y, radii. Edge: waves, amplitude, roundness.
 _STYLES = np.array(
     [
-        # back y, hw, hh, r | cap y, rx, ry, low | opening x, y, rx, ry | bun y, r | curls
-        [0, -_NONE, 0, 0, 0.0, -_NONE, -_NONE, 0, 0, 0, 1, 1, 0, -_NONE, 0],  # bald
-        [0, -_NONE, 0, 0, -0.14, 0.435, 0.49, -0.10, 0, 0.17, 0.37, 0.47, 0, -_NONE, 0],  # buzz
-        [0, -_NONE, 0, 0, -0.17, 0.46, 0.55, -0.04, 0, 0.18, 0.37, 0.45, 0, -_NONE, 0],  # short
-        [0, -_NONE, 0, 0, -0.18, 0.46, 0.57, -0.03, 0.10, 0.22, 0.46, 0.50, 0, -_NONE, 0],  # parted
-        [-0.06, 0.53, 0.52, 0.42, -0.15, 0.50, 0.57, 0.30, 0, 0.26, 0.36, 0.45, 0, -_NONE, 0],
-        [0.16, 0.54, 0.80, 0.46, -0.16, 0.49, 0.57, 0.30, -0.06, 0.20, 0.36, 0.50, 0, -_NONE, 0],
-        [-0.12, 0.50, 0.46, 0.40, -0.20, 0.49, 0.56, 0.06, 0, 0.17, 0.35, 0.44, 0, -_NONE, 0.035],
-        [-0.24, 0.68, 0.64, 0.60, -0.24, 0.56, 0.60, -0.06, 0, 0.20, 0.37, 0.48, 0, -_NONE, 0.022],
-        [0, -_NONE, 0, 0, -0.15, 0.445, 0.53, -0.02, 0, 0.20, 0.37, 0.50, -0.76, 0.17, 0],  # bun
-        [0, -_NONE, 0, 0, -0.48, 0.13, 0.43, -0.20, 0, 0.24, 0.30, 0.52, 0, -_NONE, 0.02],  # mohawk
+        # back: y hw hh r | cap: y rx ry low | opening: part spread y rx ry side | tuft: x y rx ry
+        [0, -9, 0, 0, 0, -9, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, -9, 1, 9, 0, 0],  # bald
+        [0, -9, 0, 0, -0.15, 0.432, 0.45, -0.06, 0, 0, 0.22, 0.46, 0.55, 0.365, 0, 0, -9, 1, 9, 0, 0],
+        [0, -9, 0, 0, -0.15, 0.45, 0.46, -0.03, 0.30, -0.02, 0.24, 0.66, 0.53, 0.36,
+         0.06, -0.53, 0.36, 0.17, 9, 0, 0],  # quiff
+        [0, -9, 0, 0, -0.16, 0.46, 0.49, -0.02, -0.19, 0.0, 0.30, 0.62, 0.66, 0.365,
+         0, 0, -9, 1, 9, 0, 0],  # parted
+        [0, -9, 0, 0, -0.15, 0.47, 0.50, -0.04, 0, -0.13, 0.30, 0.25, 0.56, 0.355,
+         0, 0, -9, 1, 15, 0.11, 0],  # spiky
+        [-0.04, 0.53, 0.51, 0.38, -0.14, 0.49, 0.50, 0.36, 0, 0, 0.42, 1.10, 0.64, 0.355,
+         0, 0, -9, 1, 9, 0, 0],  # bob
+        [0.22, 0.53, 0.80, 0.42, -0.15, 0.485, 0.50, 0.40, -0.03, 0.13, 0.26, 0.52, 0.66, 0.385,
+         0, 0, -9, 1, 9, 0, 0],  # long
+        [0.14, 0.55, 0.68, 0.45, -0.16, 0.50, 0.51, 0.30, 0.20, 0.06, 0.28, 0.62, 0.62, 0.37,
+         0, 0, -9, 1, 17, 0.05, 1],  # wavy
+        [-0.13, 0.50, 0.44, 0.40, -0.18, 0.50, 0.50, 0.02, 0, 0.02, 0.24, 0.52, 0.55, 0.36,
+         0, 0, -9, 1, 15, 0.075, 1],  # curly
+        [-0.20, 0.66, 0.58, 0.56, -0.20, 0.58, 0.56, -0.04, 0, 0, 0.22, 0.46, 0.56, 0.365,
+         0, 0, -9, 1, 23, 0.05, 1],  # afro
+        [0, -9, 0, 0, -0.15, 0.445, 0.46, -0.02, 0, 0.04, 0.26, 0.46, 0.64, 0.38,
+         0, -0.68, 0.18, 0.16, 9, 0, 0],  # bun
+        [0, -9, 0, 0, -0.15, 0.455, 0.47, 0.02, 0, 0, 0.40, 1.00, 0.64, 0.37,
+         0.58, 0.10, 0.15, 0.26, 9, 0, 0],  # pigtails
     ],
     np.float32,
-)
+)  # fmt: skip
 # Jaw: half width, half height, radius of a rounded box; then the skull's radii.
 _FACES = np.array(
     [
-        [0.30, 0.31, 0.29, 0.395, 0.45],
-        [0.375, 0.29, 0.285, 0.42, 0.44],
-        [0.345, 0.30, 0.16, 0.4, 0.45],
+        [0.325, 0.33, 0.29, 0.410, 0.45],
+        [0.395, 0.32, 0.31, 0.425, 0.44],
+        [0.375, 0.32, 0.17, 0.410, 0.45],
+        [0.250, 0.35, 0.22, 0.425, 0.45],
     ],
     np.float32,
 )
-# Mouth: centre y, radii, 1 for an outline only, upper end.
+# Mouth: lowest y, half width and depth of a line (0: filled); then y, radii, upper end of a fill.
 _MOUTHS = np.array(
     [
-        [0.155, 0.14, 0.115, 1, 0.185],
-        [0.165, 0.165, 0.175, 0, 0.17],
-        [0.225, 0.095, 0.018, 0, -_NONE],
-        [0.24, 0.06, 0.08, 0, -_NONE],
+        [0.275, 0.135, 0.075, 0, 1, 1, 0],
+        [0, 0, 0, 0.185, 0.165, 0.165, 0.185],
+        [0, 0, 0, 0.195, 0.165, 0.105, 0.195],
+        [0.255, 0.085, 0.012, 0, 1, 1, 0],
+        [0, 0, 0, 0.255, 0.058, 0.075, -_NONE],
     ],
     np.float32,
 )
-_EYE_HEIGHT = np.array([0.078, 0.062, 0.075, 0.10], np.float32)  # by expression
-# Brows: half thickness, lift, slope.
+_EYE_HEIGHT = np.array([0.100, 0.088, 0.095, 0.098, 0.116], np.float32)  # by expression
+# Brows: half thickness, y, slope.
 _BROWS = np.array(
-    [[0.016, 0.0, 0.12], [0.029, 0.0, 0.08], [0.02, 0.05, 0.16], [0.024, -0.005, -0.32]], np.float32
+    [[0.017, -0.185, 0.05], [0.030, -0.19, 0.02], [0.019, -0.235, 0.12], [0.023, -0.185, -0.20]],
+    np.float32,
 )
-_EYE_X, _EYE_Y = 0.17, -0.06
+_EYE_X = 0.178
 
 
 def paint_portraits(
     attributes: Mapping[str, Array], pose: Array, height: int, width: int
-) -> tuple[Array, Array]:
+) -> Array:
     """Paints portraits.
 
     Args:
@@ -86,253 +111,348 @@ def paint_portraits(
       pose: float32 [N, 6] in [0, 1).
 
     Returns:
-      uint8 [N, H, W, 3] and the mask uint8 [N, H, W], indices into `MASK_CLASSES`.
+      int32 [N, H, W]: from the lowest byte up, red, green, blue and the index into `MASK_CLASSES`.
     """
-    side = min(height, width)
-    pixel = 2 / side
+    pixel = 2 / min(height, width)
     columns = (jnp.arange(width, dtype=jnp.float32) + 0.5 - width / 2) * pixel
     rows = (jnp.arange(height, dtype=jnp.float32) + 0.5 - height / 2) * pixel
     x0, y0 = columns[None, None, :], rows[None, :, None]
-    pose = pose[:, :, None, None]
+    pose = [pose[:, k, None, None] for k in range(pose.shape[1])]
 
-    # The pose: a small shift and scale of everything, and a tilt of the head about the chin.
-    scale = 1.02 + 0.09 * pose[:, 2]
-    x = (x0 - 0.08 * (pose[:, 0] - 0.5)) / scale
-    y = (y0 - 0.06 * (pose[:, 1] - 0.5) - 0.06) / scale
-    tilt = 0.16 * (pose[:, 3] - 0.5)
-    head_x = x + tilt * (y - 0.4)
-    head_y = y - tilt * x
+    # A small shift and scale of everything, and a tilt of the head about the neck.
+    scale = 1.14 + 0.08 * pose[2]
+    x = (x0 - 0.07 * (pose[0] - 0.5)) / scale
+    y = (y0 - 0.05 * (pose[1] - 0.5) - 0.10) / scale
+    tilt = 0.16 * (pose[3] - 0.5)
+    look = _Look(attributes)
+    canvas = _Canvas(_background(look, pose, x0, y0, pixel), scale / pixel)
+    head_x, head_y = x + tilt * (y - 0.4), y - tilt * x
+    head = _head(look, head_x, head_y)
+    hair = _Hair(look, head_x, head_y, head)
 
-    def of(name: str) -> Array:
-        return attributes[name][:, None, None]
+    _paint_clothes(canvas, look, x, y)
+    canvas.paint(hair.back, [0.70 * c for c in look.hair], "hair")
+    _paint_neck(canvas, look, x, y, _head(look, head_x, head_y - 0.08))
+    _paint_head(canvas, look, head_x, head_y, head)
+    _paint_beard(canvas, look, head_x, head_y, head)
+    _paint_mouth(canvas, look, head_x, head_y)
+    _paint_eyes(canvas, look, head_x, head_y)
+    hair.paint_front(canvas, look, head_x, head_y)
+    _paint_earrings(canvas, look, head_x, head_y)
+    _paint_glasses(canvas, look, head_x, head_y)
+    _paint_hat(canvas, look, head_x, head_y, hair.outline)
+    return canvas.packed()
 
-    def is_(name: str, value: int) -> Array:
-        return attributes[name][:, None, None] == value
 
-    def row(table: np.ndarray, name: str) -> list[Array]:
-        values = jnp.asarray(table)[attributes[name]]
+class _Look:
+    """The attributes of portraits as parameters [N, 1, 1]."""
+
+    def __init__(self, attributes: Mapping[str, Array]):
+        self._attributes = attributes
+        self.skin, self.hair = self.row(SKIN, "skin"), self.row(HAIR, "hair_colour")
+        self.shade, self.cloth = self.row(_SHADE, "skin"), self.row(CLOTHES, "clothes_colour")
+
+    def is_(self, name: str, value: int) -> Array:
+        return self._attributes[name][:, None, None] == value
+
+    def row(self, table: np.ndarray, name: str) -> list[Array]:
+        values = jnp.asarray(table)[self._attributes[name]]
         return [values[:, k, None, None] for k in range(table.shape[1])]
 
-    skin, hair, cloth = (
-        row(_SKIN, "skin"),
-        row(_HAIR, "hair_colour"),
-        row(_CLOTHES, "clothes_colour"),
-    )
-    shade = _mixed(skin, _palette("8a3b2f")[0], 0.24)
-    dark_hair = [c * 0.72 for c in hair]
-    light_hair = _mixed(hair, _WHITE, 0.22)
-    dark_cloth = [c * 0.78 for c in cloth]
+    def value(self, table: list[float] | np.ndarray, name: str) -> Array:
+        return jnp.asarray(table, jnp.float32)[self._attributes[name]][:, None, None]
 
-    canvas = _Canvas(_background(attributes, pose, x0, y0, row, pixel), pixel)
-    paint = canvas.paint
-    has_hat = of("hat") > 0
-
-    # Behind the head.
-    style = row(_STYLES, "hair")
-    back_y, back_w, back_h, back_r = style[:4]
-    curls = style[14] * jnp.sin(24 * head_x) * jnp.sin(24 * head_y + 1)
-    back = _box(head_x, head_y - back_y, back_w, back_h, back_r) + curls
-    under_hat = jnp.where(has_hat, -0.30 - head_y, -_NONE)
-    paint(jnp.maximum(back, under_hat), dark_hair, "hair")
-
-    # Body: shoulders, neck, neckline.
-    body = _box(x, y - 1.30, 0.74, 0.66, 0.40)
-    paint(body, cloth, "clothes")
-    stripes = jnp.abs((y * 4.5) % 1.0 - 0.5) / 4.5 - 0.055
-    striped = jnp.where(is_("clothes", 4), jnp.maximum(body, stripes), _NONE)
-    paint(striped, _mixed(cloth, _WHITE, 0.72), None)
-    paint(jnp.maximum(body, -_box(x + 0.16, y - 1.30, 0.74, 0.66, 0.40)), dark_cloth, None, 0.45)
-    low = jnp.where(is_("clothes", 1), 0.86 - 1.3 * jnp.abs(x), 0.70 - 0.9 * x * x)
-    neckline = jnp.maximum(jnp.abs(x) - 0.20, y - low)
-    neck = jnp.minimum(_box(x, y - 0.46, 0.15, 0.22, 0.06), jnp.maximum(neckline, body))
-    paint(neck, skin, "skin")
-    face_w, face_h, face_r, skull_rx, skull_ry = row(_FACES, "face")
-
-    def head_at(px, py):
-        skull = _ellipse(px, py + 0.10, skull_rx, skull_ry)
-        return jnp.minimum(skull, _box(px, py - 0.11, face_w, face_h, face_r))
-
-    head = head_at(head_x, head_y)
-    paint(jnp.maximum(neck, head_at(head_x, head_y - 0.075)), shade, None)
-    collar = _box(x, y - 0.60, 0.17, 0.11, 0.05)
-    paint(jnp.where(is_("clothes", 3), collar, _NONE), dark_cloth, "clothes")
-    flap_x, flap_y = jnp.abs(x) - 0.15, y - 0.70
-    flap = jnp.maximum(jnp.abs(flap_x + 0.5 * flap_y) - 0.085, jnp.abs(flap_y) - 0.085)
-    paint(jnp.where(is_("clothes", 2), flap, _NONE), _mixed(cloth, _WHITE, 0.55), "clothes")
-
-    # Head: ears, earrings, face.
-    ear = _ellipse(jnp.abs(head_x) - 0.415, head_y + 0.01, 0.08, 0.105)
-    paint(ear, skin, "skin")
-    paint(_ellipse(jnp.abs(head_x) - 0.42, head_y + 0.01, 0.042, 0.062), shade, None)
-    drop = _circle(jnp.abs(head_x) - 0.435, head_y - 0.115, 0.034)
-    hoop = jnp.abs(_circle(jnp.abs(head_x) - 0.44, head_y - 0.16, 0.062)) - 0.014
-    paint(jnp.where(is_("earrings", 1), drop, _NONE), _GOLD, "earrings")
-    paint(jnp.where(is_("earrings", 2), hoop, _NONE), _GOLD, "earrings")
-    paint(head, skin, "skin")
-    paint(jnp.maximum(head, -head_at(head_x + 0.07, head_y + 0.02)), shade, None, 0.5)
-    cheek_x = jnp.abs(head_x) - 0.265
-    blush = jnp.maximum(_ellipse(cheek_x, head_y - 0.12, 0.085, 0.055), head)
-    paint(jnp.where(is_("cheeks", 1), blush, _NONE), _BLUSH, None, 0.55)
-    freckles = _NONE
-    for dot_x, dot_y in ((-0.05, 0.085), (0.0, 0.12), (0.05, 0.08), (0.0, 0.05)):
-        freckles = jnp.minimum(freckles, _circle(cheek_x - dot_x, head_y - dot_y, 0.015))
-    paint(jnp.where(is_("cheeks", 2), freckles, _NONE), shade, None)
-
-    _paint_beard(canvas, head_x, head_y, head, dark_hair, is_)
-    _paint_mouth(canvas, head_x, head_y, row, is_)
-    nose = jnp.maximum(
-        jnp.abs(_ellipse(head_x, head_y - 0.05, 0.055, 0.06)) - 0.014, 0.065 - head_y
-    )
-    paint(nose, shade, None)
-    _paint_eyes(canvas, head_x, head_y, attributes, row, of, dark_hair)
-
-    # Hair in front.
-    cap_y, cap_rx, cap_ry, cap_low, open_x, open_y, open_rx, open_ry, bun_y, bun_r = style[4:14]
-    cap = _ellipse(head_x, head_y - cap_y, jnp.abs(cap_rx), jnp.abs(cap_ry)) + curls
-    cap = jnp.where(cap_rx < 0, _NONE, cap)
-    opening = _ellipse(head_x - open_x, head_y - open_y, open_rx, open_ry)
-    cap = jnp.maximum(jnp.maximum(cap, -opening), head_y - cap_low)
-    bun = jnp.where(bun_r < 0, _NONE, _circle(head_x, head_y - bun_y, jnp.abs(bun_r)))
-    front = jnp.maximum(jnp.minimum(cap, bun), under_hat)
-    paint(front, hair, "hair")
-    gloss = jnp.abs(_ellipse(head_x + 0.03, head_y + 0.10, 0.36, 0.40)) - 0.022
-    gloss = jnp.maximum(jnp.maximum(front + 0.03, gloss), jnp.maximum(head_x + 0.02, head_y + 0.30))
-    paint(gloss, light_hair, None, 0.8)
-
-    _paint_glasses(canvas, head_x, head_y, is_)
-    _paint_hat(canvas, head_x, head_y, cloth, dark_cloth, is_)
-    return canvas.image(), canvas.mask()
+    def choose(self, name: str, *distances: Array | float) -> Array:
+        """The distance that belongs to each portrait's value: one per value but the first."""
+        chosen = _NONE
+        for value, distance in enumerate(distances, 1):
+            chosen = jnp.where(self.is_(name, value), distance, chosen)
+        return chosen
 
 
 class _Canvas:
     """Three colour planes and a mask, painted layer over layer."""
 
-    def __init__(self, planes: list[Array], pixel: float):
+    def __init__(self, planes: list[Array], sharpness: Array):
         self._planes = planes
-        self._mask = jnp.zeros(planes[0].shape, jnp.uint8)
-        self._pixel = pixel
+        self._mask = jnp.zeros(planes[0].shape, jnp.int32)
+        self._sharpness = sharpness  # pixels per unit
 
-    def paint(self, distance: Array, colour, name: str | None, opacity: float = 1.0) -> None:
+    def paint(self, distance: Array, colour, name: str | None = None, opacity=1.0) -> None:
         """Covers where `distance` < 0 with `colour`, and names it `name` in the mask."""
-        cover = jnp.clip(0.5 - distance / self._pixel, 0, 1)
+        cover = jnp.clip(0.5 - distance * self._sharpness, 0, 1)
         alpha = cover * opacity
         self._planes = [p + alpha * (c - p) for p, c in zip(self._planes, colour, strict=True)]
         if name:
-            self._mask = jnp.where(cover > 0.5, jnp.uint8(MASK_CLASSES.index(name)), self._mask)
+            self._mask = jnp.where(cover > 0.5, MASK_CLASSES.index(name), self._mask)
 
-    def image(self) -> Array:
-        stacked = jnp.stack(self._planes, axis=-1)
-        return jnp.round(stacked * 255).clip(0, 255).astype(jnp.uint8)
-
-    def mask(self) -> Array:
-        return self._mask
+    def packed(self) -> Array:
+        # One output: XLA then computes every layer once, in few loops.
+        red, green, blue = ((p.clip(0, 1) * 255 + 0.5).astype(jnp.int32) for p in self._planes)
+        return red | (green << 8) | (blue << 16) | (self._mask << 24)
 
 
-def _background(attributes, pose, x, y, row, pixel) -> list[Array]:
-    colour = row(_BACKGROUND, "background")
-    light = 1.04 - 0.09 * (y + 1)
-    pattern = attributes["pattern"][:, None, None]
-    disc = _circle(x, y - 0.1, 0.86)
-    stripes = jnp.abs((1.6 * (x + y) + pose[:, 4]) % 1.0 - 0.5) / 2.3 - 0.11
-    dots = (
-        _circle((x * 2.6 + pose[:, 4]) % 1.0 - 0.5, (y * 2.6 + pose[:, 5]) % 1.0 - 0.5, 0.19) / 2.6
+def _background(look: _Look, pose, x, y, pixel: float) -> list[Array]:
+    disc = _circle(x, y - 0.10, 0.86)
+    stripes = (jnp.abs(_fraction(1.5 * (x + y) + pose[4]) - 0.5) - 0.25) / 2.12
+    dots_x, dots_y = 2.6 * x + pose[4], 2.6 * y + pose[5]
+    dots = _circle(_fraction(dots_x) - 0.5, _fraction(dots_y) - 0.5, 0.19) / 2.6
+    angle = jnp.arctan2(x, y - 0.15) * (9 / np.pi)
+    radius = jnp.sqrt(x * x + (y - 0.15) ** 2)
+    rays = (jnp.abs(_fraction(angle + pose[4]) - 0.5) - 0.25) * radius * (np.pi / 9)
+    cover = jnp.clip(0.5 - look.choose("pattern", disc, stripes, dots, rays) / pixel, 0, 1)
+    cover = cover * look.value([0, 0.36, 0.22, 0.32, 0.22], "pattern")
+    low = (0.5 * y + 0.5).clip(0, 1)
+    colour = _mixed(look.row(_BACKGROUND, "background"), look.row(_BACKGROUND_LOW, "background"), low)
+    return [c + cover * (1 - c) for c in colour]
+
+
+def _head(look: _Look, x, y) -> Array:
+    jaw_width, jaw_height, jaw_radius, rx, ry = look.row(_FACES, "face")
+    skull = _ellipse(x, y + 0.12, rx, ry)
+    return _join(skull, _box(x, y - 0.44 + jaw_height, jaw_width, jaw_height, jaw_radius), 0.12)
+
+
+def _paint_clothes(canvas: _Canvas, look: _Look, x, y) -> None:
+    cloth, dark = look.cloth, [0.78 * c for c in look.cloth]
+    light = _mixed(cloth, _WHITE, 0.72)
+    body = _box(x, y - 1.32, 0.76, 0.70, 0.36)
+    body = _join(body, _ellipse(x, y - 0.66, 0.34, 0.15), 0.16)
+    side = (1.3 * jnp.abs(x) - 0.35).clip(0, 1)
+    canvas.paint(body, _mixed(cloth, dark, side), "clothes")
+    stripes = jnp.abs(_fraction(5.0 * y + 0.1) - 0.5) * 0.2 - 0.05
+    canvas.paint(jnp.where(look.is_("clothes", 4), jnp.maximum(body, stripes), _NONE), light)
+    hood = _ellipse(x, y - 0.60, 0.43, 0.20)
+    string = _segment(jnp.abs(x), y, 0.13, 0.72, 0.12, 0.86) - 0.016
+    detail = look.choose("clothes", _NONE, _NONE, _NONE, _NONE, hood)
+    canvas.paint(detail, _mixed(dark, cloth, 0.25), "clothes")
+    button = _circle(x, y - 0.86, 0.022)
+    detail = look.choose("clothes", _NONE, button, _NONE, _NONE, string)
+    canvas.paint(detail, light)
+
+
+def _paint_neck(canvas: _Canvas, look: _Look, x, y, shadow: Array) -> None:
+    cloth, dark = look.cloth, [0.72 * c for c in look.cloth]
+    neck = _box(x, y - 0.44, 0.155, 0.24, 0.05)
+    low = _ellipse(x, y - 0.59, 0.225, 0.105)
+    pointed = jnp.maximum(jnp.abs(x) * 0.80 + (y - 0.83) * 0.6, 0.54 - y)
+    low = jnp.where(look.is_("clothes", 1), pointed, low)
+    canvas.paint(jnp.maximum(low - 0.03, 0.56 - y), dark, "clothes")
+    neck = jnp.minimum(neck, low)
+    canvas.paint(neck, look.skin, "skin")
+    canvas.paint(jnp.maximum(neck, shadow), look.shade)
+    tube = _box(x, y - 0.585, 0.185, 0.105, 0.05)
+    flap_x, flap_y = jnp.abs(x) - 0.13, y - 0.66
+    flap = _box(flap_x + 0.55 * flap_y, flap_y, 0.085, 0.095, 0.03)
+    colour = [jnp.where(look.is_("clothes", 2), 0.5 * c + 0.5, 0.88 * c) for c in cloth]
+    canvas.paint(look.choose("clothes", _NONE, flap, tube), colour, "clothes")
+
+
+def _paint_head(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
+    ear_x = jnp.abs(x) - 0.425
+    ear = _ellipse(ear_x, y - 0.045, 0.085, 0.11)
+    canvas.paint(ear, look.skin, "skin")
+    canvas.paint(_ellipse(ear_x - 0.008, y - 0.045, 0.042, 0.062), look.shade)
+    side = (2.4 * x + 0.5 * y - 0.30).clip(0, 0.62)
+    canvas.paint(head, _mixed(look.skin, look.shade, side), "skin")
+    cheek_x, cheek_y = jnp.abs(x) - 0.255, y - 0.165
+    soft = (1 - (cheek_x * cheek_x * 90 + cheek_y * cheek_y * 170)).clip(0, 1)
+    blush = jnp.where(look.is_("cheeks", 1), head, _NONE)
+    canvas.paint(blush, _BLUSH, opacity=0.72 * soft)
+    dots = jnp.minimum(
+        _circle(jnp.abs(cheek_x) - 0.045, cheek_y + 0.025, 0.0145),
+        _circle(cheek_x, cheek_y - 0.02, 0.0145),
     )
-    choices = [jnp.full_like(dots, _NONE), disc + 0 * dots, stripes + 0 * dots, dots]
-    shape = jnp.select([pattern == k for k in range(4)], choices)
-    cover = 0.32 * jnp.clip(0.5 - shape / pixel, 0, 1)
-    return [(c * light).clip(0, 1) * (1 - cover) + cover for c in colour]
+    canvas.paint(jnp.where(look.is_("cheeks", 2), dots, _NONE), look.shade)
+    canvas.paint(_arc(x, y, 0.135, 0.050, 0.036) - 0.016, look.shade)  # the nose
 
 
-def _paint_beard(canvas: _Canvas, x, y, head, colour, is_) -> None:
-    mouth = _ellipse(x, y - 0.215, 0.185, 0.085)
-    edge = jnp.maximum(0.13 - 1.3 * x * x - y, -mouth)
-    beard = jnp.maximum(head - 0.02, edge)
-    moustache = _ellipse(jnp.abs(x) - 0.07, y - 0.145 - 0.25 * jnp.abs(x), 0.095, 0.036)
-    goatee = jnp.maximum(_ellipse(x, y - 0.38, 0.11, 0.085), head - 0.03)
-    shape = jnp.select(
-        [is_("facial_hair", 1), is_("facial_hair", 2), is_("facial_hair", 3)],
-        [moustache, jnp.minimum(beard, moustache), goatee],
-        _NONE,
-    )
-    canvas.paint(shape, colour, "hair")
+def _paint_beard(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
+    beard = jnp.maximum(head - 0.022, 0.19 - 0.9 * x * x - y)
+    beard = jnp.maximum(beard, -_ellipse(x, y - 0.245, 0.175, 0.072))
+    bar_x = jnp.abs(x)
+    moustache = _ellipse(bar_x - 0.075, y - 0.165 - 0.30 * bar_x, 0.105, 0.036)
+    goatee = _join(_box(x, y - 0.39, 0.075, 0.075, 0.07), _ellipse(x, y - 0.345, 0.10, 0.03), 0.03)
+    full = _join(beard, moustache, 0.04)
+    shape = look.choose("facial_hair", moustache, full, goatee)
+    canvas.paint(shape, [0.82 * c for c in look.hair], "hair")
 
 
-def _paint_mouth(canvas: _Canvas, x, y, row, is_) -> None:
-    centre, rx, ry, outline, upper = row(_MOUTHS, "expression")
-    mouth = _ellipse(x, y - centre, rx, ry)
-    mouth = jnp.where(outline > 0, jnp.abs(mouth) - 0.02, mouth)
-    mouth = jnp.maximum(mouth, upper - y)
-    canvas.paint(mouth, _LIP, "mouth")
-    inner = jnp.where(is_("expression", 1), mouth + 0.012, _NONE)
-    canvas.paint(jnp.maximum(inner, _ellipse(x, y - 0.36, 0.10, 0.09)), _TONGUE, None)
-    canvas.paint(jnp.maximum(inner, _box(x, y - 0.165, 0.13, 0.055, 0.02)), _WHITE, None)
+def _paint_mouth(canvas: _Canvas, look: _Look, x, y) -> None:
+    low, half, depth, fill_y, rx, ry, upper = look.row(_MOUTHS, "expression")
+    line = _arc(x, y, low, jnp.maximum(half, 0.01), jnp.maximum(depth, 0.005)) - 0.020
+    fill = -_join(-_ellipse(x, y - fill_y, rx, ry), y - upper, 0.05)
+    mouth = jnp.where(half > 0, line, fill)
+    colour = [jnp.where(half > 0, c, d) for c, d in zip(look.row(_LIP, "skin"), _MOUTH, strict=True)]
+    canvas.paint(mouth, colour, "mouth")
+    inner = mouth + 0.014
+    laughs = look.is_("expression", 1)
+    tongue = jnp.maximum(inner, _ellipse(x, y - 0.36, 0.10, 0.085))
+    canvas.paint(jnp.where(laughs, tongue, _NONE), _TONGUE)
+    teeth = jnp.where(laughs, jnp.maximum(inner, y - 0.232), inner)
+    canvas.paint(jnp.where(laughs | look.is_("expression", 2), teeth, _NONE), _WHITE)
 
 
-def _paint_eyes(canvas: _Canvas, x, y, attributes, row, of, brow_colour) -> None:
-    eye_x, eye_y = jnp.abs(x) - _EYE_X, y - _EYE_Y
-    ry = jnp.asarray(_EYE_HEIGHT)[attributes["expression"]][:, None, None]
-    white = _ellipse(eye_x, eye_y, 0.098, ry)
+def _paint_eyes(canvas: _Canvas, look: _Look, x, y) -> None:
+    eye_x = jnp.abs(x) - _EYE_X
+    ry = look.value(_EYE_HEIGHT, "expression")
+    closed = look.is_("eyes", 2) | (look.is_("eyes", 3) & (x > 0))
+    white = _ellipse(eye_x, y, 0.100, ry)
+    lash = _segment(eye_x, y, 0.085, -0.055, 0.135, -0.095) - 0.013
+    lid = jnp.maximum(jnp.abs(white - 0.003) - 0.014, y + 0.30 * ry)
+    lid = jnp.minimum(lid, jnp.where(look.is_("eyes", 1), lash, _NONE))
+    lid = jnp.where(closed, _arc(eye_x, -y, 0.04, 0.085, 0.062) - 0.019, lid)
+    white = jnp.where(closed, _NONE, white)
     canvas.paint(white, _WHITE, "eyes")
     # The gaze moves both irises to one side, while everything else is mirrored.
-    gaze = jnp.asarray([0.0, -0.034, 0.034])[of("gaze")]
-    iris_x = eye_x - jnp.sign(x) * gaze
+    side = jnp.sign(x)
+    iris_x = eye_x - side * look.value([0.0, -0.030, 0.030], "gaze")
     inside = white + 0.004
-    canvas.paint(jnp.maximum(_circle(iris_x, eye_y, 0.064), inside), row(_EYE, "eye_colour"), None)
-    canvas.paint(jnp.maximum(_circle(iris_x, eye_y, 0.036), inside), _INK, None)
-    glint = _circle(iris_x + jnp.sign(x) * 0.02, eye_y + 0.024, 0.017)
-    canvas.paint(jnp.maximum(glint, inside), _WHITE, None)
-    lid = jnp.maximum(jnp.abs(white - 0.004) - 0.013, eye_y + 0.25 * ry)
+    iris = jnp.maximum(_circle(iris_x, y, 0.070), inside)
+    canvas.paint(iris, look.row(_EYE, "eye_colour"))
+    canvas.paint(jnp.maximum(_circle(iris_x, y, 0.040), inside), _INK)
+    glints = jnp.minimum(
+        _circle(iris_x + side * 0.024, y + 0.028, 0.021),
+        _circle(iris_x - side * 0.024, y - 0.030, 0.010),
+    )
+    canvas.paint(jnp.maximum(glints, inside), _WHITE)
     canvas.paint(lid, _INK, "eyes")
-    thick, lift, slope = row(_BROWS, "brows")
-    brow_y = y + 0.215 + lift + slope * eye_x * -1 + 1.6 * eye_x * eye_x
-    brow_y = brow_y + 0.3 * (ry - 0.078)
-    canvas.paint(_box(eye_x, brow_y, 0.105, thick, 0.014), brow_colour, "brows")
+    thick, brow_y, slope = look.row(_BROWS, "brows")
+    brow_y = brow_y - 0.8 * (ry - 0.10) - slope * eye_x
+    brow = _arc(eye_x, brow_y - y, 0.0, 0.088, 0.026) - thick
+    canvas.paint(brow, _mixed([0.66 * c for c in look.hair], _INK, 0.25), "brows")
 
 
-def _paint_glasses(canvas: _Canvas, x, y, is_) -> None:
-    eye_x, eye_y = jnp.abs(x) - _EYE_X, y - _EYE_Y
-    rim = 0.016
-    rounds = jnp.abs(_circle(eye_x, eye_y, 0.138)) - rim
-    squares = jnp.abs(_box(eye_x, eye_y, 0.145, 0.105, 0.03)) - rim
-    lens = _box(eye_x, eye_y - 0.005, 0.152, 0.112, 0.07)
-    bridge = jnp.maximum(jnp.abs(x) - 0.035, jnp.abs(eye_y + 0.03) - rim)
-    temple = jnp.maximum(jnp.abs(jnp.abs(x) - 0.36) - 0.055, jnp.abs(eye_y + 0.02) - rim)
+class _Hair:
+    """The shapes of the hair: `back` behind the head, the cap in front, the head's `outline`."""
+
+    def __init__(self, look: _Look, x, y, head: Array):
+        (
+            back_y, back_width, back_height, back_radius, cap_y, cap_rx, cap_ry, cap_low,
+            part, spread, open_y, open_rx, open_ry, side, tuft_x, tuft_y, tuft_rx, tuft_ry,
+            waves, amplitude, roundness,
+        ) = look.row(_STYLES, "hair")  # fmt: skip
+        hat = jnp.where(look.value([0, 1, 1, 1, 1, 0], "hat") > 0, -0.31 - y, -_NONE)
+        angle = jnp.arctan2(x, -0.14 - y) * (0.5 / np.pi) * waves
+        wave = 2 * jnp.abs(_fraction(angle) - 0.5)
+        edge = amplitude * (1 - wave - roundness * (wave * wave - wave))
+        back = _box(x, y - back_y, back_width.clip(0), back_height, back_radius) - edge
+        back = jnp.maximum(back, jnp.minimum(0.24 - jnp.abs(x), y - 0.56))
+        self.back = jnp.maximum(jnp.where(back_width < 0, _NONE, back), hat)
+        cap = _ellipse(x, y - cap_y, jnp.abs(cap_rx), cap_ry) - edge
+        self.outline = jnp.minimum(jnp.where(cap_rx < 0, _NONE, cap), head)
+        opening = _ellipse(jnp.abs(x - part) + spread, y - open_y, open_rx, open_ry)
+        opening = -_join(-opening, side - jnp.abs(x), 0.08)
+        cap = -_join(jnp.minimum(opening, -cap), cap_low - y, 0.03)
+        cap = jnp.where(cap_rx < 0, _NONE, cap)
+        mirrored = jnp.where(tuft_x > 0.2, jnp.abs(x), x)
+        tuft = _ellipse(mirrored - tuft_x, y - tuft_y, jnp.abs(tuft_rx), tuft_ry)
+        tuft = jnp.where(tuft_rx < 0, _NONE, tuft)
+        self.front = jnp.maximum(_join(cap, tuft, 0.03), hat)
+
+    def paint_front(self, canvas: _Canvas, look: _Look, x, y) -> None:
+        tone = 1.04 - 0.30 * (y + 0.30)
+        canvas.paint(self.front, [c * tone for c in look.hair], "hair")
+        # The light: an arc on smooth hair and on a bald head, many on curls.
+        turned_x, turned_y = 0.82 * x - 0.57 * y - 0.086, 0.57 * x + 0.82 * y + 0.123
+        smooth = _arc(turned_x, -turned_y, 0.345, 0.13, 0.026) - 0.021
+        cell_y = 7.0 * y
+        cell_x = 6.0 * x + 0.5 * jnp.floor(cell_y)
+        curls = _arc(_fraction(cell_x) - 0.5, 0.5 - _fraction(cell_y), 0.2, 0.28, 0.2) - 0.055
+        curly = look.value([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0], "hair") > 0
+        light = jnp.where(curly, curls / 7, smooth)
+        bald = look.is_("hair", 0) & look.value([1, 0, 0, 0, 0, 1], "hat").astype(bool)
+        inside = jnp.where(bald, light, jnp.maximum(self.front + 0.035, light))
+        colour = [jnp.where(bald, 1.0, c + 0.30 * (1 - c)) for c in look.hair]
+        canvas.paint(inside, colour, opacity=jnp.where(curly, 0.5, 0.6))
+
+
+def _paint_earrings(canvas: _Canvas, look: _Look, x, y) -> None:
+    x = jnp.abs(x) - 0.445
+    stud, hoop = _circle(x, y - 0.155, 0.034), jnp.abs(_circle(x, y - 0.205, 0.066)) - 0.016
+    canvas.paint(look.choose("earrings", stud, hoop), _GOLD, "earrings")
+
+
+def _paint_glasses(canvas: _Canvas, look: _Look, x, y) -> None:
+    eye_x, rim = jnp.abs(x) - _EYE_X, 0.017
+    circle = _circle(eye_x, y - 0.005, 0.143)
+    square = _box(eye_x, y - 0.01, 0.146, 0.115, 0.035)
+    lens = _box(eye_x, y - 0.01, 0.155, 0.12, 0.085)
+    bridge = jnp.maximum(jnp.abs(x) - 0.04, jnp.abs(y + 0.03) - rim)
+    temple = jnp.maximum(jnp.abs(jnp.abs(x) - 0.37) - 0.055, jnp.abs(y + 0.02) - rim)
     frame = jnp.minimum(bridge, temple)
-    shape = jnp.select(
-        [is_("glasses", 1), is_("glasses", 2), is_("glasses", 3)],
-        [jnp.minimum(rounds, frame), jnp.minimum(squares, frame), jnp.minimum(lens, frame)],
-        _NONE,
-    )
-    canvas.paint(shape, _INK, "glasses")
-    shine = jnp.maximum(lens + 0.03, jnp.abs(eye_x + eye_y + 0.05) - 0.025)
-    canvas.paint(jnp.where(is_("glasses", 3), shine, _NONE), _WHITE, None, 0.35)
+    inside = look.choose("glasses", circle, square, lens)
+    shine = jnp.maximum(inside + 0.03, jnp.abs(x - side_of(x) + y + 0.02) - 0.03)
+    canvas.paint(inside, _WHITE, opacity=jnp.where(look.is_("glasses", 3), 0.0, 0.16))
+    rims = jnp.where(look.is_("glasses", 3), inside, jnp.abs(inside) - rim)
+    rims = jnp.where(look.is_("glasses", 0), _NONE, jnp.minimum(rims, frame))
+    canvas.paint(rims, _INK, "glasses")
+    canvas.paint(shine, _WHITE, opacity=0.28)
 
 
-def _paint_hat(canvas: _Canvas, x, y, cloth, dark, is_) -> None:
-    dome = jnp.maximum(_ellipse(x, y + 0.30, 0.47, 0.44), y + 0.26)
-    visor = _box(x + 0.10, y + 0.27, 0.47, 0.05, 0.05)
-    band = _box(x, y + 0.30, 0.49, 0.085, 0.06)
-    pompom = _circle(x, y + 0.78, 0.10)
-    crown = _box(x, y + 0.56, 0.35 + 0.12 * (y + 0.56), 0.28, 0.13)
-    brim = _ellipse(x, y + 0.33, 0.70, 0.085)
-    ribbon = jnp.maximum(crown, jnp.abs(y + 0.415) - 0.05)
-    top = jnp.select([is_("hat", 1), is_("hat", 2), is_("hat", 3)], [dome, dome, crown], _NONE)
-    trim = jnp.select(
-        [is_("hat", 1), is_("hat", 2), is_("hat", 3)],
-        [visor, jnp.minimum(band, pompom), brim],
-        _NONE,
-    )
-    canvas.paint(top, cloth, "hat")
-    canvas.paint(jnp.where(is_("hat", 3), ribbon, _NONE), _INK, "hat")
+def side_of(x):
+    return jnp.sign(x) * _EYE_X
+
+
+def _paint_hat(canvas: _Canvas, look: _Look, x, y, outline: Array) -> None:
+    hat = look.row(_HAT, "hat_colour")
+    dark = [0.76 * c for c in hat]
+    base = y + 0.26
+    cap = jnp.maximum(_ellipse(x, y + 0.27, 0.475, 0.40), base)
+    visor = _ellipse(x, y + 0.265 - 0.12 * x * x, 0.46, 0.075)
+    logo = _circle(x, y + 0.47, 0.075)
+    beanie = jnp.maximum(_ellipse(x, y + 0.30, 0.475, 0.42), base)
+    fold = _box(x, y + 0.315, 0.50, 0.095, 0.07)
+    pompom = _circle(x, y + 0.75, 0.105)
+    ribs = jnp.maximum(fold + 0.03, jnp.abs(_fraction(7 * x) - 0.5) / 7 - 0.012)
+    bent_y = y - 0.10 * x * x
+    crown = _box(x, y + 0.50, 0.37 + 0.14 * (y + 0.5), 0.25, 0.13)
+    brim = _ellipse(x, bent_y + 0.31, 0.70, 0.075)
+    ribbon = jnp.maximum(crown, jnp.abs(bent_y + 0.415) - 0.05)
+    turned_x, turned_y = 0.97 * x + 0.22 * y, 0.97 * y - 0.22 * x
+    beret = _ellipse(turned_x + 0.02, turned_y + 0.455, 0.52, 0.215)
+    stem = _segment(x, y, 0.13, -0.62, 0.16, -0.71) - 0.024
+    rim = jnp.maximum(_ellipse(x, y + 0.15, 0.44, 0.42), jnp.abs(bent_y + 0.325) - 0.04)
+    band = jnp.maximum(outline - 0.012, jnp.abs(y + 0.40 + 0.35 * x * x) - 0.055)
+    canvas.paint(look.choose("hat", cap, beanie, crown, jnp.minimum(beret, stem), band), hat, "hat")
+    trim = look.choose("hat", visor, jnp.minimum(fold, pompom), brim, rim)
     canvas.paint(trim, dark, "hat")
+    detail = look.choose("hat", logo, ribs, ribbon)
+    colour = [jnp.where(look.is_("hat", 1), w, 0.5 * c) for w, c in zip(_WHITE, hat, strict=True)]
+    canvas.paint(detail, colour, "hat", jnp.where(look.is_("hat", 2), 0.35, 1.0))
 
 
-def _mixed(colour, other, share: float):
+def _fraction(x: Array) -> Array:
+    return x - jnp.floor(x)
+
+
+def _mixed(colour, other, share):
     return [c + share * (o - c) for c, o in zip(colour, other, strict=True)]
+
+
+def _join(a: Array, b: Array, radius: float) -> Array:
+    """The union of two shapes with a fillet (polynomial smooth minimum, Quilez)."""
+    overlap = jnp.maximum(radius - jnp.abs(a - b), 0)
+    return jnp.minimum(a, b) - overlap * overlap * (0.25 / radius)
 
 
 def _circle(x: Array, y: Array, radius) -> Array:
     return jnp.sqrt(x * x + y * y) - radius
+
+
+def _segment(x: Array, y: Array, x1, y1, x2, y2) -> Array:
+    dx, dy = x2 - x1, y2 - y1
+    along = (((x - x1) * dx + (y - y1) * dy) / (dx * dx + dy * dy)).clip(0, 1)
+    return _circle(x - x1 - along * dx, y - y1 - along * dy, 0)
+
+
+def _arc(x: Array, y: Array, low, half, depth) -> Array:
+    """An arc that hangs from (-half, low - depth) through (0, low) to (half, low - depth)."""
+    radius = (half * half + depth * depth) / (2 * depth)
+    x, y = jnp.abs(x), y - low + radius
+    end_y = radius - depth
+    ring = jnp.abs(_circle(x, y, radius))
+    return jnp.where(end_y * x > half * y, _circle(x - half, y - end_y, 0), ring)
 
 
 def _ellipse(x: Array, y: Array, rx, ry) -> Array:

@@ -99,7 +99,15 @@ class _Convolution(nn.Module):
 
 
 def _batch_norm(name: str, dtype: Any) -> nn.BatchNorm:
-    return nn.BatchNorm(momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=_scale_init, name=name)
+    return nn.BatchNorm(
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=dtype,
+        # E[x^2] - E[x]^2 would put ten times the error of float32 into the gradients.
+        use_fast_variance=False,
+        scale_init=_scale_init,
+        name=name,
+    )
 
 
 class Generator(nn.Module):

@@ -222,7 +222,7 @@ class _Run:
 
     def _write_samples(self, state: State, step: int) -> None:
         samples = jax.device_get(self.sample_fn(state))
-        self.writer.images(step, samples)
+        self.writer.images(step, samples, seed=self.config.seed)
 
     def close(self) -> None:
         try:

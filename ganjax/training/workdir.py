@@ -11,6 +11,7 @@ import numpy as np
 
 from ganjax.errors import UserError
 from ganjax.images import make_grid, to_uint8, write_image
+from ganjax.provenance import provenance
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -135,7 +136,7 @@ class Writer:
         for name, value in row.items():
             self._events.add_scalar(name, value, step)
 
-    def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
         """Writes each [N, H, W, C] in [-1, 1] as the grid NAME/STEP.png, step with nine digits."""
         if not self._active:
             return
@@ -143,7 +144,8 @@ class Writer:
             grid = make_grid(to_uint8(np.asarray(values)))
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            write_image(folder / f"{step:09d}.png", grid, metadata=None)
+            metadata = provenance(seed=seed, checkpoint=f"step {step}")
+            write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
             self._events.add_image(name, grid, step, dataformats="HWC")
 
     def close(self) -> None:

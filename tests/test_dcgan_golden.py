@@ -1,0 +1,85 @@
+"""DCGAN's 4x4 form and its game against PyTorch 2.13 (tests/goldens/dcgan_torch.py)."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from ganjax import losses
+from ganjax.nets.dcgan import Discriminator, Generator
+from ganjax.tasks import dcgan
+
+GOLDENS = Path(__file__).parent / "goldens"
+sys.path.insert(0, str(GOLDENS))
+
+import dcgan_setup  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return dict(np.load(GOLDENS / "dcgan_torch.npz"))
+
+
+@pytest.fixture(scope="module")
+def task():
+    sgd = optax.sgd(dcgan_setup.RATE)
+    return dcgan.make(
+        Generator(),
+        Discriminator(),
+        loss=losses.NON_SATURATING,
+        generator_optimiser=sgd,
+        discriminator_optimiser=sgd,
+        phases=(),
+    )
+
+
+def _start(task):
+    """A state with the golden's weights in place of its own."""
+    state = task.init(jax.random.key(0))
+    weights = dcgan_setup.draw_weights()
+    networks = {}
+    for role, network in state.networks.items():
+        leaves, structure = jax.tree.flatten_with_path(network.params)
+        names = [f"{role}/{jax.tree_util.keystr(p, simple=True, separator='/')}" for p, _ in leaves]
+        assert [x.shape for _, x in leaves] == [weights[name].shape for name in names]
+        networks[role] = network.replace(
+            params=jax.tree.unflatten(structure, [weights.pop(name) for name in names])
+        )
+    assert not weights
+    return state.replace(networks=networks)
+
+
+def test_forward(task, golden):
+    state, batch = _start(task), dcgan_setup.draw_batches()[0]
+    outputs = {}
+    for role, module, x in (
+        ("generator", Generator(), batch["z"]),
+        ("discriminator", Discriminator(), batch["image"]),
+    ):
+        variables = state.networks[role].variables
+        outputs[role] = module.apply(variables, x, train=True, mutable=["batch_stats"])[0]
+    np.testing.assert_allclose(outputs["generator"][:2, ::7, ::7], golden["images"], atol=1e-5)
+    np.testing.assert_allclose(outputs["discriminator"], golden["logits"], atol=1e-5)
+
+
+def test_three_train_steps(task, golden):
+    state = _start(task)
+    weights = dcgan_setup.draw_weights()
+    step = jax.jit(task.train_step)
+    for batch, expected in zip(dcgan_setup.draw_batches(), golden["losses"], strict=True):
+        state, metrics = step(state, batch, jax.random.key(0))
+        got = [metrics["loss_discriminator"], metrics["loss_generator"]]
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+    changes = {name: value for name, value in golden.items() if name.startswith("change/")}
+    assert len(changes) == len(weights)
+    for name, expected in changes.items():
+        path = name.removeprefix("change/")
+        role, layer, kind = path.split("/")
+        after = np.asarray(state.networks[role].params[layer][kind], np.float64)
+        got = dcgan_setup.summarise(after - weights[path])
+        np.testing.assert_allclose(got[0], expected[0], rtol=1e-3, err_msg=path)
+        error = np.linalg.norm(got[1:] - expected[1:]) / np.linalg.norm(expected[1:])
+        assert error < 1e-3, f"{path} changed by {error:.1e} relative otherwise"

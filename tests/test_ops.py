@@ -1,0 +1,142 @@
+"""Convolutions against sums written out in float64, and every derivative of them."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from ganjax import ops
+
+# Kernel, strides, padding, output padding: among them the form with a sub-pixel path (4, 2, 1).
+GEOMETRIES = [
+    ((4, 4), 2, 1, 0),
+    ((5, 5), 2, 2, 1),
+    ((3, 3), 1, 1, 0),
+    ((4, 4), 1, 0, 0),
+    ((3, 2), (2, 3), ((1, 0), (0, 1)), (1, 0)),
+    ((5, 4), (3, 2), ((2, 1), (1, 1)), (2, 1)),
+    ((2, 2), 2, 0, 0),
+    ((4, 4), 2, 1, 1),
+]
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+def _pairs(strides, padding, extra):
+    pair = lambda v: (v, v) if isinstance(v, int) else v  # noqa: E731
+    sides = ((padding,) * 2,) * 2 if isinstance(padding, int) else padding
+    return pair(strides), sides, pair(extra)
+
+
+def scatter(x, kernel, strides, padding, extra):
+    """The transposed convolution by its definition: each pixel paints a scaled kernel."""
+    strides, sides, extra = _pairs(strides, padding, extra)
+    batch, height, width, _ = x.shape
+    kh, kw, _, channels = kernel.shape
+    rows = (height - 1) * strides[0] + kh + extra[0]
+    columns = (width - 1) * strides[1] + kw + extra[1]
+    canvas = np.zeros((batch, rows, columns, channels))
+    for i, j in itertools.product(range(height), range(width)):
+        top, left = i * strides[0], j * strides[1]
+        canvas[:, top : top + kh, left : left + kw] += np.einsum(
+            "bc,hwcd->bhwd", x[:, i, j], kernel
+        )
+    (top, bottom), (left, right) = sides
+    return canvas[:, top : canvas.shape[1] - bottom, left : canvas.shape[2] - right]
+
+
+def gather(x, kernel, strides, padding):
+    """The strided convolution by its definition."""
+    strides, sides, _ = _pairs(strides, padding, 0)
+    x = np.pad(x, ((0, 0), *sides, (0, 0)))
+    kh, kw = kernel.shape[:2]
+    height = (x.shape[1] - kh) // strides[0] + 1
+    width = (x.shape[2] - kw) // strides[1] + 1
+    output = np.empty((len(x), height, width, kernel.shape[3]))
+    for i, j in itertools.product(range(height), range(width)):
+        top, left = i * strides[0], j * strides[1]
+        output[:, i, j] = np.einsum("bhwc,hwcd->bd", x[:, top : top + kh, left : left + kw], kernel)
+    return output
+
+
+def _draw(size, kernel, channels=(3, 2)):
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(2, *size, channels[0])), rng.normal(size=(*kernel, *channels))
+
+
+@pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
+@pytest.mark.parametrize("size", [(4, 4), (3, 5)])
+def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra):
+    x, k = _draw(size, kernel)
+    got = ops.conv_transpose(x, k, strides=strides, padding=padding, output_padding=extra)
+    np.testing.assert_allclose(got, scatter(x, k, strides, padding, extra), atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
+def test_conv_is_its_definition(kernel, strides, padding, extra):
+    x, k = _draw((9, 8), kernel)
+    got = ops.conv(x, k, strides=strides, padding=padding)
+    np.testing.assert_allclose(got, gather(x, k, strides, padding), atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
+def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
+    x, k = map(jnp.asarray, _draw((3, 4), kernel))
+    options = {"strides": strides, "padding": padding, "output_padding": extra}
+    check_grads(lambda *a: ops.conv_transpose(*a, **options), (x, k), 2, modes=["rev"])
+    x, k = map(jnp.asarray, _draw((7, 6), kernel))
+    check_grads(lambda *a: ops.conv(*a, strides=strides, padding=padding), (x, k), 2, modes=["rev"])
+
+
+@pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
+def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra):
+    """And so do gradients of gradient penalties, which WGAN-GP and R1 take."""
+    strides, sides, _ = _pairs(strides, padding, extra)
+    x, k = map(jnp.asarray, _draw((8, 7), kernel))
+
+    def plain(x, k):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, k, strides, sides, dimension_numbers=layout)
+
+    def ours(x, k):
+        return ops.conv(x, k, strides=strides, padding=sides)
+
+    def penalty(conv):
+        def loss(x, k):
+            slope = jax.grad(lambda x: jnp.sum(jnp.tanh(conv(x, k))))(x)
+            return jnp.sum(slope**2) + jnp.sum(conv(x, k) ** 3)
+
+        return jax.grad(loss, (0, 1))(x, k)
+
+    for a, b in zip(penalty(ours), penalty(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_bfloat16_stays_bfloat16_and_batching_changes_nothing():
+    x, k = _draw((4, 4), (4, 4))
+    half = [jnp.asarray(v, jnp.bfloat16) for v in (x, k)]
+
+    def run(x, k):
+        return ops.conv_transpose(x, k, padding=1)
+
+    y, pull = jax.vjp(run, *half)
+    assert {v.dtype for v in (y, *pull(y))} == {jnp.dtype(jnp.bfloat16)}
+    mapped = jax.jit(jax.vmap(lambda x: run(x[None], k)[0]))(x)
+    np.testing.assert_allclose(mapped, run(x, k), atol=1e-12)
+
+
+def test_wrong_shapes_are_refused():
+    x, k = _draw((4, 4), (4, 4))
+    with pytest.raises(ValueError, match="do not fit"):
+        ops.conv(x[..., :2], k)
+    with pytest.raises(ValueError, match="below strides"):
+        ops.conv_transpose(x, k, output_padding=2)
+    with pytest.raises(ValueError, match="leaves nothing"):
+        ops.conv_transpose(x[:, :1, :1], k, padding=2)
