@@ -73,4 +73,5 @@ SMOKE = {
     "log_every": 0.016,
     "save_every": 0.048,
     "sample_every": 0.096,
+    "keep_checkpoints": 5,
 }

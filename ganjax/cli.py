@@ -1,7 +1,10 @@
 """What the command lines share: one-line errors, config files, caches."""
 
+import ast
+import difflib
 import errno
 import os
+import runpy
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -70,23 +73,55 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
     Raises:
       UserError: the file is missing or faulty, a field does not exist, a value has another type.
     """
-    from absl import flags
-    from ml_collections import config_flags
-
-    path = Path(spec.partition(":")[0])
-    if not path.is_file():
+    path, _, arguments = spec.partition(":")
+    if not Path(path).is_file():
         known = sorted(str(p) for p in Path("configs").glob("*.py") if p.name != "common.py")
         hint = f"; there are {', '.join(known)}" if known else ""
         raise UserError(f"config file {path} does not exist{hint}")
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
     try:
-        left = values(["ganjax", f"--config={spec}", *overrides])[1:]
-    except UserError:
-        raise
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error.args[0] if error.args else error).split())
-        raise UserError(f"{spec}: {reason}") from error
-    if left:
-        raise UserError(f"unknown argument {left[0]!r}; see --help")
-    return values["config"].value
+        config = runpy.run_path(path)["get_config"](arguments)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except KeyError:
+        raise UserError(f"{path} defines no get_config(arguments); see configs/") from None
+    words = iter(overrides)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--config."):
+            raise UserError(f"unknown argument {word!r}; see --help")
+        if not equals and (value := next(words, None)) is None:
+            raise UserError(f"{name} lacks a value; give {name}=VALUE")
+        _set_field(config, name.removeprefix("--config."), value)
+    return config.lock()
+
+
+def _set_field(config: Any, name: str, text: str) -> None:
+    """Sets one field from the user's text, which must be of the type that the field has."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        config = _child(config, parent, name)
+    old = _child(config, last, name)
+    try:
+        match old:
+            case bool():
+                value = {"true": True, "false": False}[text.lower()]
+            case int() | float() | str():
+                value = type(old)(text)
+            case tuple() | list():
+                value = type(old)(ast.literal_eval(text))
+            case _:
+                raise UserError(f"{name} is a group; set one of {', '.join(old)}")
+    except (KeyError, ValueError, TypeError, SyntaxError):
+        raise UserError(
+            f"{name}={text}: give a value of type {type(old).__name__}, like {old}"
+        ) from None
+    config[last] = value
+
+
+def _child(config: Any, name: str, path: str) -> Any:
+    names = list(config) if hasattr(config, "keys") else []
+    if name in names:
+        return config[name]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
+    raise UserError(f"there is no field {path}; {hint}")

@@ -23,6 +23,8 @@ def make(config: Any) -> Task:
 def _check_common(config: Any) -> None:
     if config.batch_size < 1:
         raise UserError(f"batch_size is {config.batch_size}; it must be 1 or more")
+    if config.seed < 0:
+        raise UserError(f"seed is {config.seed}; it must be 0 or more")
     if not config.total_kimg > 0:
         raise UserError(f"total_kimg is {config.total_kimg}; it must be above 0")
     if config.parallel != "jit":

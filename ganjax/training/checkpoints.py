@@ -122,14 +122,17 @@ class Checkpoints:
 
         Args:
           like: a pytree of the state's structure with arrays or `jax.ShapeDtypeStruct`s; their
-            shardings are those of the result.
+            shardings, by default one device, are those of the result.
 
         Raises:
           DamagedCheckpoint: files are missing, cut short or changed, or hold another structure.
         """
         names = _flatten(like)
+        one_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))
+            name: jax.ShapeDtypeStruct(
+                x.shape, x.dtype, sharding=getattr(x, "sharding", None) or one_device
+            )
             for name, x in names.items()
         }
         try:

@@ -1,0 +1,273 @@
+"""The command lines as users meet them: resume after a kill, sampling, and every wrong input."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from ganjax import sample, tasks
+from ganjax.cli import load_config, run_command
+from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.workdir import load_config as load_run_config
+from ganjax.training.workdir import read_metrics
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.name != "common.py")
+SMALL = [
+    "--config=configs/dcgan_avatars.py:smoke",
+    "--config.data.image_size=16",
+    "--config.model.width=8",
+    "--config.total_kimg=0.32",
+    "--config.save_every=0.016",
+    "--config.keep_checkpoints=40",
+]
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, *map(str, words)]
+
+
+def run(*words) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def load_state(workdir: Path, step: int):
+    task = tasks.make(ml_collections.ConfigDict(load_run_config(workdir)))
+    like = jax.eval_shape(task.init, jax.random.key(0))
+    return Checkpoints.read_only(workdir / "checkpoints").load(step, like)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A straight run of 20 steps."""
+    workdir = tmp_path_factory.mktemp("runs") / "straight"
+    result = run("train.py", *SMALL, f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def test_seven_steps_a_kill_and_thirteen_are_twenty_straight_ones(trained, tmp_path):
+    workdir = tmp_path / "killed"
+    words = command("train.py", *SMALL, f"--workdir={workdir}")
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (workdir / "checkpoints" / "7").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    steps = Checkpoints.read_only(workdir / "checkpoints").steps
+    assert 7 in steps and steps[-1] < 20
+    for later in steps[steps.index(7) + 1 :]:  # it may have got a little further: back to 7
+        os.rename(workdir / "checkpoints" / str(later), tmp_path / str(later))
+    result = run("train.py", *SMALL, f"--workdir={workdir}")
+    assert result.returncode == 0 and "resuming" in result.stderr, result.stderr
+    straight, resumed = load_state(trained, 20), load_state(workdir, 20)
+    jax.tree.map(np.testing.assert_array_equal, straight, resumed)
+    assert int(resumed.step) == 20 and int(resumed.images) == 320
+    rows = [[(r["step"], r["loss_generator"]) for r in read_metrics(w)] for w in (trained, workdir)]
+    assert rows[0] == rows[1]  # step by step the same losses: the same batches and noise
+
+
+def test_ctrl_c_saves_and_leaves(tmp_path):
+    workdir = tmp_path / "run"
+    words = command("train.py", *SMALL, "--config.total_kimg=1000", f"--workdir={workdir}")
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (workdir / "checkpoints" / "3").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(2)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "stopped by SIGINT" in errors and "Traceback" not in errors
+    saved = Checkpoints.read_only(workdir / "checkpoints").steps[-1]
+    assert read_metrics(workdir)[-1]["step"] == saved and f"step {saved} is saved" in errors
+
+
+def test_a_run_leaves_what_the_readme_says(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["data"]["source"] == "avatars" and config["model"]["width"] == 8
+    rows = read_metrics(trained)
+    assert rows[0]["step"] == 1 and rows[-1]["step"] == 20 and rows[-1]["kimg"] == 0.32
+    keys = {"step", "kimg"} | {
+        f"{kind}_{role}"
+        for kind in ("loss", "grad_norm")
+        for role in ("generator", "discriminator")
+    }
+    assert keys <= rows[0].keys()
+    grid = Image.open(sorted((trained / "samples").glob("*.png"))[-1])
+    assert grid.size == (8 * 18 + 2, 8 * 18 + 2) and "trainedAlgorithmicMedia" in str(grid.text)
+
+
+@pytest.fixture
+def draw(trained, tmp_path):
+    def draw(name: str, *words) -> Path:
+        output = tmp_path / name
+        sample.main(["--workdir", str(trained), "--output", str(output), *map(str, words)])
+        return output
+
+    return draw
+
+
+def test_samples_depend_on_seed_and_number_alone(draw):
+    few = draw("few", "--num", 3, "--seed", 5)
+    many = draw("many", "--num", 70, "--seed", 5)
+    assert len(list(many.iterdir())) == 70
+    for path in sorted(few.iterdir()):
+        np.testing.assert_array_equal(Image.open(path), Image.open(many / path.name))
+    other = draw("other", "--num", 3, "--seed", 6)
+    assert not np.array_equal(Image.open(few / "000000.png"), Image.open(other / "000000.png"))
+
+
+def test_checkpoints_and_weights_differ(draw):
+    grids = [
+        np.asarray(Image.open(draw(f"{number}.png", "--num", 4, *words)))
+        for number, words in enumerate([(), ("--checkpoint", 2), ("--weights", "live")])
+    ]
+    assert grids[0].shape == (2 * 18 + 2, 2 * 18 + 2, 3)
+    assert not np.array_equal(grids[0], grids[1]) and not np.array_equal(grids[0], grids[2])
+
+
+def test_files_say_that_a_model_made_them(draw):
+    text = Image.open(draw("a.png", "--seed", 3)).text
+    assert text["DigitalSourceType"].endswith("digitalsourcetype/trainedAlgorithmicMedia")
+    assert text["Seed"] == "3" and text["Checkpoint"].startswith("step 20 ")
+    assert "Iptc4xmpExt:DigitalSourceType" in text["XML:com.adobe.xmp"]
+    assert b"trainedAlgorithmicMedia" in draw("a.gif", "--num", 2).read_bytes()
+    assert b"trainedAlgorithmicMedia" in draw("a.mp4", "--num", 2).read_bytes()
+    assert not Image.open(draw("b.png", "--no_metadata")).text
+    assert b"trainedAlgorithmicMedia" not in draw("b.mp4", "--num", 2, "--no_metadata").read_bytes()
+
+
+def test_a_walk_is_smooth_and_closed(draw):
+    with Image.open(draw("walk.gif", "--num", 3)) as walk:
+        sequence = ImageSequence.Iterator(walk)
+        frames = [np.asarray(frame.convert("RGB"), np.float32) for frame in sequence]
+    assert len(frames) == 90
+    steps = [np.abs(a - b).mean() for a, b in zip(frames, frames[1:] + frames[:1], strict=True)]
+    assert max(steps) < 0.5 * np.abs(frames[0] - frames[30]).mean()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs(path):
+    """Each builds its task, whole and as :smoke; a later override wins over :smoke."""
+    assert f"train.py --config=configs/{path.name}" in path.read_text()
+    for spec in (str(path), f"{path}:smoke"):
+        config = load_config(spec)
+        tasks.make(config)
+    assert config.data.source == "avatars"
+    assert config.total_kimg / config.save_every >= 4
+    later = load_config(f"{path}:smoke", ["--config.data.source=folder:x"])
+    assert later.data.source == "folder:x"
+
+
+def _bomb(folder: Path) -> Path:
+    path = folder / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("bomb.png", "w", force_zip64=True) as member:
+            for _ in range(300):
+                member.write(bytes(2**20))
+    return path
+
+
+def _texts(folder: Path) -> Path:
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def _truncated(folder: Path) -> Path:
+    Image.effect_noise((80, 80), 90).save(folder / "a.jpg")
+    (folder / "a.jpg").write_bytes((folder / "a.jpg").read_bytes()[:900])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config.batchsize=8"], "no field batchsize; did you mean batch_size?"),
+        (["--config.batch_size=many"], "batch_size=many: give a value of type int"),
+        (["--config.data.flip=maybe"], "give a value of type bool, like False"),
+        (["--config.data=avatars"], "data is a group; set one of"),
+        (["--config.seed"], "lacks a value"),
+        (["--config=configs/dcgan_celebs.py"], "there are configs/dcgan_avatars.py"),
+        (["--config=configs/dcgan_avatars.py:smock"], "there is smoke, 64"),
+        (["--colour"], "unknown argument '--colour'"),
+        (["--config.data.image_size=63"], "nearest possible sizes are 56x56 or 64x64"),
+        (["--config.data.image_size=big"], "give one side like 64"),
+        (["--config.batch_size=0"], "batch_size is 0; it must be 1 or more"),
+        (["--config.total_kimg=0"], "total_kimg is 0"),
+        (["--config.seed=-1"], "seed is -1"),
+        (["--config.parallel=threads"], "parallel is 'threads'"),
+        (["--config.model.form=3x3"], "choose 4x4 or 5x5"),
+        (["--config.optimiser.learning_rate=-1"], "learning_rate is -1"),
+        (["--config.loss=wasserstein"], "choose non_saturating or saturating"),
+        (["--config.data.channels=2"], "choose 1 (grey), 3 (RGB) or 4 (RGBA)"),
+        (["--config.data.source=webcam"], "avatars, folder:PATH"),
+        (["--config.data.source=folder:/does/not/exist"], "does not exist"),
+        (["--config.data.source=folder:{tmp}"], "holds nothing, no image"),
+        ([_texts, "--config.data.source=folder:{made}"], "no image"),
+        ([_bomb, "--config.data.source=folder:{made}"], "none of 1 images"),
+        ([_truncated, "--config.data.source=folder:{made}"], "none of 1 images"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):
+    import train
+
+    monkeypatch.chdir(ROOT)
+    made = words[0](tmp_path) if callable(words[0]) else ""
+    words = [w.format(tmp=tmp_path, made=made) for w in words if isinstance(w, str)]
+    workdir = tmp_path.with_name(tmp_path.name + "_run")
+    argv = ["train.py", "--config=configs/dcgan_avatars.py:smoke", *words, f"--workdir={workdir}"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as exit:
+        run_command(train.main)
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert exit.value.code == 2
+    assert len(errors) == 1 and message in errors[0]
+    assert not (workdir / "config.json").exists()  # no run has begun
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    def main(argv):
+        raise OSError(28, "No space left on device", "metrics.jsonl")
+
+    with pytest.raises(SystemExit) as exit:
+        run_command(main)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num", "0"], "--num is 0"),
+        (["--checkpoint", "99"], "there is 1, 2, 3"),
+        (["--output", "a.exe"], "give FILE.png"),
+        (["--output", "/does/not/exist/a.png"], "does not exist"),
+        (["--workdir", "/does/not/exist"], "holds no run"),
+    ],
+)
+def test_a_wrong_sample_is_one_line(words, message, trained):
+    result = run("-m", "ganjax.sample", "--workdir", trained, *words)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and message in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["train.py"], ["-m", "ganjax.sample"], ["-m", "ganjax.prepare"]], ids=lambda w: w[-1]
+)
+def test_help_teaches_and_imports_nothing_heavy(words):
+    result = run("-X", "importtime", *words, "--help")
+    assert result.returncode == 0 and "examples:" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert not imported & {"jax", "flax", "orbax", "grain", "tensorflow_datasets", "numpy"}
