@@ -11,13 +11,15 @@ from functools import cache
 
 import numpy as np
 
-from ganjax.data.painter import paint_portraits
 from ganjax.errors import UserError
 
 TRAIN_SIZE = 50_000
 TEST_SIZE = 5_000
 MIN_SIDE, MAX_SIDE = 16, 1024
 
+MASK_CLASSES: tuple[str, ...] = (
+    "background", "skin", "hair", "eyes", "brows", "mouth", "glasses", "hat", "clothes", "earrings",
+)  # fmt: skip
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "background": ("sky", "mint", "sand", "rose", "lilac", "sun", "slate", "coral"),
     "pattern": ("plain", "disc", "stripes", "dots", "rays"),
@@ -68,16 +70,15 @@ def draw_attributes(
 ) -> np.ndarray:
     """The attributes of portraits: int32 [N, A], in the order of `ATTRIBUTES`.
 
+    Args:
+      indices: [N], below `TRAIN_SIZE` or `TEST_SIZE`.
+      seed: 0 to 2**32 - 1; each gives other portraits.
+      split: "train" or "test"; their portraits are drawn independently.
+
     Raises:
-      UserError: an index is outside of the split.
+      UserError: an index, the seed or the split is out of bounds.
     """
-    uniform = _hash(_check_indices(indices, split), seed, split)
-    columns = []
-    for number, (name, values) in enumerate(ATTRIBUTES.items()):
-        weights = np.array(_WEIGHTS.get(name, (1,) * len(values)), np.float64)
-        bounds = np.cumsum(weights / weights.sum())[:-1]
-        columns.append(np.searchsorted(bounds, uniform[:, number], side="right"))
-    return np.stack(columns, axis=1).astype(np.int32)
+    return _attributes_of(_hash(_check_indices(indices, split), seed, split))
 
 
 def render(
@@ -93,7 +94,7 @@ def render(
     Args:
       indices: [N], below `TRAIN_SIZE` or `TEST_SIZE`.
       image_size: (H, W), each of 16 to 1024 pixels; the portrait fills the shorter side.
-      split: "train" or "test"; their portraits are drawn independently.
+      seed, split: as for `draw_attributes`.
       overrides: attributes to fix, e.g. {"hat": "fedora"}.
 
     Returns:
@@ -106,13 +107,13 @@ def render(
     height, width = image_size
     if not (MIN_SIDE <= min(image_size) and max(image_size) <= MAX_SIDE):
         raise UserError(f"avatars are {MIN_SIDE} to {MAX_SIDE} pixels a side, not {height}x{width}")
-    label = draw_attributes(indices, seed=seed, split=split)
+    uniform = _hash(_check_indices(indices, split), seed, split)
+    label, pose = _attributes_of(uniform), uniform[:, len(ATTRIBUTES) :]
     for name, value in (overrides or {}).items():
         if name not in ATTRIBUTES or value not in ATTRIBUTES[name]:
-            known = ATTRIBUTES.get(name, tuple(ATTRIBUTES))
-            raise UserError(f"avatars know no {name}={value}; there is {', '.join(known)}")
+            known = ", ".join(ATTRIBUTES.get(name, ATTRIBUTES))
+            raise UserError(f"avatars know no {name}={value}; choose among {known}")
         label[:, list(ATTRIBUTES).index(name)] = ATTRIBUTES[name].index(value)
-    pose = _hash(_check_indices(indices, split), seed, split)[:, len(ATTRIBUTES) :]
     images = np.empty((len(label), height, width, 3), np.uint8)
     masks = np.empty((len(label), height, width), np.uint8)
     # One size of chunk per image size: each is compiled once.
@@ -130,15 +131,19 @@ def render(
 
 @cache
 def _compiled(height: int, width: int):
-    """Labels and poses -> images and masks on the CPU, whatever the training runs on."""
+    """Labels and poses -> packed pictures, on the CPU whatever the training runs on."""
     import jax
 
-    cpu = jax.local_devices(backend="cpu")[0]
-    names = tuple(ATTRIBUTES)
+    from ganjax.data.painter import paint_portraits
+
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise UserError("avatars are painted on the CPU: add cpu to JAX_PLATFORMS") from error
 
     @jax.jit
     def paint(label, pose):
-        attributes = {name: label[:, number] for number, name in enumerate(names)}
+        attributes = {name: label[:, number] for number, name in enumerate(ATTRIBUTES)}
         return paint_portraits(attributes, pose, height, width)
 
     def on_cpu(label, pose):
@@ -147,20 +152,34 @@ def _compiled(height: int, width: int):
     return on_cpu
 
 
+def _attributes_of(uniform: np.ndarray) -> np.ndarray:
+    columns = []
+    for number, (name, values) in enumerate(ATTRIBUTES.items()):
+        weights = np.array(_WEIGHTS.get(name, (1,) * len(values)), np.float64)
+        bounds = np.cumsum(weights / weights.sum())[:-1]
+        columns.append(np.searchsorted(bounds, uniform[:, number], side="right"))
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
 def _check_indices(indices: Sequence[int] | np.ndarray, split: str) -> np.ndarray:
     if split not in _SPLITS:
         raise UserError(f"avatars have no split {split!r}; there is {' and '.join(_SPLITS)}")
-    indices = np.asarray(indices, np.int64)
-    if indices.size and not (0 <= indices.min() and indices.max() < _SPLITS[split]):
-        raise UserError(f"avatars' {split} indices are 0 to {_SPLITS[split] - 1}")
-    return indices
+    indices = np.asarray(indices)
+    if not indices.size:
+        return np.zeros(0, np.uint64)
+    whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+    if not (whole and 0 <= indices.min() and indices.max() < _SPLITS[split]):
+        raise UserError(f"avatars' {split} indices are a list of 0 to {_SPLITS[split] - 1}")
+    return indices.astype(np.uint64)
 
 
 def _hash(indices: np.ndarray, seed: int, split: str) -> np.ndarray:
     """Uniform numbers in [0, 1), [N, A + pose], by SplitMix64 (Steele et al. 2014)."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"avatars' seed is 0 to {2**32 - 1}, not {seed}")
     stream = np.uint64(seed * 2 + list(_SPLITS).index(split))
     columns = np.arange(len(ATTRIBUTES) + _POSE, dtype=np.uint64)
-    state = _mix(stream) ^ _mix(indices.astype(np.uint64)[:, None] * np.uint64(1 << 8) + columns)
+    state = _mix(stream) ^ _mix(indices[:, None] * np.uint64(1 << 8) + columns)
     return (_mix(state) >> np.uint64(11)) * 2.0**-53
 
 

@@ -13,9 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-MASK_CLASSES = (
-    "background", "skin", "hair", "eyes", "brows", "mouth", "glasses", "hat", "clothes", "earrings",
-)  # fmt: skip
+from ganjax.data.avatars import ATTRIBUTES, MASK_CLASSES
 
 
 def _palette(*colours: str) -> np.ndarray:
@@ -23,11 +21,14 @@ def _palette(*colours: str) -> np.ndarray:
 
 
 # Per skin: lit, in shade, line of the mouth.
-SKIN = _palette("ffe3d3", "f8cba6", "e8ae7c", "cf9460", "aa6d42", "7d4b31")
+_SKIN = _palette("ffe3d3", "f8cba6", "e8ae7c", "cf9460", "aa6d42", "7d4b31")
 _SHADE = _palette("efb8a4", "e09c78", "c4814f", "a86c3f", "834c2b", "583020")
 _LIP = _palette("b34a52", "a8434a", "963a40", "84323a", "62202a", "45141e")
-HAIR = _palette("2d2830", "5b3b2a", "8f432c", "d9702c", "f0c869", "b4b8c4", "4a7fdb", "ef7fb2")
-CLOTHES = _palette("35508c", "1f9c93", "db4c41", "efb02e", "f5f2ec", "8459b8", "3d7f50", "464a57")
+_HAIR = _palette("2d2830", "5b3b2a", "8f432c", "d9702c", "f0c869", "b4b8c4", "4a7fdb", "ef7fb2")
+_HAIR_DARK = _palette(
+    "1f1c23", "3f281c", "662c1d", "a94f1e", "cb9a40", "878ca1", "2f59b3", "c3598e"
+)
+_CLOTHES = _palette("35508c", "1f9c93", "db4c41", "efb02e", "f5f2ec", "8459b8", "3d7f50", "464a57")
 _BACKGROUND = _palette(
     "9bd8f4", "aee6c8", "f2e2bd", "fac6d3", "d4c7f7", "fde08a", "9fb1cb", "fbac93"
 )
@@ -47,7 +48,8 @@ _STYLES = np.array(
     [
         # back: y hw hh r | cap: y rx ry low | opening: part spread y rx ry side | tuft: x y rx ry
         [0, -9, 0, 0, 0, -9, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, -9, 1, 9, 0, 0],  # bald
-        [0, -9, 0, 0, -0.15, 0.432, 0.45, -0.06, 0, 0, 0.22, 0.46, 0.55, 0.365, 0, 0, -9, 1, 9, 0, 0],
+        [0, -9, 0, 0, -0.15, 0.432, 0.45, -0.06, 0, 0, 0.22, 0.46, 0.55, 0.365,
+         0, 0, -9, 1, 9, 0, 0],  # buzz
         [0, -9, 0, 0, -0.15, 0.45, 0.46, -0.03, 0.30, -0.02, 0.24, 0.66, 0.53, 0.36,
          0.06, -0.53, 0.36, 0.17, 9, 0, 0],  # quiff
         [0, -9, 0, 0, -0.16, 0.46, 0.49, -0.02, -0.19, 0.0, 0.30, 0.62, 0.66, 0.365,
@@ -67,7 +69,7 @@ _STYLES = np.array(
         [0, -9, 0, 0, -0.15, 0.445, 0.46, -0.02, 0, 0.04, 0.26, 0.46, 0.64, 0.38,
          0, -0.68, 0.18, 0.16, 9, 0, 0],  # bun
         [0, -9, 0, 0, -0.15, 0.455, 0.47, 0.02, 0, 0, 0.40, 1.00, 0.64, 0.37,
-         0.58, 0.10, 0.15, 0.26, 9, 0, 0],  # pigtails
+         0.545, 0.11, 0.145, 0.25, 9, 0, 0],  # pigtails
     ],
     np.float32,
 )  # fmt: skip
@@ -101,9 +103,7 @@ _BROWS = np.array(
 _EYE_X = 0.178
 
 
-def paint_portraits(
-    attributes: Mapping[str, Array], pose: Array, height: int, width: int
-) -> Array:
+def paint_portraits(attributes: Mapping[str, Array], pose: Array, height: int, width: int) -> Array:
     """Paints portraits.
 
     Args:
@@ -120,9 +120,9 @@ def paint_portraits(
     pose = [pose[:, k, None, None] for k in range(pose.shape[1])]
 
     # A small shift and scale of everything, and a tilt of the head about the neck.
-    scale = 1.14 + 0.08 * pose[2]
+    scale = 1.18 + 0.08 * pose[2]
     x = (x0 - 0.07 * (pose[0] - 0.5)) / scale
-    y = (y0 - 0.05 * (pose[1] - 0.5) - 0.10) / scale
+    y = (y0 - 0.05 * (pose[1] - 0.5) - 0.085) / scale
     tilt = 0.16 * (pose[3] - 0.5)
     look = _Look(attributes)
     canvas = _Canvas(_background(look, pose, x0, y0, pixel), scale / pixel)
@@ -131,7 +131,7 @@ def paint_portraits(
     hair = _Hair(look, head_x, head_y, head)
 
     _paint_clothes(canvas, look, x, y)
-    canvas.paint(hair.back, [0.70 * c for c in look.hair], "hair")
+    canvas.paint(hair.back, look.hair_dark, "hair")
     _paint_neck(canvas, look, x, y, _head(look, head_x, head_y - 0.08))
     _paint_head(canvas, look, head_x, head_y, head)
     _paint_beard(canvas, look, head_x, head_y, head)
@@ -149,11 +149,17 @@ class _Look:
 
     def __init__(self, attributes: Mapping[str, Array]):
         self._attributes = attributes
-        self.skin, self.hair = self.row(SKIN, "skin"), self.row(HAIR, "hair_colour")
-        self.shade, self.cloth = self.row(_SHADE, "skin"), self.row(CLOTHES, "clothes_colour")
+        self.skin, self.shade = self.row(_SKIN, "skin"), self.row(_SHADE, "skin")
+        self.hair, self.hair_dark = (
+            self.row(_HAIR, "hair_colour"),
+            self.row(_HAIR_DARK, "hair_colour"),
+        )
+        self.cloth = self.row(_CLOTHES, "clothes_colour")
 
-    def is_(self, name: str, value: int) -> Array:
-        return self._attributes[name][:, None, None] == value
+    def is_(self, name: str, *values: str) -> Array:
+        known = ATTRIBUTES[name]
+        matches = [self._attributes[name] == known.index(value) for value in values]
+        return jnp.stack(matches).any(axis=0)[:, None, None]
 
     def row(self, table: np.ndarray, name: str) -> list[Array]:
         values = jnp.asarray(table)[self._attributes[name]]
@@ -162,10 +168,10 @@ class _Look:
     def value(self, table: list[float] | np.ndarray, name: str) -> Array:
         return jnp.asarray(table, jnp.float32)[self._attributes[name]][:, None, None]
 
-    def choose(self, name: str, *distances: Array | float) -> Array:
-        """The distance that belongs to each portrait's value: one per value but the first."""
+    def choose(self, name: str, **distances: Array) -> Array:
+        """The distance that belongs to each portrait's value; values without one paint nothing."""
         chosen = _NONE
-        for value, distance in enumerate(distances, 1):
+        for value, distance in distances.items():
             chosen = jnp.where(self.is_(name, value), distance, chosen)
         return chosen
 
@@ -200,10 +206,14 @@ def _background(look: _Look, pose, x, y, pixel: float) -> list[Array]:
     angle = jnp.arctan2(x, y - 0.15) * (9 / np.pi)
     radius = jnp.sqrt(x * x + (y - 0.15) ** 2)
     rays = (jnp.abs(_fraction(angle + pose[4]) - 0.5) - 0.25) * radius * (np.pi / 9)
-    cover = jnp.clip(0.5 - look.choose("pattern", disc, stripes, dots, rays) / pixel, 0, 1)
+    cover = jnp.clip(
+        0.5 - look.choose("pattern", disc=disc, stripes=stripes, dots=dots, rays=rays) / pixel, 0, 1
+    )
     cover = cover * look.value([0, 0.36, 0.22, 0.32, 0.22], "pattern")
     low = (0.5 * y + 0.5).clip(0, 1)
-    colour = _mixed(look.row(_BACKGROUND, "background"), look.row(_BACKGROUND_LOW, "background"), low)
+    colour = _mixed(
+        look.row(_BACKGROUND, "background"), look.row(_BACKGROUND_LOW, "background"), low
+    )
     return [c + cover * (1 - c) for c in colour]
 
 
@@ -214,38 +224,40 @@ def _head(look: _Look, x, y) -> Array:
 
 
 def _paint_clothes(canvas: _Canvas, look: _Look, x, y) -> None:
-    cloth, dark = look.cloth, [0.78 * c for c in look.cloth]
+    cloth, dark = look.cloth, _shaded(look.cloth)
     light = _mixed(cloth, _WHITE, 0.72)
     body = _box(x, y - 1.32, 0.76, 0.70, 0.36)
     body = _join(body, _ellipse(x, y - 0.66, 0.34, 0.15), 0.16)
     side = (1.3 * jnp.abs(x) - 0.35).clip(0, 1)
     canvas.paint(body, _mixed(cloth, dark, side), "clothes")
     stripes = jnp.abs(_fraction(5.0 * y + 0.1) - 0.5) * 0.2 - 0.05
-    canvas.paint(jnp.where(look.is_("clothes", 4), jnp.maximum(body, stripes), _NONE), light)
+    canvas.paint(
+        jnp.where(look.is_("clothes", "striped"), jnp.maximum(body, stripes), _NONE), light
+    )
     hood = _ellipse(x, y - 0.60, 0.43, 0.20)
     string = _segment(jnp.abs(x), y, 0.13, 0.72, 0.12, 0.86) - 0.016
-    detail = look.choose("clothes", _NONE, _NONE, _NONE, _NONE, hood)
+    detail = look.choose("clothes", hoodie=hood)
     canvas.paint(detail, _mixed(dark, cloth, 0.25), "clothes")
     button = _circle(x, y - 0.86, 0.022)
-    detail = look.choose("clothes", _NONE, button, _NONE, _NONE, string)
+    detail = look.choose("clothes", collar=button, hoodie=string)
     canvas.paint(detail, light)
 
 
 def _paint_neck(canvas: _Canvas, look: _Look, x, y, shadow: Array) -> None:
-    cloth, dark = look.cloth, [0.72 * c for c in look.cloth]
     neck = _box(x, y - 0.44, 0.155, 0.24, 0.05)
     low = _ellipse(x, y - 0.59, 0.225, 0.105)
     pointed = jnp.maximum(jnp.abs(x) * 0.80 + (y - 0.83) * 0.6, 0.54 - y)
-    low = jnp.where(look.is_("clothes", 1), pointed, low)
-    canvas.paint(jnp.maximum(low - 0.03, 0.56 - y), dark, "clothes")
+    low = jnp.where(look.is_("clothes", "v_neck", "collar"), pointed, low)
+    low = jnp.where(look.is_("clothes", "turtleneck"), _NONE, low)
+    canvas.paint(jnp.maximum(low - 0.03, 0.56 - y), _shaded(look.cloth), "clothes")
     neck = jnp.minimum(neck, low)
     canvas.paint(neck, look.skin, "skin")
     canvas.paint(jnp.maximum(neck, shadow), look.shade)
     tube = _box(x, y - 0.585, 0.185, 0.105, 0.05)
     flap_x, flap_y = jnp.abs(x) - 0.13, y - 0.66
     flap = _box(flap_x + 0.55 * flap_y, flap_y, 0.085, 0.095, 0.03)
-    colour = [jnp.where(look.is_("clothes", 2), 0.5 * c + 0.5, 0.88 * c) for c in cloth]
-    canvas.paint(look.choose("clothes", _NONE, flap, tube), colour, "clothes")
+    colour = [jnp.where(look.is_("clothes", "collar"), 0.5 * c + 0.5, 0.88 * c) for c in look.cloth]
+    canvas.paint(look.choose("clothes", collar=flap, turtleneck=tube), colour, "clothes")
 
 
 def _paint_head(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
@@ -257,13 +269,13 @@ def _paint_head(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
     canvas.paint(head, _mixed(look.skin, look.shade, side), "skin")
     cheek_x, cheek_y = jnp.abs(x) - 0.255, y - 0.165
     soft = (1 - (cheek_x * cheek_x * 90 + cheek_y * cheek_y * 170)).clip(0, 1)
-    blush = jnp.where(look.is_("cheeks", 1), head, _NONE)
+    blush = jnp.where(look.is_("cheeks", "blush"), head, _NONE)
     canvas.paint(blush, _BLUSH, opacity=0.72 * soft)
     dots = jnp.minimum(
         _circle(jnp.abs(cheek_x) - 0.045, cheek_y + 0.025, 0.0145),
         _circle(cheek_x, cheek_y - 0.02, 0.0145),
     )
-    canvas.paint(jnp.where(look.is_("cheeks", 2), dots, _NONE), look.shade)
+    canvas.paint(jnp.where(look.is_("cheeks", "freckles"), dots, _NONE), look.shade)
     canvas.paint(_arc(x, y, 0.135, 0.050, 0.036) - 0.016, look.shade)  # the nose
 
 
@@ -272,10 +284,10 @@ def _paint_beard(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
     beard = jnp.maximum(beard, -_ellipse(x, y - 0.245, 0.175, 0.072))
     bar_x = jnp.abs(x)
     moustache = _ellipse(bar_x - 0.075, y - 0.165 - 0.30 * bar_x, 0.105, 0.036)
-    goatee = _join(_box(x, y - 0.39, 0.075, 0.075, 0.07), _ellipse(x, y - 0.345, 0.10, 0.03), 0.03)
+    goatee = jnp.maximum(_box(x, y - 0.30, 0.185, 0.155, 0.13), -_ellipse(x, y - 0.25, 0.135, 0.08))
     full = _join(beard, moustache, 0.04)
-    shape = look.choose("facial_hair", moustache, full, goatee)
-    canvas.paint(shape, [0.82 * c for c in look.hair], "hair")
+    shape = look.choose("facial_hair", moustache=moustache, beard=full, goatee=goatee)
+    canvas.paint(shape, _mixed(look.hair_dark, look.hair, 0.35), "hair")
 
 
 def _paint_mouth(canvas: _Canvas, look: _Look, x, y) -> None:
@@ -283,24 +295,26 @@ def _paint_mouth(canvas: _Canvas, look: _Look, x, y) -> None:
     line = _arc(x, y, low, jnp.maximum(half, 0.01), jnp.maximum(depth, 0.005)) - 0.020
     fill = -_join(-_ellipse(x, y - fill_y, rx, ry), y - upper, 0.05)
     mouth = jnp.where(half > 0, line, fill)
-    colour = [jnp.where(half > 0, c, d) for c, d in zip(look.row(_LIP, "skin"), _MOUTH, strict=True)]
+    colour = [
+        jnp.where(half > 0, c, d) for c, d in zip(look.row(_LIP, "skin"), _MOUTH, strict=True)
+    ]
     canvas.paint(mouth, colour, "mouth")
     inner = mouth + 0.014
-    laughs = look.is_("expression", 1)
+    laughs = look.is_("expression", "laugh")
     tongue = jnp.maximum(inner, _ellipse(x, y - 0.36, 0.10, 0.085))
     canvas.paint(jnp.where(laughs, tongue, _NONE), _TONGUE)
     teeth = jnp.where(laughs, jnp.maximum(inner, y - 0.232), inner)
-    canvas.paint(jnp.where(laughs | look.is_("expression", 2), teeth, _NONE), _WHITE)
+    canvas.paint(jnp.where(laughs | look.is_("expression", "grin"), teeth, _NONE), _WHITE)
 
 
 def _paint_eyes(canvas: _Canvas, look: _Look, x, y) -> None:
     eye_x = jnp.abs(x) - _EYE_X
     ry = look.value(_EYE_HEIGHT, "expression")
-    closed = look.is_("eyes", 2) | (look.is_("eyes", 3) & (x > 0))
+    closed = look.is_("eyes", "happy") | (look.is_("eyes", "wink") & (x > 0))
     white = _ellipse(eye_x, y, 0.100, ry)
     lash = _segment(eye_x, y, 0.085, -0.055, 0.135, -0.095) - 0.013
-    lid = jnp.maximum(jnp.abs(white - 0.003) - 0.014, y + 0.30 * ry)
-    lid = jnp.minimum(lid, jnp.where(look.is_("eyes", 1), lash, _NONE))
+    lid = jnp.maximum(jnp.abs(white - 0.003) - 0.016, y + 0.30 * ry)
+    lid = jnp.minimum(lid, jnp.where(look.is_("eyes", "lashes"), lash, _NONE))
     lid = jnp.where(closed, _arc(eye_x, -y, 0.04, 0.085, 0.062) - 0.019, lid)
     white = jnp.where(closed, _NONE, white)
     canvas.paint(white, _WHITE, "eyes")
@@ -310,7 +324,7 @@ def _paint_eyes(canvas: _Canvas, look: _Look, x, y) -> None:
     inside = white + 0.004
     iris = jnp.maximum(_circle(iris_x, y, 0.070), inside)
     canvas.paint(iris, look.row(_EYE, "eye_colour"))
-    canvas.paint(jnp.maximum(_circle(iris_x, y, 0.040), inside), _INK)
+    canvas.paint(jnp.maximum(_circle(iris_x, y, 0.043), inside), _INK)
     glints = jnp.minimum(
         _circle(iris_x + side * 0.024, y + 0.028, 0.021),
         _circle(iris_x - side * 0.024, y - 0.030, 0.010),
@@ -320,7 +334,7 @@ def _paint_eyes(canvas: _Canvas, look: _Look, x, y) -> None:
     thick, brow_y, slope = look.row(_BROWS, "brows")
     brow_y = brow_y - 0.8 * (ry - 0.10) - slope * eye_x
     brow = _arc(eye_x, brow_y - y, 0.0, 0.088, 0.026) - thick
-    canvas.paint(brow, _mixed([0.66 * c for c in look.hair], _INK, 0.25), "brows")
+    canvas.paint(brow, _mixed(look.hair_dark, _INK, 0.30), "brows")
 
 
 class _Hair:
@@ -332,7 +346,8 @@ class _Hair:
             part, spread, open_y, open_rx, open_ry, side, tuft_x, tuft_y, tuft_rx, tuft_ry,
             waves, amplitude, roundness,
         ) = look.row(_STYLES, "hair")  # fmt: skip
-        hat = jnp.where(look.value([0, 1, 1, 1, 1, 0], "hat") > 0, -0.31 - y, -_NONE)
+        under_hat = 0.42 * x * x - 0.35 - y
+        hat = jnp.where(look.is_("hat", "none", "headband"), -_NONE, under_hat)
         angle = jnp.arctan2(x, -0.14 - y) * (0.5 / np.pi) * waves
         wave = 2 * jnp.abs(_fraction(angle) - 0.5)
         edge = amplitude * (1 - wave - roundness * (wave * wave - wave))
@@ -359,9 +374,9 @@ class _Hair:
         cell_y = 7.0 * y
         cell_x = 6.0 * x + 0.5 * jnp.floor(cell_y)
         curls = _arc(_fraction(cell_x) - 0.5, 0.5 - _fraction(cell_y), 0.2, 0.28, 0.2) - 0.055
-        curly = look.value([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0], "hair") > 0
+        curly = look.is_("hair", "curly", "afro")
         light = jnp.where(curly, curls / 7, smooth)
-        bald = look.is_("hair", 0) & look.value([1, 0, 0, 0, 0, 1], "hat").astype(bool)
+        bald = look.is_("hair", "bald") & look.is_("hat", "none", "headband")
         inside = jnp.where(bald, light, jnp.maximum(self.front + 0.035, light))
         colour = [jnp.where(bald, 1.0, c + 0.30 * (1 - c)) for c in look.hair]
         canvas.paint(inside, colour, opacity=jnp.where(curly, 0.5, 0.6))
@@ -370,7 +385,7 @@ class _Hair:
 def _paint_earrings(canvas: _Canvas, look: _Look, x, y) -> None:
     x = jnp.abs(x) - 0.445
     stud, hoop = _circle(x, y - 0.155, 0.034), jnp.abs(_circle(x, y - 0.205, 0.066)) - 0.016
-    canvas.paint(look.choose("earrings", stud, hoop), _GOLD, "earrings")
+    canvas.paint(look.choose("earrings", studs=stud, hoops=hoop), _GOLD, "earrings")
 
 
 def _paint_glasses(canvas: _Canvas, look: _Look, x, y) -> None:
@@ -381,49 +396,52 @@ def _paint_glasses(canvas: _Canvas, look: _Look, x, y) -> None:
     bridge = jnp.maximum(jnp.abs(x) - 0.04, jnp.abs(y + 0.03) - rim)
     temple = jnp.maximum(jnp.abs(jnp.abs(x) - 0.37) - 0.055, jnp.abs(y + 0.02) - rim)
     frame = jnp.minimum(bridge, temple)
-    inside = look.choose("glasses", circle, square, lens)
-    shine = jnp.maximum(inside + 0.03, jnp.abs(x - side_of(x) + y + 0.02) - 0.03)
-    canvas.paint(inside, _WHITE, opacity=jnp.where(look.is_("glasses", 3), 0.0, 0.16))
-    rims = jnp.where(look.is_("glasses", 3), inside, jnp.abs(inside) - rim)
-    rims = jnp.where(look.is_("glasses", 0), _NONE, jnp.minimum(rims, frame))
+    inside = look.choose("glasses", round=circle, square=square, shades=lens)
+    shine = jnp.maximum(inside + 0.03, jnp.abs(x - jnp.sign(x) * _EYE_X + y + 0.02) - 0.03)
+    rims = jnp.where(look.is_("glasses", "shades"), inside, jnp.abs(inside) - rim)
+    rims = jnp.where(look.is_("glasses", "none"), _NONE, jnp.minimum(rims, frame))
     canvas.paint(rims, _INK, "glasses")
     canvas.paint(shine, _WHITE, opacity=0.28)
 
 
-def side_of(x):
-    return jnp.sign(x) * _EYE_X
-
-
 def _paint_hat(canvas: _Canvas, look: _Look, x, y, outline: Array) -> None:
     hat = look.row(_HAT, "hat_colour")
-    dark = [0.76 * c for c in hat]
+    dark = _shaded(hat)
     base = y + 0.26
     cap = jnp.maximum(_ellipse(x, y + 0.27, 0.475, 0.40), base)
     visor = _ellipse(x, y + 0.265 - 0.12 * x * x, 0.46, 0.075)
     logo = _circle(x, y + 0.47, 0.075)
     beanie = jnp.maximum(_ellipse(x, y + 0.30, 0.475, 0.42), base)
     fold = _box(x, y + 0.315, 0.50, 0.095, 0.07)
-    pompom = _circle(x, y + 0.75, 0.105)
+    pompom = _circle(x, y + 0.73, 0.105)
     ribs = jnp.maximum(fold + 0.03, jnp.abs(_fraction(7 * x) - 0.5) / 7 - 0.012)
     bent_y = y - 0.10 * x * x
     crown = _box(x, y + 0.50, 0.37 + 0.14 * (y + 0.5), 0.25, 0.13)
     brim = _ellipse(x, bent_y + 0.31, 0.70, 0.075)
     ribbon = jnp.maximum(crown, jnp.abs(bent_y + 0.415) - 0.05)
     turned_x, turned_y = 0.97 * x + 0.22 * y, 0.97 * y - 0.22 * x
-    beret = _ellipse(turned_x + 0.02, turned_y + 0.455, 0.52, 0.215)
-    stem = _segment(x, y, 0.13, -0.62, 0.16, -0.71) - 0.024
-    rim = jnp.maximum(_ellipse(x, y + 0.15, 0.44, 0.42), jnp.abs(bent_y + 0.325) - 0.04)
+    beret = _join(_ellipse(turned_x - 0.03, turned_y + 0.46, 0.52, 0.20), cap, 0.10)
+    stem = _segment(x, y, 0.10, -0.62, 0.14, -0.72) - 0.024
+    rim = _box(x, y + 0.285, 0.455, 0.042, 0.04)
     band = jnp.maximum(outline - 0.012, jnp.abs(y + 0.40 + 0.35 * x * x) - 0.055)
-    canvas.paint(look.choose("hat", cap, beanie, crown, jnp.minimum(beret, stem), band), hat, "hat")
-    trim = look.choose("hat", visor, jnp.minimum(fold, pompom), brim, rim)
+    top = {"cap": cap, "beanie": beanie, "fedora": crown, "beret": jnp.minimum(beret, stem)}
+    canvas.paint(look.choose("hat", headband=band, **top), hat, "hat")
+    fold = jnp.minimum(fold, pompom)
+    trim = look.choose("hat", cap=visor, beanie=fold, fedora=brim, beret=rim)
     canvas.paint(trim, dark, "hat")
-    detail = look.choose("hat", logo, ribs, ribbon)
-    colour = [jnp.where(look.is_("hat", 1), w, 0.5 * c) for w, c in zip(_WHITE, hat, strict=True)]
-    canvas.paint(detail, colour, "hat", jnp.where(look.is_("hat", 2), 0.35, 1.0))
+    detail = look.choose("hat", cap=logo, beanie=ribs, fedora=ribbon)
+    colour = [
+        jnp.where(look.is_("hat", "cap"), w, 0.5 * c) for w, c in zip(_WHITE, hat, strict=True)
+    ]
+    canvas.paint(detail, colour, "hat", jnp.where(look.is_("hat", "beanie"), 0.35, 1.0))
 
 
 def _fraction(x: Array) -> Array:
     return x - jnp.floor(x)
+
+
+def _shaded(colour):
+    return [share * c for share, c in zip((0.82, 0.76, 0.73), colour, strict=True)]
 
 
 def _mixed(colour, other, share):

@@ -133,7 +133,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, *, train: bool) -> Array:
-        """Maps z [B, Z] to images [B, H, W, C] in [-1, 1], float32."""
+        """Maps z [B, Z] to images [B, H, W, C] in [-1, 1], float32 at least."""
         seed, doublings = seed_and_doublings(self.image_size)
         features = [self.width * min(2**n, _WIDEST) for n in reversed(range(doublings))]
         # A transposed convolution from 1x1, as dcgan.torch has it, is this matrix product.
@@ -156,7 +156,7 @@ class Generator(nn.Module):
                 dtype=self.dtype,
                 name=f"up_{n + 1}",
             )(x)
-        return jnp.tanh(x.astype(jnp.float32))
+        return jnp.tanh(x.astype(jnp.promote_types(jnp.float32, self.dtype)))
 
 
 class Discriminator(nn.Module):
@@ -175,7 +175,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
-        """Maps images [B, H, W, C] in [-1, 1] to logits [B], float32; above 0 says real."""
+        """Maps images [B, H, W, C] in [-1, 1] to logits [B] (above 0: real), float32 at least."""
         seed, doublings = seed_and_doublings(self.image_size)
         if images.shape[1:] != (*self.image_size, self.channels):
             raise ValueError(
@@ -203,4 +203,4 @@ class Discriminator(nn.Module):
             dtype=self.dtype,
             name="logits",
         )(x)
-        return logits[:, 0].astype(jnp.float32)
+        return logits[:, 0].astype(jnp.promote_types(jnp.float32, self.dtype))
