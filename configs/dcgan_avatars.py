@@ -3,6 +3,8 @@
 Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
 dcgan.torch (4x4 kernels, no bias).
 Data: `avatars`, rendered by ganjax itself from (seed, index); 50,000 training images.
+Cost: 32x32 in 5 minutes on two CPU cores (about 240 img/s, float32), with faces, hair, glasses and
+hats that are easy to tell, and backgrounds without their patterns yet. 64x64 at about 50 img/s.
 
     python train.py --config=configs/dcgan_avatars.py        # 32x32
     python train.py --config=configs/dcgan_avatars.py:64     # 64x64, a larger network
@@ -18,7 +20,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.data.source = "avatars"
     config.data.image_size = "32"
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored
-    config.total_kimg = 75.0
+    config.total_kimg = 65.0
     config.log_every = 0.5
     config.save_every = 5.0
     config.sample_every = 5.0

@@ -1,7 +1,6 @@
 """What a run writes beside its checkpoints: config, metrics, events, sample grids."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.images import make_grid, to_uint8, write_image
+from ganjax.images import make_grid, to_uint8, write_atomic, write_image
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
@@ -27,11 +26,11 @@ FREE_FIELDS = (
 
 
 def check(folder: Path, config: Mapping[str, Any]) -> None:
-    """Checks that `folder` is free for a run with `config`, or already holds it.
+    """Checks that `folder` is free for a run with `config` or already holds it; makes it.
 
     Raises:
       UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
-        something that is no run at all.
+        something that is no run at all, or it cannot be made.
     """
     if (folder / CONFIG).exists():
         old, new = _flat(load_config(folder)), _flat(config)
@@ -51,22 +50,18 @@ def check(folder: Path, config: Mapping[str, Any]) -> None:
         raise UserError(
             f"{folder} is not empty and holds no run ({CONFIG} is missing); give another --workdir"
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make {folder}: {error.strerror}; give another --workdir"
+        ) from error
 
 
 def claim(folder: Path, config: Mapping[str, Any]) -> None:
-    """Makes `folder` the folder of a run with `config`.
-
-    Raises:
-      UserError: it cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
-            _write_atomic(folder / CONFIG, json.dumps(config, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; give another --workdir"
-        ) from error
+    """Makes `folder` the folder of a run with `config`."""
+    if jax.process_index() == 0:
+        write_atomic(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def load_config(folder: Path) -> dict[str, Any]:
@@ -100,12 +95,6 @@ def _show(flat: Mapping[str, Any], name: str) -> str:
     return json.dumps(flat[name]) if name in flat else "absent"
 
 
-def _write_atomic(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 class Writer:
     """Writes a run's metrics and pictures; does nothing on processes other than the first.
 
@@ -123,7 +112,7 @@ class Writer:
         path = folder / METRICS
         if path.exists():
             rows = [row for row in read_metrics(folder) if row["step"] <= step]
-            _write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+            write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
         self._metrics = path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
