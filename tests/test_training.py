@@ -258,6 +258,24 @@ def test_a_full_disk_while_saving_is_one_line_and_loses_nothing(tmp_path, monkey
     assert_same(checkpoints.load(1, state), state)
 
 
+def test_a_disk_that_fills_in_the_background_is_told_once(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c")
+
+    class Failing:
+        def result(self):
+            raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device")
+
+    def fail():
+        raise ValueError("the same once more")
+
+    patches = {"save_checkpointables_async": lambda *a, **k: Failing(), "close": fail}
+    for name, function in patches.items():
+        monkeypatch.setattr(checkpoints._checkpointer, name, function)
+    checkpoints.save(1, {"a": jnp.arange(10.0)})
+    with pytest.raises(UserError, match="disk is full; none exists"):
+        checkpoints.close()
+
+
 def test_due_counts_images_not_steps():
     def crossings(batch_size):
         return sum(_due(0.1, n, n + batch_size) for n in range(0, 1000, batch_size))

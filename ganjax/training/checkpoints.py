@@ -1,5 +1,6 @@
 """Checkpoints of a run: asynchronous, atomic, with a digest per array that loading verifies."""
 
+import contextlib
 import logging
 import zlib
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from orbax.checkpoint import v1 as ocp
 
 from ganjax.errors import UserError
 
-# Orbax reports every normal save at warning level.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax reports normal saves at warning level, and each failure, which it raises too, many times.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class DamagedCheckpoint(Exception):
@@ -194,7 +195,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            # Orbax raises a failed save's error once more, which `wait` has told already.
+            with contextlib.suppress(OSError, ValueError):
+                self._checkpointer.close()
 
 
 def _flatten(tree: Any) -> dict[str, Any]:
