@@ -1,4 +1,4 @@
-"""Imports run one way; docs/README name what exists."""
+"""Imports run one way, and no training imports TensorFlow."""
 
 import ast
 from pathlib import Path
