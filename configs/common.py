@@ -44,6 +44,58 @@ def dcgan() -> ConfigDict:
     return config
 
 
+def adain() -> ConfigDict:
+    """AdaIN as published: a decoder for VGG-19's relu4_1, crops of 256, batch 8, Adam 1e-4."""
+    config = ConfigDict()
+    config.task = "adain"
+    config.seed = 0
+    config.parallel = "jit"  # one global batch over all devices
+    config.batch_size = 8
+    config.total_kimg = 1280.0  # thousands of contents to train on: 160,000 steps
+    config.init_from = ""  # weights to start from, FILE.safetensors; "" for random ones
+
+    # Sources: folder:PATH | tfds:NAME, "@SIDE" and "*WEIGHT" where wanted (docs/style.md).
+    config.data = ConfigDict()
+    config.data.content = ()
+    config.data.style = ()
+    config.data.image_size = "256"  # what a batch shows
+    config.data.load_size = "512"  # what images are scaled to before that is cut out
+    config.data.zoom = 1.0  # up to so many times image_size is cut out, and scaled down
+    config.data.channels = 3
+    config.data.flip = True  # mirror every other image
+    config.data.vary_styles = False  # make more styles of few: turned, and in other colours
+    config.data.limit = 0  # use only so many images of each source; 0 for all
+    config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
+
+    config.model = ConfigDict()
+    config.model.form = "vgg19"  # vgg19 (the paper) | compact
+    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19)
+    config.model.width = 32  # channels at 1/2 of the resolution (compact)
+
+    config.loss = ConfigDict()
+    config.loss.encoders = ("vgg19_normalised:relu1_1,relu2_1,relu3_1,relu4_1",)
+    config.loss.content_layers = ("relu4_1",)
+    config.loss.content_weight = 1.0
+    config.loss.style_weight = 10.0
+    config.loss.covariance_layers = ("relu2_1", "relu3_1")
+    config.loss.covariance_weight = 0.0  # second moments between channels, as Gram matrices have
+    config.loss.identity_weight = 0.0  # content in its own style gives the content back
+
+    config.ema_half_life_kimg = 0.0  # of the stylizer's average; 0 for none
+    config.optimiser = ConfigDict()
+    config.optimiser.learning_rate = 1e-4
+    config.optimiser.decay = 5e-5  # learning rate of step i: learning_rate / (1 + decay * i)
+    config.optimiser.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
+    config.optimiser.b1 = 0.9
+    config.optimiser.b2 = 0.999
+
+    config.log_every = 0.4  # kimg
+    config.save_every = 20.0  # kimg
+    config.sample_every = 20.0  # kimg
+    config.keep_checkpoints = 3
+    return config
+
+
 def apply_arguments(
     config: ConfigDict, arguments: str, variants: Mapping[str, Mapping] | None = None
 ) -> ConfigDict:

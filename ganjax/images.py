@@ -125,6 +125,14 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
+def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Scales uint8 [H, W, C] to `image_size`, bicubic and widened by the scale."""
+    height, width = image_size
+    flat = image[:, :, 0] if image.shape[2] == 1 else image
+    scaled = Image.fromarray(flat).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(scaled).reshape(height, width, image.shape[2])
+
+
 def write_image(
     path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None
 ) -> None:

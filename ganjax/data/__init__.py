@@ -7,12 +7,14 @@ from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 from ganjax.folders import cache_folder
+from ganjax.images import parse_image_size
 
 
 def make(config: Any) -> Pipeline:
-    """Builds the pipeline that `config.data` describes: one stream named `image`.
+    """Builds the pipeline that `config.data` describes.
 
-    With `config.data.labels` (where there is such a field) batches hold `label` as well.
+    With `data.content` and `data.style`, two unpaired kinds of images of those names; else one
+    stream named `image`, and `label` where `data.labels` asks for it.
 
     Raises:
       UserError: a field holds an impossible value, or there is no such data.
@@ -22,11 +24,55 @@ def make(config: Any) -> Pipeline:
         raise UserError(f"data.channels is {data.channels}; choose 1 (grey), 3 (RGB) or 4 (RGBA)")
     if data.limit < 0:
         raise UserError(f"data.limit is {data.limit}; it must be 0 (all images) or more")
+    streams = _unpaired(data) if "style" in data else (_labelled(data),)
+    return Pipeline(streams, Path(data.cache_dir or cache_folder()).expanduser())
+
+
+def _labelled(data: Any) -> Stream:
     source = open_source(data.source)
     names = {"image": "image"}
     if data.get("labels", False):
         if not source.label_names:
             raise UserError(f"data.source {data.source} has no labels; set data.labels to False")
         names["label"] = "label"
-    stream = Stream(source, names, data.channels, data.flip, data.limit)
-    return Pipeline((stream,), Path(data.cache_dir or cache_folder()).expanduser())
+    return Stream(source, names, data.channels, data.flip, data.limit)
+
+
+def _unpaired(data: Any) -> tuple[Stream, ...]:
+    """Streams of `data.content` and `data.style`, each a tuple of sources.
+
+    A source may bear "@SIDE", what its images are scaled to before a part is cut out
+    (`data.load_size` by default), and "*WEIGHT", its share of the rows beside the others' (1).
+    """
+    streams = []
+    for name in ("content", "style"):
+        specs = [_source_spec(spec, data.load_size) for spec in data[name]]
+        total = sum(weight for _, _, weight in specs)
+        if not specs:
+            raise UserError(f"data.{name} is empty; give sources, like ('folder:photos',)")
+        for source, load_size, weight in specs:
+            stream = Stream(
+                open_source(source),
+                {"image": name},
+                data.channels,
+                data.flip,
+                data.limit,
+                load_size,
+                data.zoom,
+                weight / total,
+            )
+            streams.append(stream)
+    return tuple(streams)
+
+
+def _source_spec(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:
+    """ "folder:a.zip@512*2" -> ("folder:a.zip", (512, 512), 2.0)."""
+    text, weight = _suffix(text, "*")
+    source, side = _suffix(text, "@")
+    size = parse_image_size(side or load_size)
+    return source, size, float(weight or 1)
+
+
+def _suffix(text: str, mark: str) -> tuple[str, str]:
+    head, found, tail = text.rpartition(mark)
+    return (head, tail) if found and tail.isdecimal() and int(tail) else (text, "")

@@ -10,6 +10,7 @@ import numpy as np
 from ganjax.data.cache import Examples, open_examples
 from ganjax.data.source import Source
 from ganjax.errors import UserError
+from ganjax.images import resize
 
 
 class Stream(NamedTuple):
@@ -20,6 +21,11 @@ class Stream(NamedTuple):
       channels: 1 grey, 3 RGB, 4 RGBA.
       flip: mirror every other image at random, with all arrays that share its height and width.
       limit: use only the first so many examples; 0 for all.
+      load_size: (H, W) that images are decoded to, of which each batch shows a part cut out at
+        random; None for the whole at the batch's image size.
+      zoom: the part is 1 to `zoom` times the batch's image size, as far as `load_size` goes, and
+        scaled down to it.
+      share: of the rows of a batch; streams that give the same names share them in their order.
     """
 
     source: Source
@@ -27,6 +33,9 @@ class Stream(NamedTuple):
     channels: int = 3
     flip: bool = False
     limit: int = 0
+    load_size: tuple[int, int] | None = None
+    zoom: float = 1.0
+    share: float = 1.0
 
 
 class Pipeline(NamedTuple):
@@ -61,7 +70,7 @@ class Pipeline(NamedTuple):
           Dicts of arrays [batch_size / process_count, ...]: images uint8 [B, H, W, C].
 
         Raises:
-          UserError: a source's images cannot be decoded or cached.
+          UserError: a source's images cannot be decoded or cached, or a batch cannot be shared out.
         """
         import grain
 
@@ -70,7 +79,7 @@ class Pipeline(NamedTuple):
         examples = [
             open_examples(
                 stream.source,
-                image_size=image_size,
+                image_size=_load_size(stream, image_size),
                 channels=stream.channels,
                 folder=self.cache_dir,
                 limit=stream.limit,
@@ -78,12 +87,12 @@ class Pipeline(NamedTuple):
             )
             for stream in self.streams
         ]
-        local = batch_size // process_count
-        rows = slice(process_index * local, (process_index + 1) * local)
-        parts = [
-            _Part(stream, data, (seed, number), batch_size, rows)
-            for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True))
-        ]
+        parts = []
+        for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True)):
+            size = _rows_of(stream, batch_size, process_count)
+            local = size // process_count
+            rows = slice(process_index * local, (process_index + 1) * local)
+            parts.append(_Part(stream, data, (seed, number), size, rows, image_size))
         numbers = grain.MapDataset.range(2**62)
         dataset = numbers.map(lambda number: _merge(part.batch(number) for part in parts))
         iterator = iter(
@@ -105,6 +114,7 @@ class _Part(NamedTuple):
     seed: tuple[int, int]
     batch_size: int
     rows: slice
+    image_size: tuple[int, int]
 
     def batch(self, number: int) -> dict[str, np.ndarray]:
         """This process' rows of the global batch `number`."""
@@ -116,13 +126,48 @@ class _Part(NamedTuple):
         for epoch in np.unique(epochs):
             here = epochs == epoch
             indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
+        boxes = self._boxes(number)[self.rows]
         result = {}
         for name, new_name in self.stream.names.items():
             values = self.data.arrays[name][indices]
+            if self.stream.load_size and values.ndim >= 3:
+                values = np.stack(list(map(self._cut, values, boxes)))
             if self.stream.flip and values.ndim >= 3:  # an image or a mask, not a label
                 values[flips] = _mirror(values[flips])
             result[new_name] = values
         return result
+
+    def _boxes(self, number: int) -> np.ndarray:
+        """Parts to cut out of the images of batch `number`: [batch_size, 4], y, x, height, width."""
+        random = np.random.default_rng([*self.seed, number, 2]).random((self.batch_size, 3))
+        load_size = np.array(_load_size(self.stream, self.image_size))
+        image_size = np.array(self.image_size)
+        largest = min(self.stream.zoom, *(load_size / image_size))
+        sizes = np.rint(image_size * (1 + random[:, :1] * (largest - 1)))
+        corners = np.floor(random[:, 1:] * (load_size - sizes + 1))
+        return np.concatenate([corners, sizes], axis=1).astype(int)
+
+    def _cut(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        y, x, height, width = box
+        part = image[y : y + height, x : x + width]
+        if (height, width) == self.image_size:
+            return part
+        return resize(part, self.image_size)
+
+
+def _load_size(stream: Stream, image_size: tuple[int, int]) -> tuple[int, int]:
+    """What images of a stream are decoded to: never less than a batch shows."""
+    return tuple(np.maximum(stream.load_size or image_size, image_size).tolist())
+
+
+def _rows_of(stream: Stream, batch_size: int, process_count: int) -> int:
+    rows = round(batch_size * stream.share)
+    if abs(rows - batch_size * stream.share) > 1e-6 or rows % process_count or not rows:
+        raise UserError(
+            f"a share of {stream.share:g} of batch_size {batch_size} is no whole number of images "
+            f"for each of {process_count} processes; choose another batch_size"
+        )
+    return rows
 
 
 @lru_cache(maxsize=8)
@@ -144,10 +189,11 @@ def _mirror(images: np.ndarray) -> np.ndarray:
 
 
 def _merge(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    merged: dict[str, np.ndarray] = {}
+    merged: dict[str, list[np.ndarray]] = {}
     for part in parts:
-        merged |= part
-    return merged
+        for name, values in part.items():
+            merged.setdefault(name, []).append(values)
+    return {name: np.concatenate(v) if v[1:] else v[0] for name, v in merged.items()}
 
 
 def _closing(iterator: Any) -> Iterator[dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Training games, one file each; `make` is the only place that knows them by name."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganjax.errors import UserError
@@ -16,8 +17,10 @@ def make(config: Any) -> Task:
     match config.task:
         case "dcgan":
             return _dcgan(config)
+        case "adain":
+            return _adain(config)
         case other:
-            raise UserError(f"task {other!r} is unknown; there is dcgan")
+            raise UserError(f"task {other!r} is unknown; there is dcgan and adain")
 
 
 def _check_common(config: Any) -> None:
@@ -75,6 +78,78 @@ def _dcgan(config: Any) -> Task:
         latent_size=model.latent_size,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
+
+
+def _adain(config: Any) -> Task:
+    from ganjax import weights
+    from ganjax.images import parse_image_size
+    from ganjax.nets import stylizers
+    from ganjax.tasks import adain
+    from ganjax.training import optimisers
+    from ganjax.training.task import Phase
+
+    image_size = parse_image_size(config.data.image_size)
+    if image_size[0] % 16 or image_size[1] % 16:
+        raise UserError(f"data.image_size is {config.data.image_size}; give a multiple of 16")
+    _check_choice("model.form", config.model.form, ("compact", "vgg19"))
+    if config.model.form == "compact":
+        stylizer = stylizers.make_compact(config.model.width)
+    else:
+        stylizer = stylizers.make_vgg19(weights.load(config.model.encoder))
+    loss = config.loss
+    perceive, layers = _perceptual(loss.encoders)
+    for field in ("content_layers", "covariance_layers"):
+        if set(loss[field]) - set(layers):
+            raise UserError(
+                f"loss.{field} is {tuple(loss[field])}; choose from {', '.join(layers)}"
+            )
+    if not loss.content_layers:
+        raise UserError("loss.content_layers is empty; give ('relu4_1',)")
+    return adain.make(
+        stylizer,
+        perceive,
+        optimiser=optimisers.make(config.optimiser),
+        phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
+        content_layers=tuple(loss.content_layers),
+        style_layers=layers,
+        covariance_layers=tuple(loss.covariance_layers),
+        content_weight=loss.content_weight,
+        style_weight=loss.style_weight,
+        covariance_weight=loss.covariance_weight,
+        identity_weight=loss.identity_weight,
+        vary=config.data.vary_styles,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+        start=weights.load(config.init_from) if config.init_from else None,
+    )
+
+
+def _perceptual(encoders: Sequence[str]) -> tuple[Callable, tuple[str, ...]]:
+    """The features of `loss.encoders`, each "NAME:LAYER,LAYER", as one function, and its layers."""
+    from ganjax import weights
+    from ganjax.nets import vgg
+
+    networks, owners = [], {}
+    for number, spec in enumerate(encoders):
+        name, _, layers = spec.partition(":")
+        wanted = tuple(layers.split(",")) if layers else vgg.LAYERS[:4]
+        params = weights.load(name)
+        if wrong := [layer for layer in wanted if layer.replace("relu", "conv") not in params]:
+            raise UserError(f"loss.encoders: {name} has no layer {', '.join(wrong)}")
+        width = params["conv1_1"]["bias"].shape[0]
+        head_width = 64 if "head1_1" in params else 0
+        module = vgg.VGG19(last=max(wanted), width=width, head_width=head_width)
+        networks.append((module, params))
+        owners |= dict.fromkeys(wanted, number)
+
+    def perceive(images, layers):
+        features = {}
+        for number, (module, params) in enumerate(networks):
+            mine = tuple(layer for layer in layers if owners[layer] == number)
+            if mine:
+                features |= module.apply({"params": params}, images, mine)
+        return features
+
+    return perceive, tuple(sorted(owners))
 
 
 def _check_choice(field: str, value: str, choices) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,10 @@ class _Run:
         consumed = len(next(iter(batch.values())))
         return new.replace(step=state.step + 1, images=state.images + consumed), metrics
 
-    def _sample(self, state: State) -> dict[str, Array]:
+    def _sample(self, state: State, inputs: Batch | None) -> dict[str, Array]:
         rng = self.sample_rng()
-        inputs = self.task.draw(rng, jnp.arange(GRID_SAMPLES))
+        if self.task.draw is not None:
+            inputs = self.task.draw(rng, jnp.arange(GRID_SAMPLES))
         return self.task.sample(state, inputs, rng)
 
     def train(self) -> State:
@@ -187,7 +189,7 @@ class _Run:
                 bar.set_postfix(losses, refresh=False)
             bar.update(phase.batch_size)
             if sample:
-                self._write_samples(state, step)
+                self._write_samples(state, step, phase)
             if save:
                 self.checkpoints.save(step, state)
             if stop is not None:
@@ -220,9 +222,22 @@ class _Run:
             + "train with a lower optimiser.learning_rate in a new --workdir"
         )
 
-    def _write_samples(self, state: State, step: int) -> None:
-        samples = jax.device_get(self.sample_fn(state))
+    def _write_samples(self, state: State, step: int, phase: Phase) -> None:
+        inputs = None
+        if self.task.draw is None:
+            inputs = self._first_batch(phase.batch_size, phase.image_size)
+        samples = jax.device_get(self.sample_fn(state, inputs))
         self.writer.images(step, samples, seed=self.config.seed)
+
+    @cache  # noqa: B019 (a run lives as long as its batches)
+    def _first_batch(self, batch_size: int, image_size: tuple[int, int]) -> Batch:
+        """A fixed batch: pictures of one run show the same images from its start to its end."""
+        batches = self.data.batches(
+            seed=self.config.seed, first=0, batch_size=batch_size, image_size=image_size
+        )
+        batch = next(batches)
+        batches.close()
+        return batch
 
     def close(self) -> None:
         try:

@@ -39,7 +39,8 @@ class Task(NamedTuple):
       train_step: (state, batch, rng) -> (state, metrics), one whole iteration of the game. The
         batch is a dict of named arrays, images as uint8 [B, H, W, C]; metrics are scalars named
         `loss_<role>` and `grad_norm_<role>`. The loop itself counts steps and images.
-      draw: (rng, index [N]) -> inputs of `sample`; a row depends on rng and its index alone.
+      draw: (rng, index [N]) -> inputs of `sample`; a row depends on rng and its index alone. None
+        for games that turn images into images: their inputs are a batch of the data.
       sample: (state, inputs, rng) -> {name: images [N, H, W, C] in [-1, 1]}.
       phases: in order; one for most games.
       begin_phase: (state, phase) -> State, called once as each phase begins.
@@ -47,7 +48,7 @@ class Task(NamedTuple):
 
     init: Callable[[Array], State]
     train_step: Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
-    draw: Callable[[Array, Array], dict[str, Array]]
+    draw: Callable[[Array, Array], dict[str, Array]] | None
     sample: Callable[[State, dict[str, Array], Array], dict[str, Array]]
     phases: tuple[Phase, ...]
     begin_phase: Callable[[State, Phase], State] = lambda state, phase: state

@@ -1,0 +1,109 @@
+"""Stylizers as pure functions: the compact model and AdaIN on VGG-19, behind one contract."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ganjax import ops
+from ganjax.adain import blend_styles, channel_statistics
+from ganjax.nets import compact, vgg
+from ganjax.nets.compact import Statistics, Transfer
+
+Params = Any
+
+
+class Stylizer(NamedTuple):
+    """An arbitrary stylizer; images are [B, H, W, 3] in [-1, 1], sides multiples of `multiple`.
+
+    Attributes:
+      init: rng -> params, those that are trained.
+      encode_style: (params, images, mask=None) -> (mean, std) of each AdaIN, each [B, 1, 1, C].
+        The mask [B, H, W, 1] in [0, 1] says where the style is.
+      stylise: (params, images, transfer) -> images; `transfer(depth, features)` is called once for
+        each AdaIN, in order.
+      depths: number of AdaINs.
+      multiple: of which the sides of images must be multiples.
+    """
+
+    init: Callable[[Array], Params]
+    encode_style: Callable[..., list[Statistics]]
+    stylise: Callable[[Params, Array, Transfer], Array]
+    depths: int
+    multiple: int
+
+
+def make_compact(width: int = 32) -> Stylizer:
+    """The compact model (`ganjax.nets.compact`): params {"stylizer", "style_encoder"}."""
+    stylizer, style_encoder = compact.Stylizer(width), compact.StyleEncoder(width)
+
+    def init(rng: Array) -> Params:
+        stylizer_rng, style_rng = jax.random.split(rng)
+        images = jnp.zeros((1, 32, 32, 3))
+        variables = stylizer.init(stylizer_rng, images, lambda depth, features: features)
+        return {
+            "stylizer": variables["params"],
+            "style_encoder": style_encoder.init(style_rng, images)["params"],
+        }
+
+    def encode_style(params: Params, images: Array, mask: Array | None = None):
+        return style_encoder.apply({"params": params["style_encoder"]}, images, mask=mask)
+
+    def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
+        return stylizer.apply({"params": params["stylizer"]}, images, transfer)
+
+    return Stylizer(init, encode_style, stylise, compact.DEPTHS, 16)
+
+
+def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
+    """AdaIN as published (Huang and Belongie 2017): a frozen VGG-19, a decoder that is trained.
+
+    Args:
+      encoder_params: of `vgg.VGG19`, at least up to `layer`.
+      layer: where features are normalised.
+    """
+    encoder, decoder = vgg.VGG19(last=layer), vgg.Decoder(first=layer)
+    halvings = vgg.LAYERS.index(layer)
+
+    def encode(images: Array) -> Array:
+        return encoder.apply({"params": encoder_params}, images, (layer,))[layer]
+
+    def init(rng: Array) -> Params:
+        features = jnp.zeros((1, 4, 4, vgg.channels(64)[halvings]))
+        return decoder.init(rng, features)["params"]
+
+    def encode_style(params: Params, images: Array, mask: Array | None = None):
+        features = encode(images)
+        weights = None if mask is None else ops.shrink(mask, features.shape[1:3])
+        return [channel_statistics(features, mask=weights)]
+
+    def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
+        return decoder.apply({"params": params}, transfer(0, encode(images)))
+
+    return Stylizer(init, encode_style, stylise, 1, 2**halvings)
+
+
+def blend_transfer(
+    styles: Sequence[Statistics], weights: Array, *, masks: Array | None = None
+) -> Transfer:
+    """The transfer to a mixture of N styles.
+
+    A share of the content's own style makes it the interpolation of AdaIN's equation 14: for
+    features that the content's own statistics describe, the two are the same.
+
+    Args:
+      styles: for each depth (mean, std), each [N, B, 1, 1, C].
+      weights: [N], 0 or more.
+      masks: [N, B, H, W, 1] at the image's size, see `blend_styles`.
+    """
+
+    def transfer(depth: int, features: Array) -> Array:
+        means, stds = styles[depth]
+        small = None
+        if masks is not None:
+            small = jax.vmap(lambda mask: ops.shrink(mask, features.shape[1:3]))(masks)
+        return blend_styles(features, means, stds, weights, masks=small)
+
+    return transfer

@@ -1,0 +1,121 @@
+"""Gets published weights: `python -m ganjax.weights --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganjax.cli import run_command
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ganjax.weights list
+  python -m ganjax.weights fetch vgg19_normalised
+  python -m ganjax.weights import ~/Downloads/vgg_normalised.pth --as vgg19_normalised
+
+`list` shows what can be fetched, from where and under which licence, and the formats that `import`
+knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
+file that you have already (.pth, .h5, .npz or .safetensors; nothing in it is executed) into the
+parameters of a network: NETWORK.safetensors in $GANJAX_WEIGHTS, by default the folder `weights` of
+ganjax's cache, where every command finds it.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganjax.weights",
+        description="Get published weights.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="what can be fetched and imported")
+
+    add = commands.add_parser("fetch", help="download and import published weights").add_argument
+    add("name", metavar="NAME", help="one of those that `list` shows")
+    add("--folder", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
+    add("--sha256", metavar="HEX", default="", help="digest that the download must have")
+    add("--unverified", action="store_true", help="trust a file whose digest nobody published")
+    add("--overwrite", action="store_true", help="replace other weights of the same network")
+
+    add = commands.add_parser("import", help="convert a file that you have").add_argument
+    add("file", metavar="FILE", help=".pth, .pt, .h5, .npz or .safetensors")
+    add("--as", dest="format", metavar="FORMAT", required=True, help="one that `list` shows")
+    add("--output", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
+    add("--overwrite", action="store_true", help="replace other weights of the same network")
+
+    arguments = parser.parse_args(argv)
+    match arguments.command:
+        case "list":
+            _list()
+        case "fetch":
+            _fetch(arguments)
+        case "import":
+            path = Path(arguments.file).expanduser()
+            folder = _folder(arguments.output)
+            _import(path, arguments.format, folder, overwrite=arguments.overwrite)
+
+
+def _folder(given: str | None) -> Path:
+    from ganjax.weights import weights_folder
+
+    return Path(given).expanduser() if given else weights_folder()
+
+
+def _list() -> None:
+    from ganjax.weights.keymaps import FORMATS
+    from ganjax.weights.sources import SOURCES
+
+    print("python -m ganjax.weights fetch NAME")
+    for source in SOURCES:
+        print(f"\n  {source.name}\n    {source.note}\n    {source.url}")
+        size = f"{source.size / 1e6:.1f} MB" if source.size else "size unknown"
+        known = {"sha256": source.sha256, "md5": source.md5}
+        digests = ", ".join(f"{name} {digits}" for name, digits in known.items() if digits)
+        print(f"    {size}; {digests or 'no published digest'}\n    licence: {source.licence}")
+    print("\npython -m ganjax.weights import FILE --as FORMAT\n")
+    width = max(map(len, FORMATS))
+    for name, layout in FORMATS.items():
+        print(f"  {name:{width}}  {layout.about}")
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from ganjax.weights.fetch import fetch
+    from ganjax.weights.sources import find
+
+    source, folder = find(arguments.name), _folder(arguments.folder)
+    path = fetch(source, folder, sha256=arguments.sha256, unverified=arguments.unverified)
+    print(f"{path} is there (licence: {source.licence})", file=sys.stderr)
+    if source.format:
+        _import(path, source.format, folder, overwrite=arguments.overwrite)
+
+
+def _import(path: Path, format_name: str, folder: Path, *, overwrite: bool) -> None:
+    import hashlib
+
+    from ganjax.weights import keymaps, read
+    from ganjax.weights.safetensors import read_safetensors, to_bytes, write_safetensors
+
+    if format_name not in keymaps.FORMATS:
+        raise UserError(f"format {format_name!r} is unknown; there is {', '.join(keymaps.FORMATS)}")
+    parameters = keymaps.convert(format_name, read(path))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = folder / f"{keymaps.FORMATS[format_name].network}.safetensors"
+    if target.exists() and not overwrite:
+        if to_bytes(read_safetensors(target), {}) != to_bytes(parameters, {}):
+            raise UserError(f"{target} exists and has other weights; --overwrite replaces them")
+        print(f"{target} has these weights already", file=sys.stderr)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    metadata = {"source": path.name, "sha256": digest, "format": format_name}
+    write_safetensors(target, parameters, metadata)
+    count = sum(value.size for value in parameters.values())
+    print(f"{target}: {len(parameters)} arrays, {count:,} parameters", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,213 @@
+"""From the names and layouts of published weight files to the parameters of `ganjax.nets`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ganjax.errors import UserError
+from ganjax.nets import vgg
+
+Arrays = dict[str, np.ndarray]
+# Caffe's VGG-19 takes BGR in [0, 255] with these means taken off, torchvision's RGB standardised.
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TORCHVISION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Format(NamedTuple):
+    """A published layout of weights.
+
+    Attributes:
+      network: what the weights become: the stem of the imported file.
+      about: one line for the command line.
+      convert: arrays by their published names -> parameters by path, e.g. "conv1_1/kernel".
+    """
+
+    network: str
+    about: str
+    convert: Callable[[Arrays], Arrays]
+
+
+def convert(name: str, arrays: Arrays) -> Arrays:
+    """Converts arrays of the format `name` to parameters, kernels as [kh, kw, C_in, C_out].
+
+    Raises:
+      UserError: the format is unknown, or names or shapes do not fit it.
+    """
+    if name not in FORMATS:
+        raise UserError(f"format {name!r} is unknown; there is {', '.join(FORMATS)}")
+    return FORMATS[name].convert(arrays)
+
+
+def nested(parameters: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """{"conv1_1/kernel": x} -> {"conv1_1": {"kernel": x}}, as linen has its parameters."""
+    tree: dict[str, Any] = {}
+    for path, value in parameters.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def _torch_layers(arrays: Arrays, names: Mapping[str, str], *, prefix: str = "") -> Arrays:
+    """Convolutions of a state dict: {module in the file: layer of ours}."""
+    parameters = {}
+    for module, layer in names.items():
+        kernel = _take(arrays, f"{prefix}{module}.weight", 4)
+        parameters[f"{layer}/kernel"] = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+        parameters[f"{layer}/bias"] = _take(arrays, f"{prefix}{module}.bias", 1)
+    return parameters
+
+
+def _take(arrays: Arrays, name: str, rank: int) -> np.ndarray:
+    if name not in arrays:
+        near = ", ".join(list(arrays)[:4])
+        raise UserError(f"the file has no array {name}; it has {near}, ...")
+    if arrays[name].ndim != rank:
+        raise UserError(f"array {name} has shape {arrays[name].shape}; it must have {rank} axes")
+    return arrays[name].astype(np.float32)
+
+
+def _check(parameters: Arrays, names: Iterable[str], inputs: int, outputs: Iterable[int]) -> Arrays:
+    """Holds a chain of convolutions to the channels that it must have."""
+    for name, width in zip(names, outputs, strict=True):
+        shape, bias = parameters[f"{name}/kernel"].shape, parameters[f"{name}/bias"].shape
+        if shape[2:] != (inputs, width) or bias != (width,) or shape[0] != shape[1]:
+            raise UserError(
+                f"{name} has kernel {shape} and bias {bias}; "
+                f"it must map {inputs} channels to {width}"
+            )
+        inputs = width
+    return parameters
+
+
+def _encoder_widths(names: Iterable[str], width: int) -> list[int]:
+    return [vgg.channels(width)[int(name[4]) - 1] for name in names]
+
+
+def _deepest(arrays: Arrays, modules: Mapping[str, str]) -> str:
+    """The deepest relu<k>_1 whose convolution is in the file."""
+    there = [layer for module, layer in modules.items() if f"{module}.weight" in arrays]
+    firsts = [layer for layer in there if layer.endswith("_1")]
+    if not firsts:
+        raise UserError(f"the file has none of the arrays {', '.join(modules)}")
+    return max(firsts).replace("conv", "relu")
+
+
+def _colour_layer(kernel: np.ndarray, bias: Iterable[float]) -> Arrays:
+    return {
+        "conv0/kernel": np.asarray(kernel, np.float32)[None, None],
+        "conv0/bias": np.asarray(bias, np.float32),
+    }
+
+
+def _normalised_vgg(arrays: Arrays) -> Arrays:
+    """`vgg_normalised.pth` and the shorter files of the same numbering."""
+    # Between the convolutions lie paddings, activations and poolings, which count as modules.
+    modules, position = {"0": "conv0"}, 2
+    for name in vgg.convolutions("relu5_1"):
+        if name.endswith("_1") and name != "conv1_1":
+            position += 1
+        modules[str(position)] = name
+        position += 3
+    last = _deepest(arrays, {k: v for k, v in modules.items() if v != "conv0"})
+    names = ["conv0", *vgg.convolutions(last)]
+    wanted = {module: layer for module, layer in modules.items() if layer in names}
+    parameters = _torch_layers(arrays, wanted)
+    return _check(parameters, names, 3, [3, *_encoder_widths(names[1:], 64)])
+
+
+def _torchvision_vgg(arrays: Arrays) -> Arrays:
+    positions = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
+    names = vgg.convolutions("relu5_1")
+    modules = dict(zip(map(str, positions), names, strict=True))
+    prefix = "features." if "features.0.weight" in arrays else ""
+    parameters = _torch_layers(arrays, modules, prefix=prefix)
+    mean, std = (np.array(values) for values in _TORCHVISION)
+    colour = _colour_layer(np.diag(1 / std), -mean / std)
+    return _check(colour | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)])
+
+
+def _keras_vgg(arrays: Arrays) -> Arrays:
+    """Keras' `block1_conv1/.../kernel` (or `block1_conv1_W_1:0` of its first releases)."""
+    names = vgg.convolutions("relu5_1")
+    parameters = {}
+    for name in names:
+        layer = f"block{name[4]}_conv{name[6]}"
+        for part, marks, rank in (("kernel", ("kernel", "_W_"), 4), ("bias", ("bias", "_b_"), 1)):
+            found = [
+                path
+                for path in arrays
+                if path.split("/")[0] == layer and any(m in path.split("/")[-1] for m in marks)
+            ]
+            if len(found) != 1:
+                raise UserError(f"the file has {len(found)} arrays for {layer} {part}; it needs 1")
+            parameters[f"{name}/{part}"] = _take(arrays, found[0], rank)
+    to_bgr = np.eye(3)[::-1] * 255
+    colour = _colour_layer(to_bgr, [-mean for mean in _CAFFE_MEAN])
+    return _check(colour | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)])
+
+
+def _compressed_vgg(arrays: Arrays) -> Arrays:
+    """Wang et al. 2020 (collaborative distillation): VGG-19 of 1/16 of the weights, with heads."""
+    ours = {f"conv{n[4]}{n[6]}": n for n in vgg.convolutions("relu5_1")}
+    stripped = {name.removeprefix("model."): value for name, value in arrays.items()}
+    last = _deepest(stripped, ours)
+    names = ["conv0", *vgg.convolutions(last)]
+    parameters = _torch_layers(stripped, {n.replace("_", ""): n for n in names})
+    width = parameters["conv1_1/bias"].shape[0]  # 16; 24 in the file that ends at relu1_1
+    _check(parameters, names, 3, [3, *_encoder_widths(names[1:], width)])
+    for block in range(1, int(last[4]) + 1):
+        head = f"head{block}_1"
+        parameters |= _torch_layers(stripped, {f"conv{block}1_aux": head})
+        _check(parameters, [head], vgg.channels(width)[block - 1], [vgg.channels(64)[block - 1]])
+    return parameters
+
+
+def _decoder(arrays: Arrays, modules: Mapping[str, str], width: int) -> Arrays:
+    last = _deepest(arrays, modules)
+    names = vgg.convolutions(last)[::-1]
+    wanted = {module: layer for module, layer in modules.items() if layer in names}
+    parameters = _torch_layers(arrays, wanted)
+    outputs = [*_encoder_widths(names[1:], width), 3]
+    return _check(parameters, names, vgg.channels(width)[int(last[4]) - 1], outputs)
+
+
+def _mirrored_decoder(arrays: Arrays) -> Arrays:
+    """`decoder.pth` of AdaIN and `feature_invertor_conv*.pth` of WCT: both number their modules."""
+    layers = sorted({int(name.split(".")[0]) for name in arrays if name[0].isdigit()})
+    depths = {vgg.convolutions(layer).__len__(): layer for layer in vgg.LAYERS}
+    if len(layers) not in depths:
+        raise UserError(
+            f"the file has {len(layers)} convolutions; decoders of VGG-19 have "
+            f"{', '.join(map(str, depths))}"
+        )
+    names = vgg.convolutions(depths[len(layers)])[::-1]
+    return _decoder(arrays, dict(zip(map(str, layers), names, strict=True)), 64)
+
+
+def _compressed_decoder(arrays: Arrays) -> Arrays:
+    stripped = {name.removeprefix("model."): value for name, value in arrays.items()}
+    modules = {f"conv{n[4]}{n[6]}": n for n in vgg.convolutions("relu5_1")}
+    width = 24 if "conv12.weight" not in stripped else 16
+    return _decoder(stripped, modules, width)
+
+
+FORMATS = {
+    "vgg19": Format("vgg19", "torchvision's VGG-19 (vgg19-dcbb9e9d.pth)", _torchvision_vgg),
+    "vgg19_normalised": Format(
+        "vgg19_normalised", "VGG-19 with normalised activations (vgg_normalised.pth)", _normalised_vgg
+    ),
+    "vgg19_keras": Format("vgg19_keras", "VGG-19 of Keras (.h5)", _keras_vgg),
+    "vgg19_16x": Format("vgg19_16x", "VGG-19 compressed 16x (encoder_relu4_1.pth)", _compressed_vgg),
+    "adain_decoder": Format("adain_decoder", "AdaIN's decoder (decoder.pth)", _mirrored_decoder),
+    "wct_decoder": Format(
+        "wct_decoder", "a decoder of WCT (feature_invertor_conv3_1.pth)", _mirrored_decoder
+    ),
+    "wct_decoder_16x": Format(
+        "wct_decoder_16x", "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)",
+        _compressed_decoder,
+    ),
+}  # fmt: skip

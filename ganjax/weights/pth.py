@@ -1,0 +1,313 @@
+"""Reads PyTorch's .pth files without PyTorch and without running what they say.
+
+A .pth file is a pickle, a program for a stack machine, beside raw tensors. `pickle` would run any
+function that the program names. Here the program is only read: a small interpreter knows the
+opcodes that state dicts need, and the few names in `_ALLOWED`, none of which it calls.
+"""
+
+import io
+import math
+import pickletools
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ganjax.errors import UserError
+
+MAX_BYTES = 4 * 2**30
+_MAX_PICKLE = 64 * 2**20
+_MAX_ENTRIES = 100_000
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_DTYPES = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype("<u2"),  # widened to float32 below
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+_ALLOWED = {
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    *(f"torch.{name}" for name in _DTYPES),
+}
+
+
+def read_pth(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a state dict, of both of PyTorch's file formats.
+
+    Args:
+      path: a file written by `torch.save`; its dict may hold dicts, whose keys are then joined
+        with dots.
+
+    Returns:
+      Name -> array; bfloat16 as float32. What is no tensor (epochs, settings) is left out.
+
+    Raises:
+      UserError: the file is missing, damaged, too large, holds no tensors, or names what state
+        dicts have no need of.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GiB")
+        with path.open("rb") as file:
+            content = file.read()
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            root = _read_zip(content)
+        else:
+            root = _read_legacy(content)
+        arrays = dict(_arrays(root))
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except _Refused as error:
+        raise UserError(f"{path} is refused: {error}") from error
+    except Exception as error:  # damaged bytes end anywhere in the parsers
+        raise UserError(f"{path} is no .pth file, or damaged: {error!r:.200}") from error
+    if not arrays:
+        raise UserError(f"{path} holds no tensors")
+    return arrays
+
+
+class _Refused(Exception):
+    pass
+
+
+class _Name(NamedTuple):
+    """A function or class that the file names; never called."""
+
+    name: str
+
+
+class _Storage(NamedTuple):
+    dtype: np.dtype
+    key: str
+    count: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Root(NamedTuple):
+    value: Any
+    storages: dict[str, bytes | memoryview]
+
+
+def _read_zip(content: bytes) -> _Root:
+    """Since PyTorch 1.6: a zip of data.pkl and one file for each storage."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = {info.filename: info for info in archive.infolist()}
+        pickles = [name for name in infos if name.split("/")[-1] == "data.pkl"]
+        if len(pickles) != 1:
+            raise _Refused("it is a zip archive, but not one of torch.save")
+        folder = pickles[0].removesuffix("data.pkl")
+        if infos[pickles[0]].file_size > _MAX_PICKLE:
+            raise _Refused("its pickle is too large")
+        if sum(info.file_size for info in infos.values()) > MAX_BYTES:
+            raise _Refused(f"it unpacks to more than {MAX_BYTES >> 30} GiB")
+        if any(info.file_size > 2 * info.compress_size + 2**20 for info in infos.values()):
+            raise _Refused("it is compressed, which torch.save never does")
+        order = f"{folder}byteorder"
+        if order in infos and archive.read(order).strip() != b"little":
+            raise _Refused("its bytes are big-endian")
+        value = _interpret(io.BytesIO(archive.read(pickles[0])))
+        prefix = f"{folder}data/"
+        storages = {
+            name.removeprefix(prefix): archive.read(name)
+            for name in infos
+            if name.startswith(prefix)
+        }
+    return _Root(value, storages)
+
+
+def _read_legacy(content: bytes) -> _Root:
+    """Before PyTorch 1.6: five pickles, then for each storage its count and its bytes."""
+    file = io.BytesIO(content)
+    if _interpret(file) != _LEGACY_MAGIC:
+        raise _Refused("it does not begin as torch.save begins")
+    _interpret(file)  # the protocol's version
+    if _interpret(file).get("little_endian") is not True:
+        raise _Refused("its bytes are big-endian")
+    named: dict[str, _Storage] = {}
+    value = _interpret(file, named)
+    keys = _interpret(file)
+    storages, view = {}, memoryview(content)
+    for key in keys:
+        (count,) = struct.unpack("<q", file.read(8))
+        size = count * named[key].dtype.itemsize
+        start = file.tell()
+        if count < 0 or start + size > len(content):
+            raise _Refused("it is cut short")
+        storages[key] = view[start : start + size]
+        file.seek(start + size)
+    return _Root(value, storages)
+
+
+def _arrays(root: _Root) -> Iterator[tuple[str, np.ndarray]]:
+    if not isinstance(root.value, dict):
+        raise _Refused(f"it holds a {type(root.value).__name__}, not a dict of tensors")
+    budget, entries = MAX_BYTES, 0
+    pending = [("", root.value, 0)]
+    while pending:
+        prefix, values, depth = pending.pop()
+        entries += len(values)
+        if entries > _MAX_ENTRIES:  # dicts may share dicts: a small file can hold a huge tree
+            raise _Refused(f"it has more than {_MAX_ENTRIES} entries")
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, _Tensor):
+                array = _array(value, root.storages)
+                budget -= array.nbytes
+                if budget < 0:
+                    raise _Refused(f"its tensors take more than {MAX_BYTES >> 30} GiB")
+                yield name, array
+            elif isinstance(value, dict) and depth < 4:
+                pending.append((f"{name}.", value, depth + 1))
+
+
+def _array(tensor: _Tensor, storages: dict[str, bytes | memoryview]) -> np.ndarray:
+    dtype = tensor.storage.dtype
+    flat = np.frombuffer(storages[tensor.storage.key], dtype)
+    shape, strides = tensor.shape, tensor.strides
+    if len(shape) != len(strides) or min((*shape, *strides, tensor.offset), default=0) < 0:
+        raise _Refused("a tensor has an impossible shape")
+    count = math.prod(shape)
+    last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if count and (last >= len(flat) or count > len(flat)):
+        raise _Refused("a tensor reaches beyond its storage")
+    view = np.lib.stride_tricks.as_strided(
+        flat[tensor.offset :], shape, [s * dtype.itemsize for s in strides]
+    )
+    if dtype == np.dtype("<u2"):
+        return (view.astype(np.uint32) << 16).view(np.float32)
+    return np.array(view, dtype.newbyteorder("="), order="C")
+
+
+def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) -> Any:
+    """Reads one pickle up to its end.
+
+    Args:
+      file: left behind the pickle.
+      storages: filled with the storages that the pickle refers to.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def pop_marked() -> list[Any]:
+        first = marks.pop()
+        values = stack[first:]
+        del stack[first:]
+        return values
+
+    for opcode, argument, _ in pickletools.genops(file):
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "MARK":
+                marks.append(len(stack))
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE":
+                stack.append(tuple(pop_marked()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(opcode.name[-1])
+                values = tuple(stack[-count:])
+                del stack[-count:]
+                stack.append(values)
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+            case (
+                "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE"
+                | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINSTRING" | "SHORT_BINSTRING" | "INT"
+                | "LONG" | "UNICODE"
+            ):  # fmt: skip
+                stack.append(argument)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "APPEND":
+                value = stack.pop()
+                stack[-1].append(value)
+            case "APPENDS":
+                values = pop_marked()
+                stack[-1].extend(values)
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                stack[-1][key] = value
+            case "SETITEMS":
+                values = pop_marked()
+                stack[-1].update(zip(values[::2], values[1::2], strict=True))
+            case "GLOBAL":
+                stack.append(_named(argument.replace(" ", ".", 1)))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(_named(f"{module}.{name}"))
+            case "BINPERSID":
+                storage = _storage(stack.pop())
+                if storages is not None:
+                    storages[storage.key] = storage
+                stack.append(storage)
+            case "REDUCE":
+                arguments, function = stack.pop(), stack.pop()
+                stack.append(_rebuild(function, arguments))
+            case "BUILD":  # attributes of an OrderedDict, such as its _metadata
+                stack.pop()
+            case other:
+                raise _Refused(f"its pickle uses {other}, which state dicts have no need of")
+    raise _Refused("it is cut short")
+
+
+def _named(name: str) -> _Name:
+    if name not in _ALLOWED:
+        raise _Refused(f"it names {name:.100}, which state dicts have no need of")
+    return _Name(name)
+
+
+def _storage(persistent: Any) -> _Storage:
+    kind, storage_type, key, _, count, *views = persistent
+    if kind != "storage" or any(view is not None for view in views):
+        raise _Refused("it refers to something that is no storage")
+    return _Storage(_DTYPES[storage_type.name.removeprefix("torch.")], str(key), int(count))
+
+
+def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:
+    match function:
+        case _Name("collections.OrderedDict"):
+            return dict(*arguments)
+        case _Name("torch._utils._rebuild_parameter") if isinstance(arguments[0], _Tensor):
+            return arguments[0]
+        case _Name("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2"):
+            storage, offset, shape, strides = arguments[:4]
+            if not isinstance(storage, _Storage):
+                raise _Refused("a tensor has no storage")
+            return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+    raise _Refused("its pickle calls what is no part of a tensor")

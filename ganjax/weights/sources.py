@@ -1,0 +1,97 @@
+"""Published weights: where they are, and what tells them from anything else of that name."""
+
+import difflib
+from typing import NamedTuple
+
+from ganjax.errors import UserError
+
+
+class Source(NamedTuple):
+    """A published file.
+
+    Attributes:
+      name: what `python -m ganjax.weights fetch` calls it.
+      url: http or https.
+      sha256: hex digits of its SHA-256, or the first 8 or more: torchvision's file names carry 8.
+        "" where none is published.
+      md5: hex digits of its MD5 where its publisher gives nothing better.
+      size: bytes; 0 where unknown.
+      licence: of the weights.
+      format: what `import --as` calls its layout; "" where it is kept as it is.
+      note: one line.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+    licence: str
+    format: str
+    note: str
+    md5: str = ""
+
+
+SOURCES = (
+    Source(
+        name="vgg19",
+        url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        sha256="dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        size=574_673_361,
+        licence="BSD-3-Clause (torchvision)",
+        format="vgg19",
+        note="torchvision's VGG-19, trained on ImageNet",
+    ),
+    Source(
+        name="vgg19_keras",
+        url="https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        sha256="",
+        md5="253f8cb515780f3b799900260a226db6",  # keras/applications/vgg19.py
+        size=80_134_624,
+        licence="CC BY 4.0 (Visual Geometry Group, Oxford)",
+        format="vgg19_keras",
+        note="VGG-19 as its authors trained it, without the dense layers",
+    ),
+    Source(
+        name="vgg19_normalised",
+        url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/vgg_normalised.pth",
+        sha256="804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+        size=80_102_481,
+        licence="CC BY 4.0 (Visual Geometry Group, Oxford), MIT (naoto0804/pytorch-AdaIN)",
+        format="vgg19_normalised",
+        note="VGG-19 with normalised activations: the encoder of AdaIN and WCT",
+    ),
+    Source(
+        name="adain_decoder",
+        url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/decoder.pth",
+        sha256="379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
+        size=14_023_458,
+        licence="MIT (naoto0804/pytorch-AdaIN)",
+        format="adain_decoder",
+        note="AdaIN's decoder from relu4_1",
+    ),
+    Source(
+        name="inception",
+        url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth",
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        size=95_628_359,
+        licence="Apache-2.0 (mseitzer/pytorch-fid)",
+        format="",
+        note="Inception of the FID protocol (2015-12-05)",
+    ),
+)
+
+
+def find(name: str) -> Source:
+    """The source of that name.
+
+    Raises:
+      UserError: there is none.
+    """
+    sources = {source.name: source for source in SOURCES}
+    if name in sources:
+        return sources[name]
+    close = difflib.get_close_matches(name, sources, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sources)}"
+    raise UserError(f"weights {name!r} are not published here; {hint}")
