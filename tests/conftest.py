@@ -28,3 +28,9 @@ def _folder(variable: str) -> Path:
 def test_data() -> Path:
     """The folder of real images that GANJAX_TEST_DATA names."""
     return _folder("GANJAX_TEST_DATA")
+
+
+@pytest.fixture(scope="session")
+def test_weights() -> Path:
+    """The folder of published weights that GANJAX_TEST_WEIGHTS names."""
+    return _folder("GANJAX_TEST_WEIGHTS")
