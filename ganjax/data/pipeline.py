@@ -138,7 +138,7 @@ class _Part(NamedTuple):
         return result
 
     def _boxes(self, number: int) -> np.ndarray:
-        """Parts to cut out of the images of batch `number`: [batch_size, 4], y, x, height, width."""
+        """The part of each image of batch `number`: [batch_size, 4], y, x, height, width."""
         random = np.random.default_rng([*self.seed, number, 2]).random((self.batch_size, 3))
         load_size = np.array(_load_size(self.stream, self.image_size))
         image_size = np.array(self.image_size)
