@@ -1,0 +1,1 @@
+"""Measurements that anyone can run from the root of the checkout."""

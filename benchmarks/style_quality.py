@@ -1,0 +1,314 @@
+"""Measures how good stylised images are: `python -m benchmarks.style_quality --help`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganjax.cli import run_command, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+example:
+  python stylize.py --content photos/ --style paintings/ --output ours/
+  python -m benchmarks.style_quality --content photos/ --style paintings/ ours/ theirs/
+
+Each folder of outputs holds <content stem>__<style stem>.png, made by whatever program. Figures
+are medians and means over the pairs that ALL folders hold, so that columns compare.
+
+  style loss   squared differences of the means and standard deviations of every channel between
+               output and style, mean over channels, summed over layers (AdaIN's equation 13): in
+               the normalised VGG-19, in relu4_1 of the VGG-19 compressed 16x, which approximates
+               the deeper layer, and in tiny darknet, on which nobody trains stylizers. Lower is
+               nearer to the style.
+  Gram         squared error of the Gram matrices relative to the style's, summed over layers:
+               how channels go together, which tells strokes from colours.
+  content loss squared differences of features between output and content.
+  SSIM         between output and content, on luminance (as published) and as the mean over RGB.
+
+Style and content pull against each other: compare style losses at equal SSIM, for instance by a
+folder for each of several --alpha. The content is scaled and its centre cut out to the output's
+size; the style is scaled until its short side is --style_size, which should be the size that the
+stylizer was given.
+
+Weights are those that `python -m ganjax.weights import` puts into $GANJAX_WEIGHTS:
+vgg19_normalised and vgg19_16x; tiny darknet is read as it is published.
+"""
+VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
+DEEP_LAYER = "relu4_1"
+# After the last layer before each pooling: strides 1, 2, 4 and 8, as relu1_1 to relu4_1.
+DARKNET_LAYERS = (1, 2, 6, 10)
+DARKNET_FILE = "tiny_darknet_imagenet_fp32.npz"
+
+# images [1, H, W, 3] in [-1, 1] -> {layer: features [1, h, w, C]}
+Perceive = Callable[[Any], dict[str, Any]]
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.style_quality",
+        description="Measure how near stylised images are to their styles and contents.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--content", required=True, type=Path, metavar="DIR", help="folder of content images")
+    add("--style", required=True, type=Path, metavar="DIR", help="folder of style images")
+    add("outputs", nargs="+", type=Path, metavar="OUTPUTS", help="folder of stylised images")
+    add(
+        "--style_size", type=int, default=512, metavar="PIXELS",
+        help="short side of the style, as the stylizer was given it (default: 512)",
+    )  # fmt: skip
+    add(
+        "--tiny_darknet", type=Path, metavar="FILE",
+        help=f"its weights (default: {DARKNET_FILE} in $GANJAX_WEIGHTS)",
+    )  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="write every figure, pair by pair, here")
+    arguments = parser.parse_args(argv)
+    if arguments.style_size < 16:
+        raise UserError(f"--style_size is {arguments.style_size}; give 16 or more pixels")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    contents, styles = _images(arguments.content), _images(arguments.style)
+    pairs = _pairs(arguments.outputs, contents, styles)
+
+    start_jax()
+    measure = _make_measure(_perceptual(arguments.tiny_darknet), arguments.style_size)
+    figures = {str(folder): {} for folder in arguments.outputs}
+    total = len(pairs) * len(figures)
+    for done, (folder, (content, style)) in enumerate(
+        ((folder, pair) for pair in pairs for folder in figures), start=1
+    ):
+        name = f"{content}__{style}"
+        output = Path(folder, f"{name}.png")
+        figures[folder][name] = measure(output, contents[content], styles[style])
+        print(f"\r{done}/{total}", end="" if done < total else "\n", file=sys.stderr)
+    summaries = {folder: _summary(values) for folder, values in figures.items()}
+    print(_table(summaries, len(pairs)))
+    if arguments.json:
+        _write_json(arguments, summaries, figures)
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their stems."""
+    from ganjax.images import SUFFIXES
+
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; give a folder of images")
+    images: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in images:
+                raise UserError(f"{path} and {images[path.stem].name} share a stem; rename one")
+            images[path.stem] = path
+    if not images:
+        raise UserError(f"{folder} holds no images; their names end in .png, .jpg and so on")
+    return images
+
+
+def _pairs(
+    folders: Sequence[Path], contents: dict[str, Path], styles: dict[str, Path]
+) -> list[tuple[str, str]]:
+    """The pairs that all folders hold; says what is left out."""
+    if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
+        raise UserError(f"{twice} is given twice; name each folder of outputs once")
+    names = {f"{content}__{style}": (content, style) for content in contents for style in styles}
+    held = [set(_images(folder)) & set(names) for folder in folders]
+    common = set.intersection(*held)
+    for folder, pairs in zip(folders, held, strict=True):
+        if not pairs:
+            raise UserError(
+                f"{folder} holds no <content>__<style>.png of these contents and styles; "
+                "check --content and --style"
+            )
+        others = len(_images(folder)) - len(common)
+        if others:
+            print(f"{folder}: {others} images are left out, not in all folders", file=sys.stderr)
+    if not common:
+        raise UserError("no pair is in all the folders; measure them one by one")
+    return sorted(names[name] for name in common)
+
+
+def _perceptual(darknet_file: Path | None) -> Perceive:
+    """The three networks as one function, from layer names of all to features."""
+    import jax
+
+    from ganjax import weights
+    from ganjax.nets.vgg import VGG19
+
+    normalised, compressed = weights.load("vgg19_normalised"), weights.load("vgg19_16x")
+    vgg = VGG19(last=VGG_LAYERS[-1])
+    small = VGG19(last=DEEP_LAYER, width=compressed["conv1_1"]["bias"].shape[0], head_width=64)
+    layers = _darknet_layers(darknet_file or weights.weights_folder() / DARKNET_FILE)
+
+    def perceive(images):
+        # Accelerators would round the factors of convolutions to fewer bits.
+        with jax.default_matmul_precision("highest"):
+            features = vgg.apply({"params": normalised}, images, VGG_LAYERS)
+            features |= small.apply({"params": compressed}, images, (DEEP_LAYER,))
+            return features | _darknet(layers, images)
+
+    return perceive
+
+
+def _darknet_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The (kernel, bias) of the convolutions up to the deepest wanted, normalisation folded in."""
+    from ganjax import weights
+
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give tiny darknet's weights by --tiny_darknet")
+    arrays = weights.read(path)
+    layers = []
+    try:
+        for number in range(1, DARKNET_LAYERS[-1] + 1):
+            gamma, beta, mean, variance = (
+                arrays[f"batch_normalization_{number}/{part}"]
+                for part in ("gamma", "beta", "moving_mean", "moving_variance")
+            )
+            scale = gamma / np.sqrt(variance + 1e-3)
+            layers.append((arrays[f"conv2d_{number}/kernel"] * scale, beta - mean * scale))
+    except KeyError as error:
+        raise UserError(f"{path} holds no tiny darknet; it lacks {error}") from None
+    return layers
+
+
+def _darknet(layers: Sequence[tuple[np.ndarray, np.ndarray]], images: Any) -> dict[str, Any]:
+    """Tiny darknet (https://pjreddie.com/darknet/tiny-darknet) on [B, H, W, 3] in [-1, 1]."""
+    import jax
+
+    from ganjax import ops
+
+    x = (images + 1) / 2
+    outputs = {}
+    for number, (kernel, bias) in enumerate(layers, start=1):
+        if number - 1 in DARKNET_LAYERS:
+            x = ops.max_pool(x)
+        x = ops.conv(x, jax.numpy.asarray(kernel), padding=kernel.shape[0] // 2)
+        x = jax.nn.leaky_relu(x + bias[None, None, None], 0.1)
+        if number in DARKNET_LAYERS:
+            outputs[f"darknet{number}"] = x
+    return outputs
+
+
+def _make_measure(perceive: Perceive, style_size: int) -> Callable[..., dict[str, float]]:
+    """(output, content, style), paths of images, -> figures by name."""
+    import jax
+    import jax.numpy as jnp
+
+    from ganjax.adain import channel_statistics
+    from ganjax.images import read_image, resize, to_float
+    from ganjax.metrics import similarity
+
+    @jax.jit
+    def describe(images):
+        """Statistics of every layer, and the features that contents are compared by."""
+        features = perceive(images)
+        statistics = {}
+        for layer, values in features.items():
+            pixels = values.reshape(-1, values.shape[-1])
+            gram = jnp.matmul(pixels.T, pixels, precision="highest") / len(pixels)
+            statistics[layer] = (*channel_statistics(values), gram)
+        return statistics, {layer: features[layer] for layer in (VGG_LAYERS[-1], DEEP_LAYER)}
+
+    @jax.jit
+    def compare(features, others, images, contents):
+        figures = {
+            f"content_{layer}": jnp.mean(jnp.square(values - others[layer]))
+            for layer, values in features.items()
+        }
+        greys = similarity.luminance(images), similarity.luminance(contents)
+        figures["ssim_luminance"] = similarity.ssim(*greys)[0]
+        figures["ssim_rgb"] = similarity.ssim(images, contents)[0]
+        return figures
+
+    styles: dict[Path, Any] = {}  # a few hundred kilobytes each
+    last: dict[Any, Any] = {}  # of the latest content: pairs come content by content
+
+    def measure(output: Path, content: Path, style: Path) -> dict[str, float]:
+        if style not in styles:
+            image = read_image(style)
+            scale = style_size / min(image.shape[:2])
+            size = tuple(round(side * scale) for side in image.shape[:2])
+            styles[style] = jax.device_get(describe(to_float(resize(image, size))[None])[0])
+        images = to_float(read_image(output))[None]
+        key = (content, images.shape)
+        if key not in last:
+            last.clear()
+            contents = to_float(read_image(content, image_size=images.shape[1:3]))[None]
+            last[key] = contents, describe(contents)[1]
+        contents, content_features = last[key]
+        statistics, features = describe(images)
+        figures = _style_figures(jax.device_get(statistics), styles[style])
+        figures |= compare(features, content_features, images, contents)
+        return {name: float(value) for name, value in figures.items()}
+
+    return measure
+
+
+def _style_figures(output: dict[str, Any], style: dict[str, Any]) -> dict[str, float]:
+    """Style losses and Gram distances of every layer, and their sums over a network."""
+    losses, grams = {}, {}
+    for layer, (mean, std, gram) in output.items():
+        style_mean, style_std, style_gram = style[layer]
+        losses[layer] = np.mean((mean - style_mean) ** 2 + (std - style_std) ** 2)
+        grams[layer] = np.sum((gram - style_gram) ** 2) / np.sum(style_gram**2)
+    figures = {}
+    for kind, values in (("style", losses), ("gram", grams)):
+        darknet = [f"darknet{number}" for number in DARKNET_LAYERS]
+        for network, layers in (("vgg", VGG_LAYERS), ("16x", (DEEP_LAYER,)), ("darknet", darknet)):
+            figures |= {f"{kind}_{layer}": values[layer] for layer in layers}
+            if len(layers) > 1:
+                figures[f"{kind}_{network}_sum"] = sum(values[layer] for layer in layers)
+    return figures
+
+
+def _summary(pairs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Median and mean of every figure over the pairs."""
+    names = next(iter(pairs.values()))
+    columns = {name: [figures[name] for figures in pairs.values()] for name in names}
+    return {
+        name: {"median": float(np.median(values)), "mean": float(np.mean(values))}
+        for name, values in columns.items()
+    }
+
+
+def _table(summaries: dict[str, dict[str, dict[str, float]]], pairs: int) -> str:
+    width = max(20, *(len(folder) for folder in summaries))
+    half = width // 2
+    lines = [
+        "  ".join([f"{pairs} pairs".ljust(20), *(f"{folder:>{width}}" for folder in summaries)]),
+        "  ".join([" " * 20, *(f"{'median':>{half}}{'mean':>{width - half}}" for _ in summaries)]),
+    ]
+    for name in next(iter(summaries.values())):
+        cells = (summary[name] for summary in summaries.values())
+        lines.append(
+            "  ".join(
+                [
+                    name.ljust(20),
+                    *(f"{c['median']:>{half}.4f}{c['mean']:>{width - half}.4f}" for c in cells),
+                ]
+            )
+        )
+    return "\n".join(lines)
+
+
+def _write_json(arguments: argparse.Namespace, summaries, figures) -> None:
+    from ganjax.images import write_atomic
+
+    report = {
+        "content": str(arguments.content),
+        "style": str(arguments.style),
+        "style_size": arguments.style_size,
+        "outputs": {
+            folder: {"summary": summaries[folder], "pairs": figures[folder]} for folder in figures
+        },
+    }
+    write_atomic(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,103 @@
+"""How near one image is to another: PSNR and SSIM, one value per image.
+
+Images are [..., H, W, C] in [-1, 1], so that their range is 2; the values are those of the same
+images in [0, 1] with a range of 1 or in [0, 255] with one of 255.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+from ganjax.errors import UserError
+
+_RANGE = 2.0
+_SIGMA, _RADIUS = 1.5, 5  # of the Gaussian window of 11x11 pixels
+_K1, _K2 = 0.01, 0.03
+# Rec. 601, as Pillow's and OpenCV's grey.
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def psnr(a: Array, b: Array) -> Array:
+    """Peak signal-to-noise ratio, 10 log10(range^2 / MSE); MSE over pixels and channels.
+
+    Args:
+      a, b: float images [..., H, W, C] in [-1, 1].
+
+    Returns:
+      [...] in dB, in float32 or wider; infinite for equal images.
+
+    Raises:
+      UserError: the shapes differ, or the images are integers.
+    """
+    a, b = _comparable(a, b)
+    error = jnp.mean(jnp.square(a - b), axis=(-3, -2, -1))
+    return 10 * jnp.log10(_RANGE**2 / error)
+
+
+def ssim(a: Array, b: Array) -> Array:
+    """Structural similarity (Wang et al. 2004, equation 13), mean over pixels and channels.
+
+    The paper's parameters: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, variances
+    and covariance weighted by the window and not corrected for bias, and only those positions
+    where the window lies within the image. Channels are compared one by one; the paper's own
+    figures are on luminance: `ssim(luminance(a), luminance(b))`. So scikit-image has it for the
+    same images in [0, 1] or [0, 255], where black is 0, as the means in the formula need it:
+    `structural_similarity(a, b, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False)`. Its default, a uniform 7x7 window, gives other figures.
+
+    Args:
+      a, b: float images [..., H, W, C] in [-1, 1], H and W 11 or more.
+
+    Returns:
+      [...], at most 1, in float32 or wider; 1 for equal images.
+
+    Raises:
+      UserError: the shapes differ, or the images are integers or smaller than the window.
+    """
+    a, b = _comparable(a, b)
+    side = 2 * _RADIUS + 1
+    if min(a.shape[-3:-1]) < side:
+        raise UserError(
+            f"SSIM compares windows of {side}x{side} pixels; "
+            f"give images larger than {a.shape[-3]}x{a.shape[-2]}"
+        )
+    # Moments about the image's mean rather than about 0 lose fewer digits in variances.
+    centre = jnp.mean((a + b) / 2, axis=(-3, -2), keepdims=True)
+    x, y = a - centre, b - centre
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    variance_x = _window_mean(x * x) - mean_x * mean_x
+    variance_y = _window_mean(y * y) - mean_y * mean_y
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
+    # The formula takes its means in a range where black is 0.
+    mean_x, mean_y = (mean + centre + _RANGE / 2 for mean in (mean_x, mean_y))
+    luminances = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    structures = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return jnp.mean(luminances * structures, axis=(-3, -2, -1))
+
+
+def luminance(images: Array) -> Array:
+    """Rec. 601's luma of RGB images: [..., H, W, 3] -> [..., H, W, 1], of the same range."""
+    weights = jnp.asarray(_LUMINANCE, images.dtype)
+    return jnp.einsum("...c,c->...", images, weights)[..., None]
+
+
+def _comparable(a: Array, b: Array) -> tuple[Array, Array]:
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    if a.shape != b.shape:
+        raise UserError(f"images {a.shape} and {b.shape} differ in shape; scale or crop one first")
+    dtype = jnp.promote_types(a.dtype, b.dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise UserError(f"images are {dtype}; give floats in [-1, 1] (ganjax.images.to_float)")
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    return a.astype(dtype), b.astype(dtype)
+
+
+def _window_mean(images: Array) -> Array:
+    """The Gaussian-weighted mean of every whole window: [..., H, W, C] -> [..., H-10, W-10, C]."""
+    weights = [math.exp(-0.5 * (k / _SIGMA) ** 2) for k in range(-_RADIUS, _RADIUS + 1)]
+    weights = [weight / sum(weights) for weight in weights]
+    height, width = (side - 2 * _RADIUS for side in images.shape[-3:-1])
+    rows = sum(w * images[..., k : k + height, :, :] for k, w in enumerate(weights))
+    return sum(w * rows[..., :, k : k + width, :] for k, w in enumerate(weights))
