@@ -55,14 +55,17 @@ class VGG19(nn.Module):
     """The encoder: RGB images to the outputs relu1_1 .. `last`.
 
     Its first layer `conv0` is a 1x1 convolution from RGB in [0, 1] to the colour space that the
-    weights were trained for; every import of `ganjax.weights` fills it in.
+    weights were trained for; every import of `ganjax.weights` fills it in. Pooling rounds odd sides
+    up, as in the encoders of AdaIN and WCT; torchvision, Keras and the compressed WCT drop the
+    last row or column instead.
 
     Attributes:
       last: the deepest output.
       width: channels of the first block; 64 is the published network.
       padding: "reflect", as style transfer has it, or "zero", as the classifier was trained.
       head_width: above 0, a 1x1 convolution and a ReLU map every output to the channels of a VGG-19
-        of this width: compressed networks approximate the features of the full one so.
+        of this width: compressed networks approximate the features of the full one so (Wang et al.
+        2020, the linear embedding of the loss).
     """
 
     last: str = "relu4_1"
@@ -75,7 +78,7 @@ class VGG19(nn.Module):
         """Encodes [B, H, W, 3] in [-1, 1].
 
         Args:
-          layers: the outputs wanted; () for all up to `last`.
+          layers: the outputs wanted, of `LAYERS`; () for all up to `last`.
 
         Returns:
           layer -> [B, ceil(H / 2^(k - 1)), ceil(W / 2^(k - 1)), C] for relu<k>_1.

@@ -101,7 +101,7 @@ def _import(path: Path, format_name: str, folder: Path, *, overwrite: bool) -> N
     parameters = keymaps.convert(format_name, read(path))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = folder / f"{keymaps.FORMATS[format_name].network}.safetensors"
+    target = folder / f"{format_name}.safetensors"
     if target.exists() and not overwrite:
         if to_bytes(read_safetensors(target), {}) != to_bytes(parameters, {}):
             raise UserError(f"{target} exists and has other weights; --overwrite replaces them")

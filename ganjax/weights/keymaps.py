@@ -1,5 +1,6 @@
 """From the names and layouts of published weight files to the parameters of `ganjax.nets`."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,12 +19,10 @@ class Format(NamedTuple):
     """A published layout of weights.
 
     Attributes:
-      network: what the weights become: the stem of the imported file.
       about: one line for the command line.
       convert: arrays by their published names -> parameters by path, e.g. "conv1_1/kernel".
     """
 
-    network: str
     about: str
     convert: Callable[[Arrays], Arrays]
 
@@ -63,8 +62,8 @@ def _torch_layers(arrays: Arrays, names: Mapping[str, str], *, prefix: str = "")
 
 def _take(arrays: Arrays, name: str, rank: int) -> np.ndarray:
     if name not in arrays:
-        near = ", ".join(list(arrays)[:4])
-        raise UserError(f"the file has no array {name}; it has {near}, ...")
+        near = ", ".join(f"{other!r:.60}" for other in list(arrays)[:4])
+        raise UserError(f"the file has no array {name!r}; it has {near or 'none'}, ...")
     if arrays[name].ndim != rank:
         raise UserError(f"array {name} has shape {arrays[name].shape}; it must have {rank} axes")
     return arrays[name].astype(np.float32)
@@ -74,10 +73,11 @@ def _check(parameters: Arrays, names: Iterable[str], inputs: int, outputs: Itera
     """Holds a chain of convolutions to the channels that it must have."""
     for name, width in zip(names, outputs, strict=True):
         shape, bias = parameters[f"{name}/kernel"].shape, parameters[f"{name}/bias"].shape
-        if shape[2:] != (inputs, width) or bias != (width,) or shape[0] != shape[1]:
+        size = 1 if name.startswith(("conv0", "head")) else 3
+        if shape != (size, size, inputs, width) or bias != (width,):
             raise UserError(
-                f"{name} has kernel {shape} and bias {bias}; "
-                f"it must map {inputs} channels to {width}"
+                f"{name} has kernel {shape} and bias {bias}; it must map {inputs} channels to "
+                f"{width} by {size}x{size}"
             )
         inputs = width
     return parameters
@@ -177,8 +177,9 @@ def _decoder(arrays: Arrays, modules: Mapping[str, str], width: int) -> Arrays:
 
 def _mirrored_decoder(arrays: Arrays) -> Arrays:
     """`decoder.pth` of AdaIN and `feature_invertor_conv*.pth` of WCT: both number their modules."""
-    layers = sorted({int(name.split(".")[0]) for name in arrays if name[0].isdigit()})
-    depths = {vgg.convolutions(layer).__len__(): layer for layer in vgg.LAYERS}
+    found = (re.fullmatch(r"([0-9]{1,3})\.weight", name) for name in arrays)
+    layers = sorted(int(match[1]) for match in found if match)
+    depths = {len(vgg.convolutions(layer)): layer for layer in vgg.LAYERS}
     if len(layers) not in depths:
         raise UserError(
             f"the file has {len(layers)} convolutions; decoders of VGG-19 have "
@@ -196,18 +197,15 @@ def _compressed_decoder(arrays: Arrays) -> Arrays:
 
 
 FORMATS = {
-    "vgg19": Format("vgg19", "torchvision's VGG-19 (vgg19-dcbb9e9d.pth)", _torchvision_vgg),
+    "vgg19": Format("torchvision's VGG-19 (vgg19-dcbb9e9d.pth)", _torchvision_vgg),
     "vgg19_normalised": Format(
-        "vgg19_normalised", "VGG-19 with normalised activations (vgg_normalised.pth)", _normalised_vgg
+        "VGG-19 with normalised activations (vgg_normalised.pth)", _normalised_vgg
     ),
-    "vgg19_keras": Format("vgg19_keras", "VGG-19 of Keras (.h5)", _keras_vgg),
-    "vgg19_16x": Format("vgg19_16x", "VGG-19 compressed 16x (encoder_relu4_1.pth)", _compressed_vgg),
-    "adain_decoder": Format("adain_decoder", "AdaIN's decoder (decoder.pth)", _mirrored_decoder),
-    "wct_decoder": Format(
-        "wct_decoder", "a decoder of WCT (feature_invertor_conv3_1.pth)", _mirrored_decoder
-    ),
+    "vgg19_keras": Format("VGG-19 of Keras (.h5)", _keras_vgg),
+    "vgg19_16x": Format("VGG-19 compressed 16x (encoder_relu4_1.pth)", _compressed_vgg),
+    "adain_decoder": Format("AdaIN's decoder (decoder.pth)", _mirrored_decoder),
+    "wct_decoder": Format("a decoder of WCT (feature_invertor_conv3_1.pth)", _mirrored_decoder),
     "wct_decoder_16x": Format(
-        "wct_decoder_16x", "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)",
-        _compressed_decoder,
+        "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)", _compressed_decoder
     ),
-}  # fmt: skip
+}
