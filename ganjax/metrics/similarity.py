@@ -6,6 +6,7 @@ images in [0, 1] with a range of 1 or in [0, 255] with one of 255.
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -65,15 +66,14 @@ def ssim(a: Array, b: Array) -> Array:
     # Moments about the image's mean rather than about 0 lose fewer digits in variances.
     centre = jnp.mean((a + b) / 2, axis=(-3, -2), keepdims=True)
     x, y = a - centre, b - centre
-    mean_x, mean_y = _window_mean(x), _window_mean(y)
-    variance_x = _window_mean(x * x) - mean_x * mean_x
-    variance_y = _window_mean(y * y) - mean_y * mean_y
-    covariance = _window_mean(x * y) - mean_x * mean_y
+    mean_x, mean_y, xx, yy, xy = _window_mean(jnp.stack([x, y, x * x, y * y, x * y]))
+    variances = xx - mean_x * mean_x + yy - mean_y * mean_y
+    covariance = xy - mean_x * mean_y
     c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
     # The formula takes its means in a range where black is 0.
     mean_x, mean_y = (mean + centre + _RANGE / 2 for mean in (mean_x, mean_y))
     luminances = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    structures = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    structures = (2 * covariance + c2) / (variances + c2)
     return jnp.mean(luminances * structures, axis=(-3, -2, -1))
 
 
@@ -94,6 +94,7 @@ def _comparable(a: Array, b: Array) -> tuple[Array, Array]:
     return a.astype(dtype), b.astype(dtype)
 
 
+@jax.jit
 def _window_mean(images: Array) -> Array:
     """The Gaussian-weighted mean of every whole window: [..., H, W, C] -> [..., H-10, W-10, C]."""
     weights = [math.exp(-0.5 * (k / _SIGMA) ** 2) for k in range(-_RADIUS, _RADIUS + 1)]

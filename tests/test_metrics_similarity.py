@@ -1,0 +1,115 @@
+"""PSNR and SSIM against scikit-image and the formulas."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganjax.errors import UserError
+from ganjax.images import to_float
+from ganjax.metrics.similarity import luminance, psnr, ssim
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(Path(__file__).parent / "goldens" / "similarity_skimage.npz") as arrays:
+        values = dict(arrays)
+    return {**values, "a": to_float(values["a"]), "b": to_float(values["b"])}
+
+
+def _noise(seed, shape=(2, 16, 18, 3)):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def test_values_are_those_of_scikit_image(golden):
+    with jax.numpy_dtype_promotion("strict"):
+        a, b = jnp.asarray(golden["a"]), jnp.asarray(golden["b"])
+        np.testing.assert_allclose(ssim(a, b), golden["ssim"], atol=1e-5)
+        grey = ssim(luminance(a), luminance(b))
+        np.testing.assert_allclose(grey, golden["ssim_luminance"], atol=1e-5)
+        np.testing.assert_allclose(psnr(a, b), golden["psnr"], atol=1e-4)
+
+
+def test_ssim_of_one_window_is_the_formula():
+    a, b = (_noise(seed, (11, 11, 1)).astype(np.float64) for seed in (1, 2))
+    y, x = np.mgrid[-5:6, -5:6]
+    weights = np.exp(-(x**2 + y**2) / (2 * 1.5**2))[..., None]
+    weights /= weights.sum()
+    means = [np.sum(weights * (image + 1)) for image in (a, b)]
+    deviations = [image + 1 - mean for image, mean in zip((a, b), means, strict=True)]
+    (xx, xy), (_, yy) = [[np.sum(weights * u * v) for v in deviations] for u in deviations]
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    expected = (2 * means[0] * means[1] + c1) * (2 * xy + c2)
+    expected /= (means[0] ** 2 + means[1] ** 2 + c1) * (xx + yy + c2)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(ssim(jnp.asarray(a), jnp.asarray(b)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_every_image_has_its_own_value(metric):
+    a, b = _noise(3), _noise(4)
+    together = jax.jit(metric)(a[None], b[None])
+    assert together.shape == (1, 2) and together.dtype == jnp.float32
+    single = [metric(x, y) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(together[0], single, rtol=1e-5)
+    np.testing.assert_allclose(metric(b, a), single, rtol=1e-5)
+
+
+def test_equal_images():
+    a = _noise(5)
+    assert np.all(np.isposinf(psnr(a, a)))
+    np.testing.assert_allclose(ssim(a, a), 1, atol=1e-6)
+    flat = jnp.ones((16, 16, 3))
+    np.testing.assert_allclose(ssim(flat, flat), 1, atol=1e-6)
+
+
+def test_psnr_of_black_and_white_is_zero():
+    white = jnp.ones((4, 4, 3))
+    np.testing.assert_allclose(psnr(white, -white), 0, atol=1e-6)
+    np.testing.assert_allclose(psnr(white, white - 0.2), 20, atol=1e-4)
+
+
+def test_half_precision_is_widened():
+    a, b = (jnp.asarray(_noise(seed), jnp.bfloat16) for seed in (6, 7))
+    for metric in (psnr, ssim):
+        value = metric(a, b)
+        assert value.dtype == jnp.float32
+        np.testing.assert_allclose(value, metric(a.astype("float32"), b.astype("float32")))
+
+
+def test_gradients_are_finite():
+    flat, a = jnp.zeros((16, 18, 3)), jnp.asarray(_noise(8)[0])
+    gradient = jax.jit(jax.grad(ssim))
+    for x, y in ((flat, flat), (a, flat), (a, a)):
+        assert np.all(np.isfinite(gradient(x, y)))
+    # Uphill leads towards the other image.
+    b = jnp.asarray(_noise(9)[0])
+    assert ssim(a + gradient(a, b), b) > ssim(a, b)
+
+
+def test_luminance_is_pillows_grey():
+    from PIL import Image
+
+    image = np.random.default_rng(10).integers(0, 256, (8, 9, 3), np.uint8)
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    np.testing.assert_allclose((luminance(to_float(image))[..., 0] + 1) * 127.5, grey, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (jnp.zeros((16, 16, 3)), jnp.zeros((16, 15, 3)), "differ in shape"),
+        (jnp.zeros((16, 16, 3), jnp.uint8), jnp.zeros((16, 16, 3), jnp.uint8), "to_float"),
+    ],
+)
+def test_images_that_cannot_be_compared(a, b, message):
+    for metric in (psnr, ssim):
+        with pytest.raises(UserError, match=message):
+            metric(a, b)
+
+
+def test_ssim_needs_a_whole_window():
+    with pytest.raises(UserError, match="10x64"):
+        ssim(jnp.zeros((10, 64, 3)), jnp.zeros((10, 64, 3)))
