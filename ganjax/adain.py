@@ -5,6 +5,7 @@ grad, for any leading axes, and accumulates bfloat16 and float16 in float32.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ from jax import Array
 
 _PIXELS = (-3, -2)
 EPSILON = 1e-5
-# Rec. 601: rows are luminance and two differences of colour.
-_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+# Covariances of colours are near singular; by default GPUs and TPUs round factors to 10 or 8 bits.
+_einsum = partial(jnp.einsum, precision="highest")
+_LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
 
 
 def channel_statistics(
@@ -103,6 +105,7 @@ def apply_statistics(
 ) -> Array:
     """`adain` with the style's statistics, each [..., 1, 1, C], known already."""
     wide = _widened(content)
+    alpha = jnp.asarray(alpha, wide.dtype)
     moved = normalise(wide, mask=content_mask, eps=eps, ddof=ddof) * std + mean
     if content_mask is not None:
         alpha = alpha * content_mask.astype(wide.dtype)
@@ -113,8 +116,9 @@ def normalise(
     features: Array, *, mask: Array | None = None, eps: float = EPSILON, ddof: int = 0
 ) -> Array:
     """Instance normalisation: zero mean and unit variance in every channel, 0 if it is constant."""
-    mean, std = channel_statistics(features, mask=mask, eps=eps, ddof=ddof)
-    return (_widened(features) - mean) / jnp.where(std > 0, std, 1)
+    return _standardise(
+        _widened(features), *channel_statistics(features, mask=mask, eps=eps, ddof=ddof)
+    )
 
 
 def blend_styles(
@@ -125,6 +129,7 @@ def blend_styles(
     alpha: float | Array = 1.0,
     *,
     masks: Array | None = None,
+    content_statistics: tuple[Array, Array] | None = None,
     eps: float = EPSILON,
     ddof: int = 0,
 ) -> Array:
@@ -138,6 +143,8 @@ def blend_styles(
       masks: [N, ..., H, W, 1], 0 or more: how much of each style goes to each pixel. The weight of
         style n at a pixel is weights[n] * masks[n] over the sum of all; where that sum is 0, the
         content stays as it is.
+      content_statistics: (mean, std) to take off `content`, each [..., 1, 1, C]; by default its
+        own. A tile of an image needs those of the whole.
 
     Returns:
       Features of the shape and type of `content`.
@@ -149,7 +156,10 @@ def blend_styles(
     total = jnp.sum(shares, axis=0)
     shares = shares / jnp.where(total > 0, total, 1)[None]
     mean, std = jnp.sum(shares * means, axis=0), jnp.sum(shares * stds, axis=0)
-    moved = normalise(wide, eps=eps, ddof=ddof) * std + mean
+    if content_statistics is None:
+        content_statistics = channel_statistics(wide, eps=eps, ddof=ddof)
+    moved = _standardise(wide, *content_statistics) * std + mean
+    alpha = jnp.asarray(alpha, wide.dtype)
     return (wide + alpha * jnp.where(total > 0, moved - wide, 0)).astype(content.dtype)
 
 
@@ -157,23 +167,23 @@ def coral(source: Array, target: Array) -> Array:
     """Gives the colours of image `source` the mean and covariance of the colours of `target`.
 
     To keep the content's colours, the style image is recoloured so before it is used (Gatys et
-    al. 2016, arXiv:1606.05897; CORAL: Sun et al. 2016, arXiv:1511.05547). As in the authors' code,
-    channels are standardised first and the identity is added to the sum of squares.
+    al. 2016, arXiv:1606.05897; CORAL: Sun et al. 2016, arXiv:1511.05547). As in the public code of
+    AdaIN, channels are standardised first and the identity is added to their sums of products. The
+    result is that code's where both images have as many pixels; else that code multiplies the
+    contrast by the root of the ratio of the two numbers, for which this one makes up. Variances
+    bear an epsilon of 1e-5: in images of range 1 or 2 it keeps invisible noise from being blown up.
 
     Args:
       source: [..., H, W, 3].
       target: [..., H', W', 3].
 
     Returns:
-      [..., H, W, 3], not clipped.
+      [..., H, W, 3] in the type of `source`, not clipped.
     """
-    source_mean, source_std = channel_statistics(source)
     target_mean, target_std = channel_statistics(target)
-    a = (_widened(source) - source_mean) / source_std
-    b = (_widened(target) - target_mean) / target_std
-    whiten = _matrix_power(_covariance(a), -0.5)
-    colour = _matrix_power(_covariance(b), 0.5)
-    moved = jnp.einsum("...hwi,...ij->...hwj", a, whiten @ colour)
+    a, b = normalise(source), normalise(target)
+    recolour = jnp.linalg.solve(_matrix_root(_covariance(a)), _matrix_root(_covariance(b)))
+    moved = _einsum("...hwi,...ij->...hwj", a, recolour)
     return (moved * target_std + target_mean).astype(source.dtype)
 
 
@@ -184,12 +194,13 @@ def keep_colors(stylised: Array, content: Array) -> Array:
       stylised, content: RGB images [..., H, W, 3] of one range.
 
     Returns:
-      [..., H, W, 3], not clipped.
+      [..., H, W, 3] in the type of `content`, not clipped.
     """
-    luminance = jnp.asarray(_YIQ[0], content.dtype)
+    stylised, wide = _widened(stylised), _widened(content)
+    luminance = jnp.asarray(_LUMINANCE, wide.dtype)
     # Y of one and I, Q of the other: adding the difference of luminance to R, G and B does that.
-    difference = jnp.einsum("...c,c->...", stylised - content, luminance)
-    return content + difference[..., None]
+    difference = _einsum("...c,c->...", stylised - wide, luminance)
+    return (wide + difference[..., None]).astype(content.dtype)
 
 
 def content_loss(features: Array, target: Array) -> Array:
@@ -251,8 +262,13 @@ def _gram(features: Array) -> Array:
     return jnp.einsum("...hwi,...hwj->...ij", wide, wide) / pixels
 
 
+def _standardise(values: Array, mean: Array, std: Array) -> Array:
+    return (values - mean) / jnp.where(std > 0, std, 1)
+
+
 def _widened(values: Array) -> Array:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    """float64 stays, all else becomes float32."""
+    return values.astype(jnp.float64 if values.dtype == jnp.float64 else jnp.float32)
 
 
 def _root(values: Array) -> Array:
@@ -263,14 +279,30 @@ def _root(values: Array) -> Array:
 
 def _covariance(pixels: Array) -> Array:
     count = pixels.shape[-3] * pixels.shape[-2]
-    squares = jnp.einsum("...hwi,...hwj->...ij", pixels, pixels)
+    squares = _einsum("...hwi,...hwj->...ij", pixels, pixels)
     eye = jnp.broadcast_to(jnp.eye(pixels.shape[-1], dtype=pixels.dtype), squares.shape)
     return (squares + eye) / count
 
 
-def _matrix_power(matrix: Array, power: float) -> Array:
-    """A power of symmetric positive definite matrices [..., C, C]."""
+@jax.custom_jvp
+def _matrix_root(matrix: Array) -> Array:
+    """The square root of symmetric positive definite matrices [..., C, C]."""
+    roots, vectors = _eigen_roots(matrix)
+    return _einsum("...ik,...k,...jk->...ij", vectors, roots, vectors)
+
+
+@_matrix_root.defjvp
+def _matrix_root_jvp(primals, tangents):
+    """The derivative of `eigh` itself is not finite where eigenvalues coincide, as grey's do."""
+    (matrix,), (change,) = primals, tangents
+    roots, vectors = _eigen_roots(matrix)
+    inner = _einsum("...ki,...kl,...lj->...ij", vectors, change, vectors)
+    inner = inner / (roots[..., :, None] + roots[..., None, :])
+    change = _einsum("...ik,...kl,...jl->...ij", vectors, inner, vectors)
+    return _matrix_root(matrix), change
+
+
+def _eigen_roots(matrix: Array) -> tuple[Array, Array]:
     values, vectors = jnp.linalg.eigh(matrix)
     # The identity that was added bounds the eigenvalues from below, but for rounding.
-    values = jnp.maximum(values, jnp.finfo(matrix.dtype).eps)
-    return jnp.einsum("...ik,...k,...jk->...ij", vectors, values**power, vectors)
+    return jnp.sqrt(jnp.maximum(values, jnp.finfo(matrix.dtype).eps)), vectors
