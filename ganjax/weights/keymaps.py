@@ -89,8 +89,8 @@ def _encoder_widths(names: Iterable[str], width: int) -> list[int]:
 
 def _deepest(arrays: Arrays, modules: Mapping[str, str]) -> str:
     """The deepest relu<k>_1 whose convolution is in the file."""
-    there = [layer for module, layer in modules.items() if f"{module}.weight" in arrays]
-    firsts = [layer for layer in there if layer.endswith("_1")]
+    there = {name.rpartition(".")[0] for name in arrays}
+    firsts = [layer for module, layer in modules.items() if module in there and layer[-2:] == "_1"]
     if not firsts:
         raise UserError(f"the file has none of the arrays {', '.join(modules)}")
     return max(firsts).replace("conv", "relu")
@@ -131,8 +131,9 @@ def _torchvision_vgg(arrays: Arrays) -> Arrays:
 
 
 def _keras_vgg(arrays: Arrays) -> Arrays:
-    """Keras' `block1_conv1/.../kernel` (or `block1_conv1_W_1:0` of its first releases)."""
+    """Keras' `block1_conv1/.../kernel:0`, or `block1_conv1/block1_conv1_W_1:0` of 2016."""
     names = vgg.convolutions("relu5_1")
+    arrays = {path.removeprefix("model_weights/"): value for path, value in arrays.items()}
     parameters = {}
     for name in names:
         layer = f"block{name[4]}_conv{name[6]}"
@@ -140,7 +141,7 @@ def _keras_vgg(arrays: Arrays) -> Arrays:
             found = [
                 path
                 for path in arrays
-                if path.split("/")[0] == layer and any(m in path.split("/")[-1] for m in marks)
+                if path.startswith(f"{layer}/") and any(m in path.split("/")[-1] for m in marks)
             ]
             if len(found) != 1:
                 raise UserError(f"the file has {len(found)} arrays for {layer} {part}; it needs 1")
@@ -170,6 +171,9 @@ def _decoder(arrays: Arrays, modules: Mapping[str, str], width: int) -> Arrays:
     last = _deepest(arrays, modules)
     names = vgg.convolutions(last)[::-1]
     wanted = {module: layer for module, layer in modules.items() if layer in names}
+    for module in modules:
+        if module not in wanted and f"{module}.weight" in arrays:
+            raise UserError(f"the file has array {module}.weight, but not the layers around it")
     parameters = _torch_layers(arrays, wanted)
     outputs = [*_encoder_widths(names[1:], width), 3]
     return _check(parameters, names, vgg.channels(width)[int(last[4]) - 1], outputs)
