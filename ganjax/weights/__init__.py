@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ganjax.errors import UserError
 from ganjax.folders import cache_folder
+
+if TYPE_CHECKING:  # `--help` is quicker without it
+    import numpy as np
 
 
 def weights_folder() -> Path:
@@ -18,7 +19,7 @@ def weights_folder() -> Path:
     return Path(os.environ.get("GANJAX_WEIGHTS") or cache_folder() / "weights").expanduser()
 
 
-def read(path: str | Path) -> dict[str, np.ndarray]:
+def read(path: str | Path) -> "dict[str, np.ndarray]":
     """Reads the arrays of a weight file: .safetensors, .pth / .pt, Keras .h5, .npz.
 
     Raises:

@@ -1,6 +1,7 @@
 """Gets published weights: `python -m ganjax.weights --help`."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ examples:
 `list` shows what can be fetched, from where and under which licence, and the formats that `import`
 knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
 file that you have already (.pth, .h5, .npz or .safetensors; nothing in it is executed) into the
-parameters of a network: NETWORK.safetensors in $GANJAX_WEIGHTS, by default the folder `weights` of
+parameters of a network: FORMAT.safetensors in $GANJAX_WEIGHTS, by default the folder `weights` of
 ganjax's cache, where every command finds it.
 """
 
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> None:
 
     add = commands.add_parser("fetch", help="download and import published weights").add_argument
     add("name", metavar="NAME", help="one of those that `list` shows")
-    add("--folder", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
+    add("--output", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
     add("--sha256", metavar="HEX", default="", help="digest that the download must have")
     add("--unverified", action="store_true", help="trust a file whose digest nobody published")
     add("--overwrite", action="store_true", help="replace other weights of the same network")
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> None:
     add = commands.add_parser("import", help="convert a file that you have").add_argument
     add("file", metavar="FILE", help=".pth, .pt, .h5, .npz or .safetensors")
     add("--as", dest="format", metavar="FORMAT", required=True, help="one that `list` shows")
+    add("--name", metavar="NAME", help="what commands call the weights (default: FORMAT)")
     add("--output", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
     add("--overwrite", action="store_true", help="replace other weights of the same network")
 
@@ -51,9 +53,11 @@ def main(argv: list[str]) -> None:
         case "fetch":
             _fetch(arguments)
         case "import":
-            path = Path(arguments.file).expanduser()
-            folder = _folder(arguments.output)
-            _import(path, arguments.format, folder, overwrite=arguments.overwrite)
+            path, name = Path(arguments.file).expanduser(), arguments.name or arguments.format
+            if not re.fullmatch(r"[\w-]+", name):
+                raise UserError(f"--name {name}: give letters, digits, _ and - only")
+            target = _folder(arguments.output) / f"{name}.safetensors"
+            _import(path, arguments.format, target, overwrite=arguments.overwrite)
 
 
 def _folder(given: str | None) -> Path:
@@ -83,14 +87,15 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from ganjax.weights.fetch import fetch
     from ganjax.weights.sources import find
 
-    source, folder = find(arguments.name), _folder(arguments.folder)
+    source, folder = find(arguments.name), _folder(arguments.output)
     path = fetch(source, folder, sha256=arguments.sha256, unverified=arguments.unverified)
     print(f"{path} is there (licence: {source.licence})", file=sys.stderr)
     if source.format:
-        _import(path, source.format, folder, overwrite=arguments.overwrite)
+        target = folder / f"{source.name}.safetensors"
+        _import(path, source.format, target, overwrite=arguments.overwrite)
 
 
-def _import(path: Path, format_name: str, folder: Path, *, overwrite: bool) -> None:
+def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> None:
     import hashlib
 
     from ganjax.weights import keymaps, read
@@ -98,17 +103,23 @@ def _import(path: Path, format_name: str, folder: Path, *, overwrite: bool) -> N
 
     if format_name not in keymaps.FORMATS:
         raise UserError(f"format {format_name!r} is unknown; there is {', '.join(keymaps.FORMATS)}")
-    parameters = keymaps.convert(format_name, read(path))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = folder / f"{format_name}.safetensors"
+    arrays = read(path)
+    try:
+        parameters = keymaps.convert(format_name, arrays)
+    except UserError as error:
+        raise UserError(f"{path} does not fit {format_name}: {error}") from None
     if target.exists() and not overwrite:
         if to_bytes(read_safetensors(target), {}) != to_bytes(parameters, {}):
-            raise UserError(f"{target} exists and has other weights; --overwrite replaces them")
+            raise UserError(
+                f"{target} exists and has other weights; --overwrite replaces them, "
+                "another --output leaves them"
+            )
         print(f"{target} has these weights already", file=sys.stderr)
         return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
     metadata = {"source": path.name, "sha256": digest, "format": format_name}

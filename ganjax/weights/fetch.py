@@ -43,7 +43,7 @@ def fetch(
       folder: made if missing. The file is named after the source, with the suffix of its URL.
       sha256: 64 hex digits that the file must have, besides the digest of the source.
       unverified: take a source without any digest on trust.
-      attempts: to connect, between which the pauses double.
+      attempts: to connect without getting any further, between which the pauses double.
       pause: seconds before the second attempt.
       timeout: seconds without a byte after which a connection counts as cut.
       open_url: opens a `urllib.request.Request` with a `timeout`; by default with the proxies of
@@ -129,21 +129,24 @@ def _download(
     """Completes the file `part`; `tag` holds what the server calls the version it is part of."""
     from tqdm import tqdm
 
-    problem = ""
     with tqdm(
         desc=source.name, total=source.size or None, unit="B", unit_scale=True, disable=None
     ) as bar:
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(pause * 2 ** (attempt - 1))
+        failures, furthest = 0, 0
+        while True:
             try:
                 return _go_on(source, part, tag, timeout, open_url, bar)
             except _Cut as error:
                 problem = " ".join(str(error).split())
-    raise UserError(
-        f"downloading {source.url} failed: {problem:.200}; run the command again, "
-        "which goes on where it stopped"
-    )
+            reached = part.stat().st_size if part.exists() else 0
+            failures = 1 if reached > furthest else failures + 1
+            furthest = max(furthest, reached)
+            if failures >= attempts:
+                raise UserError(
+                    f"downloading {source.url} failed: {problem:.200}; run the command again, "
+                    "which goes on where it stopped"
+                )
+            time.sleep(pause * 2 ** (failures - 1))
 
 
 def _go_on(
@@ -231,7 +234,7 @@ def _version(response: Any) -> str:
 
 def _read(response: Any) -> bytes:
     try:
-        return response.read(_CHUNK)
+        return response.read1(_CHUNK)  # what has arrived; `read` would lose it with the connection
     except (OSError, http.client.HTTPException) as error:
         raise _Cut(str(error) or type(error).__name__) from error
 
