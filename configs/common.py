@@ -69,10 +69,13 @@ def adain() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.form = "vgg19"  # vgg19 (the paper) | compact
-    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19)
+    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19), or "random"
     config.model.width = 32  # channels at 1/2 of the resolution (compact)
 
     config.loss = ConfigDict()
+    # "WEIGHTS:LAYER,LAYER", WEIGHTS as `ganjax.weights` knows them, or "random": a narrow VGG-19
+    # of random weights, which needs no download. Its style statistics are usable (Ustyuzhaninov et
+    # al. 2016, arXiv:1606.00021), but it knows no objects: good enough to try things out.
     config.loss.encoders = ("vgg19_normalised:relu1_1,relu2_1,relu3_1,relu4_1",)
     config.loss.content_layers = ("relu4_1",)
     config.loss.content_weight = 1.0
@@ -109,7 +112,7 @@ def apply_arguments(
         if argument in variants:
             config.update_from_flattened_dict(variants[argument])
         elif argument == "smoke":
-            config.update_from_flattened_dict(SMOKE)
+            config.update_from_flattened_dict(SMOKE[config.task])
         else:
             known: Sequence[str] = ["smoke", *variants]
             raise UserError(f"config argument {argument!r} is unknown; there is {', '.join(known)}")
@@ -118,12 +121,29 @@ def apply_arguments(
 
 # The full networks on a handful of embedded images: does everything work on this machine?
 SMOKE = {
-    "data.source": "avatars",
-    "data.limit": 256,
-    "batch_size": 16,
-    "total_kimg": 0.192,
-    "log_every": 0.016,
-    "save_every": 0.048,
-    "sample_every": 0.096,
-    "keep_checkpoints": 5,
+    "dcgan": {
+        "data.source": "avatars",
+        "data.limit": 256,
+        "batch_size": 16,
+        "total_kimg": 0.192,
+        "log_every": 0.016,
+        "save_every": 0.048,
+        "sample_every": 0.096,
+        "keep_checkpoints": 5,
+    },
+    "adain": {
+        "data.content": ("avatars",),
+        "data.style": ("avatars",),
+        "data.limit": 64,
+        "data.image_size": "64",
+        "data.load_size": "96",
+        "model.encoder": "random",
+        "loss.encoders": ("random",),
+        "batch_size": 4,
+        "total_kimg": 0.048,
+        "log_every": 0.004,
+        "save_every": 0.012,
+        "sample_every": 0.024,
+        "keep_checkpoints": 5,
+    },
 }

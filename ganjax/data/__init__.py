@@ -44,6 +44,8 @@ def _unpaired(data: Any) -> tuple[Stream, ...]:
     A source may bear "@SIDE", what its images are scaled to before a part is cut out
     (`data.load_size` by default), and "*WEIGHT", its share of the rows beside the others' (1).
     """
+    if not data.zoom >= 1:
+        raise UserError(f"data.zoom is {data.zoom}; it must be 1 or more")
     streams = []
     for name in ("content", "style"):
         specs = [_source_spec(spec, data.load_size) for spec in data[name]]

@@ -81,7 +81,6 @@ def _dcgan(config: Any) -> Task:
 
 
 def _adain(config: Any) -> Task:
-    from ganjax import weights
     from ganjax.images import parse_image_size
     from ganjax.nets import stylizers
     from ganjax.tasks import adain
@@ -91,12 +90,19 @@ def _adain(config: Any) -> Task:
     image_size = parse_image_size(config.data.image_size)
     if image_size[0] % 16 or image_size[1] % 16:
         raise UserError(f"data.image_size is {config.data.image_size}; give a multiple of 16")
+    if config.data.vary_styles and image_size[0] != image_size[1]:
+        raise UserError("data.vary_styles turns images; give a square data.image_size")
+    if config.data.channels != 3:
+        raise UserError(f"data.channels is {config.data.channels}; adain takes 3 (RGB)")
     _check_choice("model.form", config.model.form, ("compact", "vgg19"))
     if config.model.form == "compact":
         stylizer = stylizers.make_compact(config.model.width)
     else:
-        stylizer = stylizers.make_vgg19(weights.load(config.model.encoder))
+        stylizer = stylizers.make_vgg19(_vgg_params(config.model.encoder, width=64))
     loss = config.loss
+    for name in ("content", "style", "covariance", "identity"):
+        if loss[f"{name}_weight"] < 0:
+            raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
     perceive, layers = _perceptual(loss.encoders)
     for field in ("content_layers", "covariance_layers"):
         if set(loss[field]) - set(layers):
@@ -119,22 +125,45 @@ def _adain(config: Any) -> Task:
         identity_weight=loss.identity_weight,
         vary=config.data.vary_styles,
         ema_half_life=config.ema_half_life_kimg * 1000,
-        start=weights.load(config.init_from) if config.init_from else None,
+        start=_start(config.init_from, stylizer.init) if config.init_from else None,
     )
+
+
+def _start(name: str, init: Callable) -> Any:
+    """The weights `name`, which must be those of the network that `init` makes."""
+    import jax
+    import numpy as np
+
+    from ganjax import weights
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree.leaves_with_path(tree)
+        return {jax.tree_util.keystr(p, simple=True, separator="/"): x.shape for p, x in leaves}
+
+    # Weights that ship are float16; training goes on in float32.
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), weights.load(name))
+    found, wanted = shapes(params), shapes(jax.eval_shape(lambda: init(jax.random.key(0))))
+    if wrong := sorted(k for k in found | wanted if found.get(k) != wanted.get(k)):
+        raise UserError(
+            f"init_from {name} holds another network: {wrong[0]} has shape {found.get(wrong[0])}, "
+            f"but {wanted.get(wrong[0])} with this model.form and model.width"
+        )
+    return params
 
 
 def _perceptual(encoders: Sequence[str]) -> tuple[Callable, tuple[str, ...]]:
     """The features of `loss.encoders`, each "NAME:LAYER,LAYER", as one function, and its layers."""
-    from ganjax import weights
     from ganjax.nets import vgg
 
     networks, owners = [], {}
     for number, spec in enumerate(encoders):
         name, _, layers = spec.partition(":")
         wanted = tuple(layers.split(",")) if layers else vgg.LAYERS[:4]
-        params = weights.load(name)
+        params = _vgg_params(name, width=16)
         if wrong := [layer for layer in wanted if layer.replace("relu", "conv") not in params]:
             raise UserError(f"loss.encoders: {name} has no layer {', '.join(wrong)}")
+        if twice := [layer for layer in wanted if layer in owners]:
+            raise UserError(f"loss.encoders gives {', '.join(twice)} twice; leave one out")
         width = params["conv1_1"]["bias"].shape[0]
         head_width = 64 if "head1_1" in params else 0
         module = vgg.VGG19(last=max(wanted), width=width, head_width=head_width)
@@ -150,6 +179,31 @@ def _perceptual(encoders: Sequence[str]) -> tuple[Callable, tuple[str, ...]]:
         return features
 
     return perceive, tuple(sorted(owners))
+
+
+def _vgg_params(name: str, *, width: int) -> Any:
+    """The weights `name`; for "random", those of a VGG-19 of that width as He et al. start it."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ganjax import weights
+    from ganjax.nets import vgg
+
+    if name != "random":
+        return weights.load(name)
+    module, random = vgg.VGG19(width=width), np.random.default_rng(0)
+    images = jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images))["params"]
+
+    def draw(like: Any) -> Any:
+        if len(like.shape) == 1:
+            return np.zeros(like.shape, np.float32)
+        deviation = (2 / np.prod(like.shape[:-1])) ** 0.5
+        return random.normal(scale=deviation, size=like.shape).astype(np.float32)
+
+    colours = {"kernel": 2 * np.eye(3, dtype=np.float32)[None, None], "bias": -np.ones(3, "f")}
+    return jax.tree.map(draw, shapes) | {"conv0": colours}
 
 
 def _check_choice(field: str, value: str, choices) -> None:
