@@ -8,8 +8,8 @@ are the folder (or .zip) `wikiart` of WikiArt's paintings, which TFDS does not h
 thousand paintings do.
 Weights: the normalised VGG-19 that the paper uses; get it once with `python -m ganjax.weights fetch
 vgg19_normalised`, or from `vgg_normalised.pth` with `python -m ganjax.weights import`.
-Cost: 2.3 TFLOP per step of 8 crops by XLA's count, 0.36 EFLOP in all: days of one GPU's work, not of
-two CPU cores. For a smaller model see adain_compact.py.
+Cost: 2.3 TFLOP per step of 8 crops by XLA's count, 0.36 EFLOP in all: work for a GPU; two CPU cores
+would need weeks. A model for them is adain_compact.py.
 
     python train.py --config=configs/adain_vgg19.py
 """
