@@ -1,6 +1,7 @@
 """Measures how good stylised images are: `python -m benchmarks.style_quality --help`."""
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -31,12 +32,10 @@ are medians and means over the pairs that ALL folders hold, so that columns comp
   SSIM         between output and content, on luminance (as published) and as the mean over RGB.
 
 Style and content pull against each other: compare style losses at equal SSIM, for instance by a
-folder for each of several --alpha. The content is scaled and its centre cut out to the output's
-size; the style is scaled until its short side is --style_size, which should be the size that the
-stylizer was given.
+folder for each of several --alpha. The content is scaled, and its centre cut out, to the output's
+size; the style is scaled until its short side is --style_size, as the stylizer was given it.
 
-Weights are those that `python -m ganjax.weights import` puts into $GANJAX_WEIGHTS:
-vgg19_normalised and vgg19_16x; tiny darknet is read as it is published.
+Needs vgg19_normalised and vgg19_16x of `python -m ganjax.weights import`.
 """
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 DEEP_LAYER = "relu4_1"
@@ -74,18 +73,16 @@ def main(argv: list[str]) -> None:
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
     contents, styles = _images(arguments.content), _images(arguments.style)
-    pairs = _pairs(arguments.outputs, contents, styles)
+    outputs = {str(folder): _images(folder) for folder in arguments.outputs}
+    pairs = _pairs(outputs, contents, styles)
 
     start_jax()
     measure = _make_measure(_perceptual(arguments.tiny_darknet), arguments.style_size)
-    figures = {str(folder): {} for folder in arguments.outputs}
-    total = len(pairs) * len(figures)
-    for done, (folder, (content, style)) in enumerate(
-        ((folder, pair) for pair in pairs for folder in figures), start=1
-    ):
+    figures: dict[str, Any] = {folder: {} for folder in outputs}
+    total = len(pairs) * len(outputs)
+    for done, ((content, style), folder) in enumerate(itertools.product(pairs, outputs), start=1):
         name = f"{content}__{style}"
-        output = Path(folder, f"{name}.png")
-        figures[folder][name] = measure(output, contents[content], styles[style])
+        figures[folder][name] = measure(outputs[folder][name], contents[content], styles[style])
         print(f"\r{done}/{total}", end="" if done < total else "\n", file=sys.stderr)
     summaries = {folder: _summary(values) for folder, values in figures.items()}
     print(_table(summaries, len(pairs)))
@@ -111,23 +108,19 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def _pairs(
-    folders: Sequence[Path], contents: dict[str, Path], styles: dict[str, Path]
+    outputs: dict[str, dict[str, Path]], contents: dict[str, Path], styles: dict[str, Path]
 ) -> list[tuple[str, str]]:
-    """The pairs that all folders hold; says what is left out."""
-    if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
-        raise UserError(f"{twice} is given twice; name each folder of outputs once")
+    """The pairs (content, style) that all folders hold; says how many images are left out."""
     names = {f"{content}__{style}": (content, style) for content in contents for style in styles}
-    held = [set(_images(folder)) & set(names) for folder in folders]
-    common = set.intersection(*held)
-    for folder, pairs in zip(folders, held, strict=True):
-        if not pairs:
+    common = set(names).intersection(*outputs.values())
+    for folder, images in outputs.items():
+        if not names.keys() & images.keys():
             raise UserError(
                 f"{folder} holds no <content>__<style>.png of these contents and styles; "
                 "check --content and --style"
             )
-        others = len(_images(folder)) - len(common)
-        if others:
-            print(f"{folder}: {others} images are left out, not in all folders", file=sys.stderr)
+        if others := len(images) - len(common):
+            print(f"{folder}: {others} images left out, not in all folders", file=sys.stderr)
     if not common:
         raise UserError("no pair is in all the folders; measure them one by one")
     return sorted(names[name] for name in common)
@@ -256,13 +249,12 @@ def _style_figures(output: dict[str, Any], style: dict[str, Any]) -> dict[str, f
         style_mean, style_std, style_gram = style[layer]
         losses[layer] = np.mean((mean - style_mean) ** 2 + (std - style_std) ** 2)
         grams[layer] = np.sum((gram - style_gram) ** 2) / np.sum(style_gram**2)
+    networks = {"vgg": VGG_LAYERS, "darknet": [f"darknet{number}" for number in DARKNET_LAYERS]}
     figures = {}
     for kind, values in (("style", losses), ("gram", grams)):
-        darknet = [f"darknet{number}" for number in DARKNET_LAYERS]
-        for network, layers in (("vgg", VGG_LAYERS), ("16x", (DEEP_LAYER,)), ("darknet", darknet)):
-            figures |= {f"{kind}_{layer}": values[layer] for layer in layers}
-            if len(layers) > 1:
-                figures[f"{kind}_{network}_sum"] = sum(values[layer] for layer in layers)
+        figures |= {f"{kind}_{layer}": value for layer, value in values.items()}
+        for network, layers in networks.items():
+            figures[f"{kind}_{network}_sum"] = sum(values[layer] for layer in layers)
     return figures
 
 
@@ -277,23 +269,17 @@ def _summary(pairs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def _table(summaries: dict[str, dict[str, dict[str, float]]], pairs: int) -> str:
-    width = max(20, *(len(folder) for folder in summaries))
-    half = width // 2
+    width = max(18, *map(len, summaries))
+    half = width - width // 2
     lines = [
-        "  ".join([f"{pairs} pairs".ljust(20), *(f"{folder:>{width}}" for folder in summaries)]),
-        "  ".join([" " * 20, *(f"{'median':>{half}}{'mean':>{width - half}}" for _ in summaries)]),
+        [f"{pairs} pairs", *(folder.rjust(width) for folder in summaries)],
+        ["", *(["median".rjust(half) + "mean".rjust(width - half)] * len(summaries))],
     ]
     for name in next(iter(summaries.values())):
         cells = (summary[name] for summary in summaries.values())
-        lines.append(
-            "  ".join(
-                [
-                    name.ljust(20),
-                    *(f"{c['median']:>{half}.4f}{c['mean']:>{width - half}.4f}" for c in cells),
-                ]
-            )
-        )
-    return "\n".join(lines)
+        numbers = (f"{c['median']:{half}.4f}{c['mean']:{width - half}.4f}" for c in cells)
+        lines.append([name, *numbers])
+    return "\n".join("  ".join([line[0].ljust(18), *line[1:]]) for line in lines)
 
 
 def _write_json(arguments: argparse.Namespace, summaries, figures) -> None:
