@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganjax.errors import UserError
+from ganjax.weights.guard import MAX_BYTES, guarded
 
-MAX_BYTES = 4 * 2**30
 _MAX_PICKLE = 64 * 2**20
 _MAX_ENTRIES = 100_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -58,34 +57,16 @@ def read_pth(path: str | Path) -> dict[str, np.ndarray]:
         dicts have no need of.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
+    with guarded(path, ".pth") as size:
         if size > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GiB")
-        with path.open("rb") as file:
-            content = file.read()
-        if zipfile.is_zipfile(io.BytesIO(content)):
-            root = _read_zip(content)
-        else:
-            root = _read_legacy(content)
+            raise ValueError(f"it is larger than {MAX_BYTES >> 30} GiB")
+        content = path.read_bytes()
+        zipped = zipfile.is_zipfile(io.BytesIO(content))
+        root = _read_zip(content) if zipped else _read_legacy(content)
         arrays = dict(_arrays(root))
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except _Refused as error:
-        raise UserError(f"{path} is refused: {error}") from error
-    except Exception as error:  # damaged bytes end anywhere in the parsers
-        raise UserError(f"{path} is no .pth file, or damaged: {error!r:.200}") from error
-    if not arrays:
-        raise UserError(f"{path} holds no tensors")
+        if not arrays:
+            raise ValueError("it holds no tensors")
     return arrays
-
-
-class _Refused(Exception):
-    pass
 
 
 class _Name(NamedTuple):
@@ -118,17 +99,17 @@ def _read_zip(content: bytes) -> _Root:
         infos = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in infos if name.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
-            raise _Refused("it is a zip archive, but not one of torch.save")
+            raise ValueError("it is a zip archive, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if infos[pickles[0]].file_size > _MAX_PICKLE:
-            raise _Refused("its pickle is too large")
+            raise ValueError("its pickle is too large")
         if sum(info.file_size for info in infos.values()) > MAX_BYTES:
-            raise _Refused(f"it unpacks to more than {MAX_BYTES >> 30} GiB")
+            raise ValueError(f"it unpacks to more than {MAX_BYTES >> 30} GiB")
         if any(info.file_size > 2 * info.compress_size + 2**20 for info in infos.values()):
-            raise _Refused("it is compressed, which torch.save never does")
+            raise ValueError("it is compressed, which torch.save never does")
         order = f"{folder}byteorder"
         if order in infos and archive.read(order).strip() != b"little":
-            raise _Refused("its bytes are big-endian")
+            raise ValueError("its bytes are big-endian")
         value = _interpret(io.BytesIO(archive.read(pickles[0])))
         prefix = f"{folder}data/"
         storages = {
@@ -143,10 +124,10 @@ def _read_legacy(content: bytes) -> _Root:
     """Before PyTorch 1.6: five pickles, then for each storage its count and its bytes."""
     file = io.BytesIO(content)
     if _interpret(file) != _LEGACY_MAGIC:
-        raise _Refused("it does not begin as torch.save begins")
+        raise ValueError("it does not begin as torch.save begins")
     _interpret(file)  # the protocol's version
     if _interpret(file).get("little_endian") is not True:
-        raise _Refused("its bytes are big-endian")
+        raise ValueError("its bytes are big-endian")
     named: dict[str, _Storage] = {}
     value = _interpret(file, named)
     keys = _interpret(file)
@@ -156,7 +137,7 @@ def _read_legacy(content: bytes) -> _Root:
         size = count * named[key].dtype.itemsize
         start = file.tell()
         if count < 0 or start + size > len(content):
-            raise _Refused("it is cut short")
+            raise ValueError("it is cut short")
         storages[key] = view[start : start + size]
         file.seek(start + size)
     return _Root(value, storages)
@@ -164,21 +145,21 @@ def _read_legacy(content: bytes) -> _Root:
 
 def _arrays(root: _Root) -> Iterator[tuple[str, np.ndarray]]:
     if not isinstance(root.value, dict):
-        raise _Refused(f"it holds a {type(root.value).__name__}, not a dict of tensors")
+        raise ValueError(f"it holds a {type(root.value).__name__}, not a dict of tensors")
     budget, entries = MAX_BYTES, 0
     pending = [("", root.value, 0)]
     while pending:
         prefix, values, depth = pending.pop()
         entries += len(values)
         if entries > _MAX_ENTRIES:  # dicts may share dicts: a small file can hold a huge tree
-            raise _Refused(f"it has more than {_MAX_ENTRIES} entries")
+            raise ValueError(f"it has more than {_MAX_ENTRIES} entries")
         for key, value in values.items():
             name = f"{prefix}{key}"
             if isinstance(value, _Tensor):
                 array = _array(value, root.storages)
                 budget -= array.nbytes
                 if budget < 0:
-                    raise _Refused(f"its tensors take more than {MAX_BYTES >> 30} GiB")
+                    raise ValueError(f"its tensors take more than {MAX_BYTES >> 30} GiB")
                 yield name, array
             elif isinstance(value, dict) and depth < 4:
                 pending.append((f"{name}.", value, depth + 1))
@@ -189,11 +170,11 @@ def _array(tensor: _Tensor, storages: dict[str, bytes | memoryview]) -> np.ndarr
     flat = np.frombuffer(storages[tensor.storage.key], dtype)
     shape, strides = tensor.shape, tensor.strides
     if len(shape) != len(strides) or min((*shape, *strides, tensor.offset), default=0) < 0:
-        raise _Refused("a tensor has an impossible shape")
+        raise ValueError("a tensor has an impossible shape")
     count = math.prod(shape)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     if count and (last >= len(flat) or count > len(flat)):
-        raise _Refused("a tensor reaches beyond its storage")
+        raise ValueError("a tensor reaches beyond its storage")
     view = np.lib.stride_tricks.as_strided(
         flat[tensor.offset :], shape, [s * dtype.itemsize for s in strides]
     )
@@ -282,20 +263,20 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
             case "BUILD":  # attributes of an OrderedDict, such as its _metadata
                 stack.pop()
             case other:
-                raise _Refused(f"its pickle uses {other}, which state dicts have no need of")
-    raise _Refused("it is cut short")
+                raise ValueError(f"its pickle uses {other}, which state dicts have no need of")
+    raise ValueError("it is cut short")
 
 
 def _named(name: str) -> _Name:
     if name not in _ALLOWED:
-        raise _Refused(f"it names {name:.100}, which state dicts have no need of")
+        raise ValueError(f"it names {name!r:.100}, which state dicts have no need of")
     return _Name(name)
 
 
 def _storage(persistent: Any) -> _Storage:
     kind, storage_type, key, _, count, *views = persistent
     if kind != "storage" or any(view is not None for view in views):
-        raise _Refused("it refers to something that is no storage")
+        raise ValueError("it refers to something that is no storage")
     return _Storage(_DTYPES[storage_type.name.removeprefix("torch.")], str(key), int(count))
 
 
@@ -308,6 +289,6 @@ def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:
         case _Name("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2"):
             storage, offset, shape, strides = arguments[:4]
             if not isinstance(storage, _Storage):
-                raise _Refused("a tensor has no storage")
+                raise ValueError("a tensor has no storage")
             return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
-    raise _Refused("its pickle calls what is no part of a tensor")
+    raise ValueError("its pickle calls what is no part of a tensor")
