@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import socket
 import subprocess
 import sys
 import threading
@@ -275,11 +276,19 @@ def test_redirects_within_http_are_followed(site, tmp_path):
 def test_redirects_to_elsewhere_are_not(site, tmp_path, scheme):
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
-    where = {"file": f"file://{secret}", "ftp": "ftp://127.0.0.1:1/x", "data": "data:,x"}[scheme]
-    site.statuses, site.location = [302], where
-    refused("", get, site, tmp_path / "new", attempts=1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        site.location = {
+            "file": f"file://{secret}",
+            "ftp": f"ftp://127.0.0.1:{listener.getsockname()[1]}/x",
+            "data": "data:,x",
+        }[scheme]
+        site.statuses = [302]
+        refused("", fetch, source(site), tmp_path / "new", attempts=1, timeout=0.5)
+        with pytest.raises(BlockingIOError):
+            listener.accept()  # nobody called
     assert names(tmp_path / "new") == []
-    refused("only http and https", get, site, tmp_path, changes={"url": where})
+    refused("only http and https", get, site, tmp_path, changes={"url": site.location})
 
 
 def test_an_encrypted_source_may_not_lead_to_a_plain_one(site, tmp_path):
