@@ -375,6 +375,16 @@ def test_import_and_load(decoder_file, folder, capsys):
     np.testing.assert_array_equal(same["conv1_1"]["bias"], params["conv1_1"]["bias"])
 
 
+def test_import_of_a_file_whose_name_is_no_unicode(decoder_file, folder, tmp_path):
+    path = tmp_path / "d\udcff.safetensors"
+    try:
+        decoder_file.rename(path)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes Unicode only")
+    command.main(["import", str(path), "--as", "wct_decoder"])
+    assert read_metadata(folder / "wct_decoder.safetensors")["source"] == "d?.safetensors"
+
+
 def test_import_elsewhere_and_by_another_name(decoder_file, folder, tmp_path):
     command.main(["import", str(decoder_file), "--as", "wct_decoder", "--name", "wct_1"])
     assert weights.load("wct_1").keys() == {"conv1_1"}

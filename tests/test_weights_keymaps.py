@@ -337,3 +337,9 @@ def test_unequal_arrays_for_one_layer_are_refused():
         arrays | {"block1_conv1/x/kernel:0": draw(3, 3, 3, 64)},
         "has 2 arrays for block1_conv1 kernel; it needs 1",
     )
+
+
+@pytest.mark.parametrize("paths", [("a", "a/b"), ("a/b", "a"), ("a", "a/b/c/d")])
+def test_parameters_inside_others_are_refused(paths):
+    with pytest.raises(UserError, match="lies inside another"):
+        nested({path: draw(1) for path in paths})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ganjax.errors import UserError
 from ganjax.folders import cache_folder
 
+BUNDLED = Path(__file__).parent / "bundled"  # what ships in the package
+
 if TYPE_CHECKING:  # `--help` is quicker without it
     import numpy as np
 
@@ -47,20 +49,27 @@ def read(path: str | Path) -> "dict[str, np.ndarray]":
 
 
 def load(name: str) -> dict[str, Any]:
-    """The parameters that `import` or `fetch` stored under `name`, nested as linen has them.
+    """Parameters, nested as linen has them; half precision as float32.
 
     Args:
-      name: of a network in `weights_folder()`, or the path of a .safetensors file.
+      name: of a network in the package (`BUNDLED`) or in `weights_folder()`, where `import` and
+        `fetch` put them; or the path of a .safetensors file.
 
     Raises:
       UserError: there are none, or the file is damaged.
     """
     from ganjax.weights.keymaps import nested
 
-    path = Path(name) if name.endswith(".safetensors") else weights_folder() / f"{name}.safetensors"
+    if name.endswith(".safetensors"):
+        path = Path(name).expanduser()
+    else:
+        path = BUNDLED / f"{name}.safetensors"
+        path = path if path.exists() else weights_folder() / path.name
     if not path.exists():
         raise UserError(
             f"weights {path} do not exist; get them with `python -m ganjax.weights fetch`, or "
             "with `python -m ganjax.weights import FILE --as FORMAT`"
         )
-    return nested(read(path))
+    arrays = read(path)
+    half = {name: value.astype(np.float32) for name, value in arrays.items() if value.itemsize < 4}
+    return nested(arrays | half)

@@ -122,7 +122,8 @@ def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> N
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
-    metadata = {"source": path.name, "sha256": digest, "format": format_name}
+    source = path.name.encode(errors="replace").decode()  # names of files may be no Unicode
+    metadata = {"source": source, "sha256": digest, "format": format_name}
     write_safetensors(target, parameters, metadata)
     count = sum(value.size for value in parameters.values())
     print(f"{target}: {len(parameters)} arrays, {count:,} parameters", file=sys.stderr)

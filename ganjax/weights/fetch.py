@@ -146,7 +146,9 @@ def _download(
                     f"downloading {source.url} failed: {problem:.200}; run the command again, "
                     "which goes on where it stopped"
                 )
+            bar.set_postfix_str(f"{problem:.60}; trying again")
             time.sleep(pause * 2 ** (failures - 1))
+            bar.set_postfix_str("")
 
 
 def _go_on(

@@ -39,13 +39,21 @@ def convert(name: str, arrays: Arrays) -> Arrays:
 
 
 def nested(parameters: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """{"conv1_1/kernel": x} -> {"conv1_1": {"kernel": x}}, as linen has its parameters."""
+    """{"conv1_1/kernel": x} -> {"conv1_1": {"kernel": x}}, as linen has its parameters.
+
+    Raises:
+      UserError: a path leads through an array.
+    """
     tree: dict[str, Any] = {}
     for path, value in parameters.items():
         *parents, leaf = path.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                break
+        if not isinstance(node, dict) or leaf in node:
+            raise UserError(f"parameter {path!r:.80} lies inside another, or another inside it")
         node[leaf] = value
     return tree
 
