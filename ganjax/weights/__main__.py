@@ -112,7 +112,7 @@ def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> N
         if to_bytes(read_safetensors(target), {}) != to_bytes(parameters, {}):
             raise UserError(
                 f"{target} exists and has other weights; --overwrite replaces them, "
-                "another --output leaves them"
+                "`import` with another --name keeps both"
             )
         print(f"{target} has these weights already", file=sys.stderr)
         return
