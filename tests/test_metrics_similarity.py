@@ -73,7 +73,7 @@ def test_psnr_of_black_and_white_is_zero():
 
 def test_half_precision_is_widened():
     a, b = (jnp.asarray(_noise(seed), jnp.bfloat16) for seed in (6, 7))
-    for metric in (psnr, ssim):
+    for metric in (psnr, ssim, lambda a, b: luminance(a)):
         value = metric(a, b)
         assert value.dtype == jnp.float32
         np.testing.assert_allclose(value, metric(a.astype("float32"), b.astype("float32")))
@@ -108,6 +108,11 @@ def test_images_that_cannot_be_compared(a, b, message):
     for metric in (psnr, ssim):
         with pytest.raises(UserError, match=message):
             metric(a, b)
+
+
+def test_luminance_of_integers_is_refused():
+    with pytest.raises(UserError, match="to_float"):
+        luminance(jnp.zeros((4, 4, 3), jnp.uint8))
 
 
 def test_ssim_needs_a_whole_window():

@@ -78,20 +78,27 @@ def ssim(a: Array, b: Array) -> Array:
 
 
 def luminance(images: Array) -> Array:
-    """Rec. 601's luma of RGB images: [..., H, W, 3] -> [..., H, W, 1], of the same range."""
-    weights = jnp.asarray(_LUMINANCE, images.dtype)
-    return jnp.einsum("...c,c->...", images, weights)[..., None]
+    """Rec. 601's luma of float RGB images: [..., H, W, 3] -> [..., H, W, 1], of the same range.
+
+    Raises:
+      UserError: the images are integers.
+    """
+    images = _widened(images)
+    return jnp.einsum("...c,c->...", images, jnp.asarray(_LUMINANCE, images.dtype))[..., None]
 
 
 def _comparable(a: Array, b: Array) -> tuple[Array, Array]:
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b = _widened(a), _widened(b)
     if a.shape != b.shape:
         raise UserError(f"images {a.shape} and {b.shape} differ in shape; scale or crop one first")
-    dtype = jnp.promote_types(a.dtype, b.dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise UserError(f"images are {dtype}; give floats in [-1, 1] (ganjax.images.to_float)")
-    dtype = jnp.promote_types(dtype, jnp.float32)
-    return a.astype(dtype), b.astype(dtype)
+    return a, b
+
+
+def _widened(images: Array) -> Array:
+    images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UserError(f"images are {images.dtype}; give floats (ganjax.images.to_float)")
+    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
 
 
 @jax.jit
