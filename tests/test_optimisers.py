@@ -1,0 +1,56 @@
+"""Optimisers from a config: Adam, its decay and its clipping."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from ganjax.errors import UserError
+from ganjax.training import optimisers
+
+
+def make(**fields) -> optax.GradientTransformation:
+    fields = {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99} | fields
+    return optimisers.make(ConfigDict(fields))
+
+
+def steps(optimiser, gradients):
+    """The updates that a row of gradients gives."""
+    params = jnp.zeros(len(gradients[0]))
+    state, updates = optimiser.init(params), []
+    for gradient in gradients:
+        update, state = optimiser.update(jnp.asarray(gradient), state, params)
+        updates.append(update)
+    return np.array(updates)
+
+
+def test_decay():
+    """Adam moves by the learning rate itself while the gradient stays the same."""
+    got = steps(make(decay=0.5), [[3.0, -0.2]] * 6)
+    rates = 0.01 / (1 + 0.5 * np.arange(6))
+    np.testing.assert_allclose(got, rates[:, None] * [-1, 1], rtol=1e-5)
+    np.testing.assert_allclose(steps(make(decay=0.0), [[3.0]] * 6), -0.01, rtol=1e-5)
+
+
+def test_longer_gradients_are_clipped_to_the_norm_and_shorter_ones_left():
+    gradients = np.array([[3.0, 4.0], [0.3, -0.4], [-30.0, 1.0]], np.float32)
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    clipped = gradients * np.minimum(1, 2 / norms)
+    got = steps(make(clip_norm=2.0), gradients)
+    np.testing.assert_allclose(got, steps(make(), clipped), rtol=1e-5)
+    assert np.abs(got - steps(make(), gradients)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"learning_rate": 0.0}, "optimiser.learning_rate is 0.0; it must be above 0"),
+        ({"b1": 1.0}, r"optimiser.b1 is 1.0; it must be in \[0, 1\)"),
+        ({"decay": -1.0}, "optimiser.decay is -1.0; it must be 0 or more"),
+        ({"clip_norm": -1.0}, "optimiser.clip_norm is -1.0; it must be 0 or more"),
+    ],
+)
+def test_impossible_values_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        make(**fields)
