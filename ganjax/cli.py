@@ -15,8 +15,14 @@ from ganjax.errors import UserError
 from ganjax.folders import cache_folder
 
 
-def run_command(main: Callable[[list[str]], None]) -> None:
-    """Runs a command line; whatever the user can mend ends in one line and status 2."""
+def run_command(
+    main: Callable[[list[str]], None], *, save_memory: str = "lower batch_size or data.image_size"
+) -> None:
+    """Runs a command line; whatever the user can mend ends in one line and status 2.
+
+    Args:
+      save_memory: what the user can do where the device's memory does not suffice.
+    """
     try:
         main(sys.argv[1:])
     except UserError as error:
@@ -33,7 +39,7 @@ def run_command(main: Callable[[list[str]], None]) -> None:
     except RuntimeError as error:  # what XLA's own error type derives from
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _fail("the device's memory is full; lower batch_size or data.image_size")
+        _fail(f"the device's memory is full; {save_memory}")
 
 
 def _fail(message: str) -> None:

@@ -133,6 +133,25 @@ def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     return np.asarray(scaled).reshape(height, width, image.shape[2])
 
 
+def opaque(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 4] on white, as [H, W, 3]."""
+    colour, alpha = image[:, :, :3], image[:, :, 3:]
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(colour)
+    blended = colour.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
+    return ((blended + 127) // 255).astype(np.uint8)
+
+
+def contained(image: np.ndarray, side: int) -> np.ndarray:
+    """Scales uint8 [H, W, C] to fit a square, and centres it there on white."""
+    scale = side / max(image.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    square = np.full((side, side, image.shape[2]), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = resize(image, (height, width))
+    return square
+
+
 def write_image(
     path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None
 ) -> None:

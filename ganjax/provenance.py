@@ -10,22 +10,20 @@ from xml.sax.saxutils import quoteattr
 
 from ganjax import __version__
 
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPE = f"{_TERMS}trainedAlgorithmicMedia"
+COMPOSITE = f"{_TERMS}compositeWithTrainedAlgorithmicMedia"
 
 
-def provenance(*, seed: int, checkpoint: str) -> dict[str, str]:
+def provenance(*, source_type: str = SOURCE_TYPE, **details: object) -> dict[str, str]:
     """The metadata of a generated picture.
 
     Args:
-      seed: that its noise was drawn from.
-      checkpoint: step and digest of the weights, e.g. "step 3125 1f2e3d4c".
+      source_type: `SOURCE_TYPE`, or `COMPOSITE` for a picture that a model changed.
+      details: what else is known, e.g. seed=0, checkpoint="step 3125 1f2e3d4c".
     """
-    return {
-        "DigitalSourceType": SOURCE_TYPE,
-        "Software": f"ganjax {__version__}",
-        "Seed": str(seed),
-        "Checkpoint": checkpoint,
-    }
+    texts = {name.capitalize(): str(value) for name, value in details.items()}
+    return {"DigitalSourceType": source_type, "Software": f"ganjax {__version__}", **texts}
 
 
 def xmp_packet(metadata: Mapping[str, str]) -> bytes:

@@ -74,27 +74,13 @@ def _load(workdir: Path, step: int | None, weights: str):
     """A run as functions (seed, num) -> inputs and inputs -> images, and its checkpoint's name."""
     import jax
     import jax.numpy as jnp
-    from ml_collections import ConfigDict
 
-    from ganjax import tasks
     from ganjax.images import to_uint8
-    from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
-    from ganjax.training.workdir import load_config
+    from ganjax.runs import load_run
 
-    task = tasks.make(ConfigDict(load_config(workdir)))
-    checkpoints = Checkpoints.read_only(workdir / "checkpoints")
-    if not checkpoints.steps:
-        raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
-    step = checkpoints.steps[-1] if step is None else step
-    if step not in checkpoints.steps:
-        raise UserError(
-            f"there is no checkpoint of step {step}; "
-            f"there is {', '.join(map(str, checkpoints.steps))}"
-        )
-    try:
-        state = checkpoints.load(step, jax.eval_shape(task.init, jax.random.key(0)))
-    except DamagedCheckpoint as damage:
-        raise UserError(f"{damage}; choose another with --checkpoint") from damage
+    task, state, checkpoint = load_run(workdir, step)
+    if task.draw is None:
+        raise UserError(f"{workdir} turns images into images; use stylize.py")
     if weights == "live":
         live = {role: state.networks[role].variables for role in state.averages}
         state = state.replace(averages=live)
@@ -115,7 +101,7 @@ def _load(workdir: Path, step: int | None, weights: str):
     def draw(seed, num):
         return task.draw(jax.random.key(seed), jnp.arange(num))
 
-    return draw, images_of, f"step {step} {checkpoints.digest(step)}"
+    return draw, images_of, checkpoint
 
 
 def _write_grid(path: Path, inputs, images_of, metadata) -> None:

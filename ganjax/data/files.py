@@ -5,8 +5,9 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -20,31 +21,47 @@ _ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar".split())
 _NAMED = 3  # ignored files that are named on the screen
 
 
+class Picture(NamedTuple):
+    """An image file, not opened yet.
+
+    Attributes:
+      name: with its folders, as far as they tell it from others.
+      read: gives its content; raises UserError where it cannot be read.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
 class Files:
     """Image files behind a function that reads one by its relative name.
 
     Args:
       stamps: relative name with "/" between folders -> what tells a file from its later versions.
       read: name -> the file's bytes; raises UserError where it cannot.
+
+    Attributes:
+      names: in order.
+      read: as given.
     """
 
     def __init__(self, stamps: dict[str, str], read: Callable[[str], bytes]):
-        self._names, self._read = sorted(stamps), read
-        first = [name.split("/")[0] if "/" in name else "" for name in self._names]
+        self.names, self.read = sorted(stamps), read
+        first = [name.split("/")[0] if "/" in name else "" for name in self.names]
         classes = sorted(set(first))
         self.label_names = tuple(classes) if classes != [""] else ()
         self._labels = np.searchsorted(np.array(classes), np.array(first)).astype(np.int32)
-        lines = "".join(f"{name}\t{stamps[name]}\n" for name in self._names)
+        lines = "".join(f"{name}\t{stamps[name]}\n" for name in self.names)
         self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
-        names = [self._names[index] for index in indices]
-        images, good, broken = decode_images(names, self._read, image_size, channels)
+        names = [self.names[index] for index in indices]
+        images, good, broken = decode_images(names, self.read, image_size, channels)
         arrays = {"image": images}
         if self.label_names:
             arrays["label"] = self._labels[np.array(indices)[good]]
@@ -75,7 +92,7 @@ def decode_images(
     return images[: len(good)], np.array(good, np.intp), broken
 
 
-def open_files(path: str) -> Files:
+def open_files(path: str | Path) -> Files:
     """Opens a folder or .zip of images.
 
     Hidden files are passed over; other files that are no images are named on stderr.
@@ -87,10 +104,37 @@ def open_files(path: str) -> Files:
     if root.is_dir():
         return _open_folder(root)
     if not root.exists():
-        raise UserError(f"data.source folder:{path} does not exist")
+        raise UserError(f"{path} does not exist")
     if not zipfile.is_zipfile(root):
-        raise UserError(f"data.source folder:{path} is neither a folder nor a .zip file")
+        raise UserError(f"{path} is neither a folder nor a .zip file")
     return _open_zip(root)
+
+
+def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
+    """The image files that paths name: files themselves, and all in folders and .zip archives.
+
+    Raises:
+      UserError: a path does not exist, or its folder or archive holds no image.
+    """
+    pictures = []
+    for path in (Path(path).expanduser() for path in paths):
+        if path.is_dir() or path.suffix.lower() == ".zip":
+            files = open_files(path)
+            pictures += [Picture(name, partial(files.read, name)) for name in files.names]
+        elif path.exists():
+            pictures.append(Picture(path.name, partial(_read_file, path)))
+        else:
+            raise UserError(f"{path} does not exist")
+    return pictures
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise UserError(_too_large(size))
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from error
 
 
 def _is_hidden(part: str) -> bool:
@@ -105,7 +149,7 @@ def _open_folder(root: Path) -> Files:
     found, others, inside = {}, [], root.resolve()
 
     def refuse(error: OSError) -> NoReturn:
-        raise UserError(f"data.source folder:{error.filename} cannot be read: {error.strerror}")
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}")
 
     # Links to folders are not followed: a link to a parent would never end.
     for folder, folders, files in os.walk(root, onerror=refuse):
@@ -128,14 +172,9 @@ def _open_folder(root: Path) -> Files:
 
     def read(name: str) -> bytes:
         path = root / name
-        try:
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise UserError("is a link out of the folder")
-            if (size := path.stat().st_size) > MAX_BYTES:
-                raise UserError(_too_large(size))
-            return path.read_bytes()
-        except OSError as error:
-            raise UserError(f"cannot be read: {error.strerror}") from error
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise UserError("is a link out of the folder")
+        return _read_file(path)
 
     return Files(found, read)
 
@@ -144,7 +183,7 @@ def _open_zip(path: Path) -> Files:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"data.source folder:{path} cannot be opened: {error}") from error
+        raise UserError(f"{path} cannot be opened: {error}") from error
     found, others = {}, []
     for info in archive.infolist():
         if info.is_dir() or any(map(_is_hidden, PurePosixPath(info.filename).parts)):
@@ -183,7 +222,7 @@ def _check_found(path: Path, found: dict[str, str], others: list[str]) -> None:
     if not found:
         what = f"only {len(others)} other files ({named})" if others else "nothing"
         raise UserError(
-            f"data.source folder:{path} holds {what}, no image "
+            f"{path} holds {what}, no image "
             f"({' '.join(sorted(SUFFIXES))}); name the folder of your images"
         )
     if others:

@@ -20,6 +20,7 @@ Transfer = Callable[[int, Array], Array]
 Statistics = tuple[Array, Array]
 BLOCKS = 3
 DEPTHS = BLOCKS + 3
+REACH = 72  # pixels, see `stylizers.Stylizer`
 
 
 def _alike(key: Array, shape: tuple[int, ...]) -> Array:

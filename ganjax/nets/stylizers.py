@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ganjax import ops
 from ganjax.adain import blend_styles, channel_statistics
+from ganjax.errors import UserError
 from ganjax.nets import compact, vgg
 from ganjax.nets.compact import Statistics, Transfer
 
@@ -26,6 +28,7 @@ class Stylizer(NamedTuple):
         each AdaIN, in order.
       depths: number of AdaINs.
       multiple: of which the sides of images must be multiples.
+      reach: pixels beyond which one has no influence on another, but through the statistics.
     """
 
     init: Callable[[Array], Params]
@@ -33,6 +36,7 @@ class Stylizer(NamedTuple):
     stylise: Callable[[Params, Array, Transfer], Array]
     depths: int
     multiple: int
+    reach: int
 
 
 def make_compact(width: int = 32) -> Stylizer:
@@ -54,7 +58,38 @@ def make_compact(width: int = 32) -> Stylizer:
     def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
         return stylizer.apply({"params": params["stylizer"]}, images, transfer)
 
-    return Stylizer(init, encode_style, stylise, compact.DEPTHS, 16)
+    return Stylizer(init, encode_style, stylise, compact.DEPTHS, 16, compact.REACH)
+
+
+def compact_width(params: Params, name: str) -> int:
+    """The width of the compact model that `params`, read from the weights `name`, belong to.
+
+    Raises:
+      UserError: they belong to another network.
+    """
+    try:
+        return len(params["stylizer"]["encoder"]["Conv_0"]["bias"])
+    except (KeyError, TypeError):
+        raise UserError(
+            f"weights {name} are not those of the compact model; choose another --model"
+        ) from None
+
+
+def fitting(stylizer: Stylizer, params: Params, name: str) -> Params:
+    """`params` if they have the structure and shapes that the stylizer's have.
+
+    Raises:
+      UserError: they have not.
+    """
+    wanted = jax.tree_util.tree_leaves_with_path(jax.eval_shape(stylizer.init, jax.random.key(0)))
+    found = {path: np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    for path, leaf in wanted:
+        if found.pop(path, None) != leaf.shape:
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise UserError(f"weights {name} do not fit the model at {where}")
+    if found:
+        raise UserError(f"weights {name} have {len(found)} arrays that the model has not")
+    return params
 
 
 def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
@@ -82,11 +117,16 @@ def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
     def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
         return decoder.apply({"params": params}, transfer(0, encode(images)))
 
-    return Stylizer(init, encode_style, stylise, 1, 2**halvings)
+    return Stylizer(init, encode_style, stylise, 1, 2**halvings, 12 * 2**halvings)
 
 
 def blend_transfer(
-    styles: Sequence[Statistics], weights: Array, *, masks: Array | None = None
+    styles: Sequence[Statistics],
+    weights: Array,
+    *,
+    masks: Array | None = None,
+    content_mask: Array | None = None,
+    known: Sequence[Statistics] | None = None,
 ) -> Transfer:
     """The transfer to a mixture of N styles.
 
@@ -97,13 +137,22 @@ def blend_transfer(
       styles: for each depth (mean, std), each [N, B, 1, 1, C].
       weights: [N], 0 or more.
       masks: [N, B, H, W, 1] at the image's size, see `blend_styles`.
+      content_mask: [B, H, W, 1]; the statistics of the content are taken there.
+      known: the content's statistics at each depth, where they are known already.
     """
 
     def transfer(depth: int, features: Array) -> Array:
         means, stds = styles[depth]
-        small = None
+        small, statistics = None, None
         if masks is not None:
             small = jax.vmap(lambda mask: ops.shrink(mask, features.shape[1:3]))(masks)
-        return blend_styles(features, means, stds, weights, masks=small)
+        if known is not None:
+            statistics = known[depth]
+        elif content_mask is not None:
+            mask = ops.shrink(content_mask, features.shape[1:3])
+            statistics = channel_statistics(features, mask=mask)
+        return blend_styles(
+            features, means, stds, weights, masks=small, content_statistics=statistics
+        )
 
     return transfer

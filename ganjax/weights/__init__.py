@@ -71,5 +71,5 @@ def load(name: str) -> dict[str, Any]:
             "with `python -m ganjax.weights import FILE --as FORMAT`"
         )
     arrays = read(path)
-    half = {name: value.astype(np.float32) for name, value in arrays.items() if value.itemsize < 4}
+    half = {n: v.astype("float32") for n, v in arrays.items() if v.itemsize < 4}
     return nested(arrays | half)

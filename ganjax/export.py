@@ -1,0 +1,66 @@
+"""Writes a trained network to one file: `python -m ganjax.export --workdir runs/adain_compact`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganjax.cli import run_command, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ganjax.export --workdir runs/adain_compact --output my_model.safetensors
+  python stylize.py --weights my_model.safetensors --content a.jpg --style b.jpg --output c.png
+  python train.py --config=configs/adain_compact.py --config.init_from=my_model.safetensors
+
+The file holds the parameters alone, averaged over the run, in half precision.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganjax.export",
+        description="Write the trained network of a run to a .safetensors file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--workdir", required=True, type=Path, metavar="DIR", help="folder of the training run")
+    add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
+    add("--network", metavar="ROLE", help="which one, where the run averages several")
+    add("--checkpoint", type=int, metavar="STEP", help="step to load (default: the newest)")
+    add("--float32", action="store_true", help="full precision: twice the size")
+    add("--overwrite", action="store_true", help="replace a file that is there already")
+    arguments = parser.parse_args(argv)
+    output = arguments.output
+    if output.suffix != ".safetensors":
+        raise UserError(f"--output {output}: give FILE.safetensors")
+    if output.exists() and not arguments.overwrite:
+        raise UserError(f"{output} exists; --overwrite replaces it")
+
+    start_jax()
+    import jax
+    import numpy as np
+
+    from ganjax.runs import load_run
+    from ganjax.weights.safetensors import write_safetensors
+
+    _, state, checkpoint = load_run(arguments.workdir, arguments.checkpoint)
+    roles = sorted(state.averages)
+    role = arguments.network or roles[0]
+    if role not in roles or not arguments.network and len(roles) > 1:
+        raise UserError(f"--network: choose {' or '.join(roles)}")
+    dtype = np.float32 if arguments.float32 else np.float16
+    leaves = jax.tree_util.tree_leaves_with_path(state.averages[role]["params"])
+    arrays = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).astype(dtype)
+        for path, leaf in leaves
+    }
+    metadata = {"network": role, "checkpoint": checkpoint, "kimg": f"{int(state.images) / 1000:g}"}
+    write_safetensors(output, arrays, metadata)
+    count = sum(value.size for value in arrays.values())
+    print(f"wrote {output}: {count:,} parameters of {checkpoint}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

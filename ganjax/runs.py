@@ -1,0 +1,42 @@
+"""A training run, loaded from its folder."""
+
+from pathlib import Path
+from typing import Any
+
+from ganjax.errors import UserError
+
+
+def load_run(workdir: Path, step: int | None = None) -> tuple[Any, Any, str]:
+    """Loads the task and a checkpoint of the run in `workdir`.
+
+    Args:
+      step: of the checkpoint; None for the newest.
+
+    Returns:
+      The task, its state, and the checkpoint's name, like "step 3125 1f2e3d4c".
+
+    Raises:
+      UserError: there is no run, no such checkpoint, or it is damaged.
+    """
+    import jax
+    from ml_collections import ConfigDict
+
+    from ganjax import tasks
+    from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
+    from ganjax.training.workdir import load_config
+
+    task = tasks.make(ConfigDict(load_config(workdir)))
+    checkpoints = Checkpoints.read_only(workdir / "checkpoints")
+    if not checkpoints.steps:
+        raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
+    step = checkpoints.steps[-1] if step is None else step
+    if step not in checkpoints.steps:
+        raise UserError(
+            f"there is no checkpoint of step {step}; "
+            f"there is {', '.join(map(str, checkpoints.steps))}"
+        )
+    try:
+        state = checkpoints.load(step, jax.eval_shape(task.init, jax.random.key(0)))
+    except DamagedCheckpoint as damage:
+        raise UserError(f"{damage}; choose another with --checkpoint") from damage
+    return task, state, f"step {step} {checkpoints.digest(step)}"

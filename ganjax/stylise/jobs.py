@@ -1,0 +1,236 @@
+"""Many contents in many styles: read, scaled, equal sizes together, each style encoded once."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from ganjax.data.files import Picture
+from ganjax.errors import UserError
+from ganjax.images import MAX_PIXELS, opaque, read_image, resize
+from ganjax.stylise.transfer import Model, Style, encode_style, recolour, stylise
+
+PreserveColor = Literal["none", "coral", "luminance"]
+LIMIT = 2048  # pixels of the long side, of styles, and of contents without tiles
+# (name of a file, what is wrong with it)
+Report = Callable[[str, UserError], None]
+
+
+class Job(NamedTuple):
+    """What is to be drawn.
+
+    Attributes:
+      contents, styles: every content gets every style.
+      mixture: weights that make one style of all; () for single ones.
+      content_masks: white where the style goes: none, one, or with a mixture one for each style.
+      style_masks: white where the style is taken from: none, one, or one for each style.
+      alpha: in [0, 1], strength of the style.
+      preserve_color: see `stylize.py --help`.
+      size, style_size: short sides in pixels; 0 leaves contents as they are, up to `LIMIT`.
+      crop: cut out the centre square.
+      tile: in pixels; 0 for none.
+      batch_size: contents that go together; 0 for 1 on a CPU and 8 elsewhere.
+    """
+
+    contents: Sequence[Picture]
+    styles: Sequence[Picture]
+    mixture: Sequence[float] = ()
+    content_masks: Sequence[Picture] = ()
+    style_masks: Sequence[Picture] = ()
+    alpha: float = 1.0
+    preserve_color: PreserveColor = "none"
+    size: int = 0
+    style_size: int = 512
+    crop: bool = False
+    tile: int = 0
+    batch_size: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Pictures for each content."""
+        return 1 if self.mixture else len(self.styles)
+
+
+class Drawn(NamedTuple):
+    """A picture, with what it was made of.
+
+    Attributes:
+      content, style: their numbers; the style of a mixture is 0.
+      image: uint8 [H, W, 3], or [H, W, 4] where the content has transparent pixels.
+      content_image, style_image: uint8 [H, W, 3], as the network saw them.
+    """
+
+    content: int
+    style: int
+    image: np.ndarray
+    content_image: np.ndarray
+    style_image: np.ndarray
+
+
+class _Content(NamedTuple):
+    number: int
+    image: np.ndarray  # uint8 [H, W, 3]
+    alpha: np.ndarray | None  # uint8 [H, W, 1], where any pixel is transparent
+    masks: np.ndarray | None  # float32 [N, H, W, 1]
+
+
+class _Style(NamedTuple):
+    image: np.ndarray  # uint8 [H, W, 3]
+    mask: np.ndarray | None  # float32 [H, W, 1]
+    encoded: Style | None  # None where each content has it encoded in colours of its own
+
+
+def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) -> Iterator[Drawn]:
+    """Draws pairs of (content, style), contents of one size together.
+
+    Args:
+      report: told of each file that cannot be read; what needs it is left out.
+    """
+    styles = _read_styles(job, model, {style for _, style in pairs}, report)
+    if not styles or (job.mixture and len(styles) < len(job.styles)):
+        return
+    batch_size = job.batch_size or (1 if jax.default_backend() == "cpu" else 8)
+    numbers = sorted({content for content, _ in pairs})
+    contents = (_read_content(job, number, report) for number in numbers)
+    for batch in _batches(filter(None, contents), batch_size):
+        for column in range(job.columns):
+            rows = [content for content in batch if (content.number, column) in pairs]
+            chosen = list(styles.values()) if job.mixture else [styles.get(column)]
+            if rows and chosen[0]:
+                images = _stylise(job, model, rows, chosen)
+                for content, image in zip(rows, images, strict=True):
+                    yield Drawn(content.number, column, image, content.image, chosen[0].image)
+
+
+def _read_styles(job: Job, model: Model, wanted: set[int], report: Report) -> dict[int, _Style]:
+    styles = {}
+    for number, picture in enumerate(job.styles):
+        if number not in wanted and not job.mixture:
+            continue
+        try:
+            image, mask = read_image(picture.read(), channels=4), None
+            if job.style_masks:
+                mask = _read_mask(job.style_masks[number % len(job.style_masks)], image)
+            # A long strip must not become a giant.
+            limit = max(LIMIT, 4 * job.style_size)
+            size = _scaled_size(image.shape[:2], job.style_size, crop=job.crop, limit=limit)
+        except UserError as error:
+            report(picture.name, error)
+            continue
+        image = opaque(_fitted(image, size, job.crop))
+        mask = None if mask is None else _soft(_fitted(mask, size, job.crop))
+        encoded = None
+        if job.preserve_color != "coral":
+            encoded = encode_style(model, image, mask=mask)
+        styles[number] = _Style(image, mask, encoded)
+    return styles
+
+
+def _read_content(job: Job, number: int, report: Report) -> _Content | None:
+    picture = job.contents[number]
+    try:
+        image = read_image(picture.read(), channels=4)
+        masks = [_read_mask(mask, image) for mask in job.content_masks]
+        limit = 0 if job.tile or job.size else LIMIT
+        size = _scaled_size(image.shape[:2], job.size, crop=job.crop, limit=limit)
+    except UserError as error:
+        report(picture.name, error)
+        return None
+    if limit and max(size) < max(image.shape[:2]) and not job.crop:
+        tqdm.write(
+            f"{picture.name} is scaled down to {size[1]}x{size[0]} pixels; --tile keeps its size",
+            file=sys.stderr,
+        )
+    image = _fitted(image, size, job.crop)
+    alpha = image[:, :, 3:]
+    regions = None
+    if masks:
+        regions = np.stack([_soft(_fitted(mask, size, job.crop)) for mask in masks])
+        if len(masks) < len(job.mixture):  # one mask for all styles of the mixture
+            regions = np.repeat(regions, len(job.mixture), axis=0)
+    return _Content(number, opaque(image), alpha if alpha.min() < 255 else None, regions)
+
+
+def _stylise(
+    job: Job, model: Model, rows: Sequence[_Content], styles: Sequence[_Style]
+) -> list[np.ndarray]:
+    def encoded(style: _Style, content: _Content) -> Style:
+        if style.encoded is not None:
+            return style.encoded
+        return encode_style(model, recolour(style.image, content.image), mask=style.mask)
+
+    images = stylise(
+        model,
+        [content.image for content in rows],
+        [[encoded(style, content) for style in styles] for content in rows],
+        job.mixture or (1.0,),
+        alpha=job.alpha,
+        masks=[content.masks for content in rows] if job.content_masks else None,
+        keep_colours=job.preserve_color == "luminance",
+        tile=job.tile,
+    )
+    return [
+        image if content.alpha is None else np.concatenate([image, content.alpha], axis=2)
+        for content, image in zip(rows, images, strict=True)
+    ]
+
+
+def _batches(contents: Iterator[_Content], size: int) -> Iterator[list[_Content]]:
+    """Contents of one size together, however they are mixed; no more than `size` at a time."""
+    waiting: dict[tuple[int, ...], list[_Content]] = {}
+    for content in contents:
+        batch = waiting.setdefault(content.image.shape, [])
+        batch.append(content)
+        if len(batch) == size:
+            yield waiting.pop(content.image.shape)
+    yield from waiting.values()
+
+
+def _scaled_size(
+    image_size: tuple[int, int], short: int, *, crop: bool, limit: int
+) -> tuple[int, int]:
+    """What an image of (H, W) is scaled to.
+
+    Args:
+      short: side in pixels; 0 keeps the size.
+      crop: it becomes a square first.
+      limit: of the long side; 0 for none.
+    """
+    if crop:
+        image_size = (min(image_size), min(image_size))
+    scale = short / min(image_size) if short else 1.0
+    if limit:
+        scale = min(scale, limit / max(image_size))
+    height, width = (max(1, round(side * scale)) for side in image_size)
+    if height * width > MAX_PIXELS:
+        raise UserError(f"would have {width}x{height} pixels; give a smaller size")
+    return height, width
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
+    if crop:
+        side = min(image.shape[:2])
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        image = image[top : top + side, left : left + side]
+    return image if image.shape[:2] == size else resize(image, size)
+
+
+def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 1] at the size of the image that it belongs to."""
+    try:
+        mask = read_image(picture.read(), channels=1)
+    except UserError as error:
+        raise UserError(f"its mask {picture.name}: {reason(error)}") from error
+    return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])
+
+
+def reason(error: UserError) -> str:
+    """What is wrong with an image that was read from bytes, without a name for it."""
+    return str(error).removeprefix("image ")
+
+
+def _soft(mask: np.ndarray) -> np.ndarray:
+    return mask.astype(np.float32) / np.float32(255)

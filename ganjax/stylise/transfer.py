@@ -1,0 +1,166 @@
+"""Whole images through a stylizer: weights, padding, mixtures of styles, masks.
+
+Images are uint8 [H, W, 3] here, masks float32 [H, W, 1] in [0, 1]. Huang and Belongie 2017,
+https://arxiv.org/abs/1703.06868.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax import adain, weights
+from ganjax.images import resize, to_float, to_uint8
+from ganjax.nets import stylizers
+from ganjax.nets.compact import Statistics
+from ganjax.nets.stylizers import Stylizer
+from ganjax.stylise.tiles import draw_program, stylise_tiled
+
+Form = Literal["compact", "vgg19"]
+Style = list[Statistics]  # (mean, std) of each AdaIN, each [1, 1, 1, C]
+_TRAINED = {"compact": "adain_compact", "vgg19": "adain_decoder"}
+_OWN_STYLE_SIDE = 1024  # at most, of a content whose own style is taken
+_STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
+
+
+class Model(NamedTuple):
+    """A stylizer with its weights.
+
+    Attributes:
+      stylizer: the network.
+      params: of the network, float32.
+      name: of the weights, for people.
+    """
+
+    stylizer: Stylizer
+    params: Any
+    name: str
+
+
+def load_model(form: Form = "compact", *, path: str = "") -> Model:
+    """Loads the compact model that ships in the package, or AdaIN on VGG-19.
+
+    Args:
+      path: weights of the part that is trained, a name or file that `weights.load` knows; by
+        default those in the package, or `adain_decoder`. The frozen VGG-19 is `vgg19_normalised`.
+
+    Raises:
+      UserError: weights are missing or do not fit.
+    """
+    name = path or _TRAINED[form]
+    params = weights.load(name)
+    if form == "compact":
+        stylizer = stylizers.make_compact(stylizers.compact_width(params, name))
+    else:
+        stylizer = stylizers.make_vgg19(weights.load("vgg19_normalised"))
+    return Model(stylizer, jax.device_put(stylizers.fitting(stylizer, params, name)), name)
+
+
+def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = None) -> Style:
+    """Encodes a style once, for any number of contents.
+
+    Args:
+      image: uint8 [H, W, 3].
+      mask: float32 [H, W, 1]; the style is taken there.
+    """
+    height, width = image.shape[:2]
+    mask = np.ones((height, width, 1), np.float32) if mask is None else mask
+    image, mask = (_padded(array, _STYLE_GRAIN) for array in (image, mask))
+    mask[height:], mask[:, width:] = 0, 0
+    return _style_program(model.stylizer)(model.params, image[None], mask[None])
+
+
+def stylise(
+    model: Model,
+    contents: Sequence[np.ndarray],
+    styles: Sequence[Sequence[Style]],
+    weights: Sequence[float] = (1.0,),
+    *,
+    alpha: float = 1.0,
+    masks: Sequence[np.ndarray] | None = None,
+    keep_colours: bool = False,
+    tile: int = 0,
+) -> list[np.ndarray]:
+    """Stylises B contents of one size, each with N styles of its own.
+
+    Args:
+      contents: B images, uint8 [H, W, 3] of any one H and W.
+      styles: for each content, N styles.
+      weights: of the N styles, 0 or more.
+      alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
+      masks: for each content, where its styles go: float32 [N, H, W, 1]. What no mask covers stays
+        as it is, pixel by pixel, and does not count for the content's statistics.
+      keep_colours: only the luminance changes.
+      tile: pixels; above 0, the contents are cut into tiles of about this side, all normalised by
+        the statistics of the whole. The result is the same, the memory that of a tile.
+
+    Returns:
+      B images, uint8 [H, W, 3].
+    """
+    height, width = contents[0].shape[:2]
+    shares = np.asarray(weights, np.float32) / sum(weights)
+    if alpha < 1:
+        # The content's own style takes the rest, wherever another goes.
+        own = [encode_style(model, _small(content)) for content in contents]
+        styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
+        shares = np.append(alpha * shares, np.float32(1 - alpha))
+        if masks is not None:
+            masks = [np.concatenate([m, m.max(axis=0, keepdims=True)]) for m in masks]
+    # For each depth and of each content N statistics: [N, B, 1, 1, C].
+    by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
+    statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
+    pad = partial(_padded, size=model.stylizer.multiple)
+    images = np.stack([pad(content) for content in contents])
+    if masks is not None:
+        masks = np.stack([[pad(mask) for mask in row] for row in masks], axis=1)
+    if tile:
+        results = [
+            stylise_tiled(
+                model.stylizer,
+                model.params,
+                image,
+                jax.tree.map(lambda value, b=b: value[:, b : b + 1], statistics),
+                shares,
+                None if masks is None else masks[:, b],
+                keep_colours=keep_colours,
+                tile=tile,
+            )
+            for b, image in enumerate(images)
+        ]
+    else:
+        draw = draw_program(model.stylizer, keep_colours)
+        results = jax.device_get(draw(model.params, images, statistics, shares, masks, None))
+    return [result[:height, :width] for result in results]
+
+
+def recolour(style: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Gives a style, uint8 [H, W, 3], the colours of a content (`adain.coral`)."""
+    return np.asarray(_recolour(style, _small(content)))
+
+
+@jax.jit
+def _recolour(style, content):
+    return to_uint8(adain.coral(to_float(style), to_float(content)))
+
+
+@cache
+def _style_program(stylizer: Stylizer) -> Callable:
+    return jax.jit(
+        lambda params, images, masks: stylizer.encode_style(params, to_float(images), masks)
+    )
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """An image scaled down to `_OWN_STYLE_SIDE`: its style needs no more, whatever its size."""
+    scale = min(1, _OWN_STYLE_SIDE / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return image if scale == 1 else resize(image, (height, width))
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """A copy of [H, W, C], mirrored at the bottom and the right to multiples of `size`."""
+    pads = [(0, -side % size) for side in array.shape[:2]]
+    return np.pad(array, (*pads, (0, 0)), mode="symmetric")
