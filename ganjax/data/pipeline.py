@@ -1,5 +1,6 @@
 """Batches as functions of (seed, number): the same for any number of processes."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -87,12 +88,20 @@ class Pipeline(NamedTuple):
             )
             for stream in self.streams
         ]
-        parts = []
+        if batch_size % process_count:
+            raise UserError(
+                f"batch_size is {batch_size}; give a multiple of the {process_count} processes"
+            )
+        local = batch_size // process_count
+        parts, filled = [], Counter()
         for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True)):
-            size = _rows_of(stream, batch_size, process_count)
-            local = size // process_count
-            rows = slice(process_index * local, (process_index + 1) * local)
-            parts.append(_Part(stream, data, (seed, number), size, rows, image_size))
+            size, names = _rows_of(stream, batch_size), frozenset(stream.names.values())
+            # Of the global batch, whose rows the streams of one name fill one after the other.
+            start = process_index * local - filled[names]
+            rows = slice(max(start, 0), max(start + local, 0))
+            filled[names] += size
+            if rows.start < min(rows.stop, size):
+                parts.append(_Part(stream, data, (seed, number), size, rows, image_size))
         numbers = grain.MapDataset.range(2**62)
         dataset = numbers.map(lambda number: _merge(part.batch(number) for part in parts))
         iterator = iter(
@@ -160,12 +169,12 @@ def _load_size(stream: Stream, image_size: tuple[int, int]) -> tuple[int, int]:
     return tuple(np.maximum(stream.load_size or image_size, image_size).tolist())
 
 
-def _rows_of(stream: Stream, batch_size: int, process_count: int) -> int:
+def _rows_of(stream: Stream, batch_size: int) -> int:
     rows = round(batch_size * stream.share)
-    if abs(rows - batch_size * stream.share) > 1e-6 or rows % process_count or not rows:
+    if abs(rows - batch_size * stream.share) > 1e-6 or not rows:
         raise UserError(
-            f"a share of {stream.share:g} of batch_size {batch_size} is no whole number of images "
-            f"for each of {process_count} processes; choose another batch_size"
+            f"a share of {stream.share:g} of batch_size {batch_size} is no whole number of images; "
+            "choose another batch_size, or other weights (*WEIGHT) of the sources"
         )
     return rows
 
