@@ -175,8 +175,7 @@ def _darknet(layers: Sequence[tuple[np.ndarray, np.ndarray]], images: Any) -> di
 
     from ganjax import ops
 
-    x = (images + 1) / 2
-    outputs = {}
+    x, outputs = (images + 1) / 2, {}
     for number, (kernel, bias) in enumerate(layers, start=1):
         if number - 1 in DARKNET_LAYERS:
             x = ops.max_pool(x)
@@ -249,12 +248,13 @@ def _style_figures(output: dict[str, Any], style: dict[str, Any]) -> dict[str, f
         style_mean, style_std, style_gram = style[layer]
         losses[layer] = np.mean((mean - style_mean) ** 2 + (std - style_std) ** 2)
         grams[layer] = np.sum((gram - style_gram) ** 2) / np.sum(style_gram**2)
-    networks = {"vgg": VGG_LAYERS, "darknet": [f"darknet{number}" for number in DARKNET_LAYERS]}
+    darknet = [f"darknet{number}" for number in DARKNET_LAYERS]
     figures = {}
     for kind, values in (("style", losses), ("gram", grams)):
-        figures |= {f"{kind}_{layer}": value for layer, value in values.items()}
-        for network, layers in networks.items():
+        for network, layers in (("vgg", VGG_LAYERS), ("darknet", darknet)):
+            figures |= {f"{kind}_{layer}": values[layer] for layer in layers}
             figures[f"{kind}_{network}_sum"] = sum(values[layer] for layer in layers)
+        figures[f"{kind}_{DEEP_LAYER}"] = values[DEEP_LAYER]
     return figures
 
 
