@@ -33,6 +33,8 @@ ALLOWED = {
         "errors",
         "tasks",
     },  # fmt: skip
+    "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
+    "metrics": {"errors", "metrics"},
     "folders": set(),
     "cli": {"errors", "folders"},
 }

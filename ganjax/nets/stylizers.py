@@ -75,11 +75,11 @@ def compact_width(params: Params, name: str) -> int:
         ) from None
 
 
-def fitting(stylizer: Stylizer, params: Params, name: str) -> Params:
-    """`params` if they have the structure and shapes that the stylizer's have.
+def check_fitting(stylizer: Stylizer, params: Params, name: str) -> None:
+    """Holds `params`, read from the weights `name`, to the stylizer's structure and shapes.
 
     Raises:
-      UserError: they have not.
+      UserError: they differ.
     """
     wanted = jax.tree_util.tree_leaves_with_path(jax.eval_shape(stylizer.init, jax.random.key(0)))
     found = {path: np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
@@ -89,7 +89,6 @@ def fitting(stylizer: Stylizer, params: Params, name: str) -> Params:
             raise UserError(f"weights {name} do not fit the model at {where}")
     if found:
         raise UserError(f"weights {name} have {len(found)} arrays that the model has not")
-    return params
 
 
 def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:

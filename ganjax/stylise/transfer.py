@@ -56,7 +56,9 @@ def load_model(form: Form = "compact", *, path: str = "") -> Model:
         stylizer = stylizers.make_compact(stylizers.compact_width(params, name))
     else:
         stylizer = stylizers.make_vgg19(weights.load("vgg19_normalised"))
-    return Model(stylizer, jax.device_put(stylizers.fitting(stylizer, params, name)), name)
+    if path:  # tracing the whole network is a part of the start that the default can do without
+        stylizers.check_fitting(stylizer, params, name)
+    return Model(stylizer, jax.device_put(params), name)
 
 
 def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = None) -> Style:
