@@ -140,3 +140,88 @@ def test_wrong_shapes_are_refused():
         ops.conv_transpose(x, k, output_padding=2)
     with pytest.raises(ValueError, match="leaves nothing"):
         ops.conv_transpose(x[:, :1, :1], k, padding=2)
+
+
+def _image(*shape):
+    return jnp.asarray(np.random.default_rng(3).normal(size=shape))
+
+
+@pytest.mark.parametrize(
+    ("size", "width"), [((3, 5), 1), ((4, 7), 1), ((2, 3), 4), ((12, 9), 2), ((12, 9), 4)]
+)
+def test_pad_reflect_is_numpys_also_where_mirror_images_overlap(size, width):
+    x = _image(2, *size, 3)
+    sides = ((0, 0), (width, width), (width, width), (0, 0))
+    np.testing.assert_array_equal(ops.pad_reflect(x, width), np.pad(x, sides, mode="reflect"))
+
+    weights = _image(2, size[0] + 2 * width, size[1] + 2 * width, 3)
+
+    def penalty(pad):
+        """A gradient, and the gradient of a gradient."""
+
+        def loss(x):
+            slope = jax.grad(lambda x: jnp.sum(jnp.sin(pad(x)) * weights))(x)
+            return jnp.sum(slope**2) + jnp.sum(pad(x) * weights)
+
+        return jax.jit(jax.grad(loss))
+
+    plain = penalty(lambda x: jnp.pad(x, sides, mode="reflect"))
+    np.testing.assert_allclose(penalty(lambda x: ops.pad_reflect(x, width))(x), plain(x), 1e-12)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 3), (1, 1)])
+def test_max_pool_is_pytorchs_in_ceil_mode(size):
+    """Windows that reach over the edge hold what there is of them."""
+    x = _image(2, *size, 3) - 5  # all negative: zeros from padding would win
+    height, width = (-(-side // 2) for side in size)
+    wanted = np.empty((2, height, width, 3))
+    for i, j in itertools.product(range(height), range(width)):
+        wanted[:, i, j] = x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max(axis=(1, 2))
+    np.testing.assert_array_equal(ops.max_pool(x), wanted)
+
+    def plain(x):
+        padding = ((0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0))
+        window = (1, 2, 2, 1)
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, padding)
+
+    got, slopes = (
+        jax.grad(lambda x, pool=p: jnp.sum(pool(x) ** 3))(x) for p in (ops.max_pool, plain)
+    )
+    np.testing.assert_allclose(got, slopes, rtol=1e-12)
+
+
+def test_max_pool_shares_the_gradient_among_equals():
+    """Where PyTorch gives it all to the first; behind a ReLU, ties are zeros and get none."""
+    slope = jax.grad(lambda x: jnp.sum(ops.max_pool(x)))(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_array_equal(slope, np.full((1, 2, 2, 1), 0.25))
+    slope = jax.grad(lambda x: jnp.sum(ops.max_pool(jax.nn.relu(x))))(jnp.zeros((1, 2, 2, 1)))
+    assert not slope.any()
+
+
+def test_upsample_repeats():
+    x = _image(2, 3, 5, 4)
+    np.testing.assert_array_equal(ops.upsample(x), x.repeat(2, axis=1).repeat(2, axis=2))
+    check_grads(ops.upsample, (x[:1],), 1, modes=["rev"])
+
+
+def test_space_to_depth_takes_blocks_and_depth_to_space_gives_them_back():
+    x = _image(2, 6, 4, 3)
+    blocks = ops.space_to_depth(x)
+    assert blocks.shape == (2, 3, 2, 12)
+    for row, column in itertools.product(range(3), range(2)):
+        block = x[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_array_equal(blocks[:, row, column], block.reshape(2, 12))
+    np.testing.assert_array_equal(ops.depth_to_space(blocks), x)
+
+
+def test_shrink_averages_areas():
+    mask = jnp.abs(_image(2, 12, 8, 1))
+    small = ops.shrink(mask, (3, 4))
+    assert small.shape == (2, 3, 4, 1)
+    for row, column in itertools.product(range(3), range(4)):
+        area = mask[:, 4 * row : 4 * row + 4, 2 * column : 2 * column + 2]
+        np.testing.assert_allclose(small[:, row, column], area.mean(axis=(1, 2)), rtol=1e-12)
+    np.testing.assert_array_equal(ops.shrink(mask, (12, 8)), mask)
+    masks = jnp.stack([mask, 1 - mask])  # shares of styles still make up one
+    shrunk = jax.vmap(lambda m: ops.shrink(m, (6, 4)))(masks)
+    np.testing.assert_allclose(shrunk.sum(0), 1, rtol=1e-12)
