@@ -265,6 +265,16 @@ def test_a_blend_of_one_is_adain_and_weights_are_relative():
     assert_close(*blends, 5e-6)
 
 
+def test_a_tile_with_the_statistics_of_the_whole_is_a_part_of_the_whole():
+    known = channel_statistics(CONTENT)
+    weights = jnp.array([1.0, 2.0, 0.5])
+    whole = adain.blend_styles(CONTENT, MEANS, STDS, weights, 0.8)
+    tile = adain.blend_styles(
+        CONTENT[:, 2:6, 1:4], MEANS, STDS, weights, 0.8, content_statistics=known
+    )
+    assert_close(tile, whole[:, 2:6, 1:4], 2e-6)
+
+
 def test_a_partition_gives_each_region_its_style():
     region = np.random.default_rng(0).integers(0, 3, (2, 7, 5, 1))
     masks = (region == np.arange(3).reshape(3, 1, 1, 1, 1)).astype(np.float32)

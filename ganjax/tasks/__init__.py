@@ -132,7 +132,6 @@ def _adain(config: Any) -> Task:
 def _start(name: str, init: Callable) -> Any:
     """The weights `name`, which must be those of the network that `init` makes."""
     import jax
-    import numpy as np
 
     from ganjax import weights
 
@@ -140,8 +139,7 @@ def _start(name: str, init: Callable) -> Any:
         leaves = jax.tree.leaves_with_path(tree)
         return {jax.tree_util.keystr(p, simple=True, separator="/"): x.shape for p, x in leaves}
 
-    # Weights that ship are float16; training goes on in float32.
-    params = jax.tree.map(lambda x: np.asarray(x, np.float32), weights.load(name))
+    params = weights.load(name)
     found, wanted = shapes(params), shapes(jax.eval_shape(lambda: init(jax.random.key(0))))
     if wrong := sorted(k for k in found | wanted if found.get(k) != wanted.get(k)):
         raise UserError(
