@@ -1,6 +1,7 @@
 """Gives contents the style of other pictures: `python stylize.py --help`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -19,10 +20,12 @@ examples:
   python stylize.py --content poster.png --style a.jpg --tile --output out.png     any size
 
 The weights of the compact model are in the package. Each file says in its metadata that a model
-made it. Exit status: 0 all is written, 1 some files could not be read, 2 nothing could be done.
+made it. Exit status: 0 all is written, 1 some files could not be read, 2 the command cannot be
+carried out.
 """
-LIMIT = 2048  # pixels of the long side, without --tile
-STYLE_LIMIT = 2048
+LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylise.jobs.LIMIT`
+MAX_STEM = 100  # bytes; a file name may have 255, of two stems
+MAX_JPEG = 65500  # pixels of a side
 CELL = 256  # pixels of a picture in a contact sheet
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -40,6 +43,8 @@ def main(argv: list[str]) -> None:
     _check(arguments, *map(len, pictures))
     contents, styles, content_masks, style_masks = pictures
     targets = _targets(arguments, contents, styles)
+    if not targets:
+        return
 
     start_jax()
     from tqdm import tqdm
@@ -71,7 +76,8 @@ def main(argv: list[str]) -> None:
 
     metadata = None
     if not arguments.no_metadata:
-        metadata = provenance(source_type=COMPOSITE, model=model.name)
+        # Not the path, which tells of the user's machine.
+        metadata = provenance(source_type=COMPOSITE, model=Path(model.name).name)
     drawn = draw(job, model, set(targets), report)
     with tqdm(drawn, total=len(targets), unit="img", disable=None, dynamic_ncols=True) as bar:
         if arguments.grid:
@@ -162,7 +168,7 @@ def _check(
         raise UserError(f"--alpha is {arguments.alpha}; it must be from 0 to 1")
     for name in ("size", "style_size", "tile", "batch_size"):
         if (value := getattr(arguments, name)) < 0:
-            raise UserError(f"--{name} is {value}; give pixels above 0")
+            raise UserError(f"--{name} is {value}; it must be 0 or more")
     weights = arguments.style_weights
     if weights and len(weights) != styles:
         raise UserError(f"--style_weights has {len(weights)} weights for {styles} styles")
@@ -175,29 +181,39 @@ def _check(
             f"--content_mask has {content_masks} masks; give one"
             + (f", or {styles}: one for each style" if weights else "; --style_weights takes more")
         )
-    suffix, pairs = arguments.output.suffix.lower(), contents * (1 if weights else styles)
-    if suffix and suffix not in IMAGE_SUFFIXES:
-        raise UserError(f"--output {arguments.output}: give FILE.png, FILE.jpg or a folder")
-    if arguments.grid and not suffix:
-        raise UserError(f"--output {arguments.output}: a sheet goes to one file, e.g. sheet.png")
-    if suffix and pairs > 1 and not arguments.grid:
+    output, pairs = arguments.output, contents * (1 if weights else styles)
+    if not _is_one_file(output) and not output.is_dir():
+        if output.suffix:
+            raise UserError(
+                f"--output {output}: give FILE.png, FILE.jpg or a folder; make it first if there "
+                "is a dot in its name"
+            )
+        if output.exists():
+            raise UserError(f"--output {output} is a file; give FILE.png, FILE.jpg or a folder")
+    if arguments.grid and not _is_one_file(output):
+        raise UserError(f"--output {output}: a sheet goes to one file, e.g. sheet.png")
+    if _is_one_file(output) and pairs > 1 and not arguments.grid:
         raise UserError(
-            f"--output {arguments.output}: {pairs} pictures go to a folder, or with --grid to one "
-            "sheet"
+            f"--output {output}: {pairs} pictures go to a folder, or with --grid to one sheet"
         )
+
+
+def _is_one_file(output: Path) -> bool:
+    return output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
 
 
 def _targets(arguments: argparse.Namespace, contents, styles) -> dict[tuple[int, int], Path]:
     """Where each picture goes, by (content, style) number; without those that are there already."""
-    output, rows = arguments.output, _stems(contents)
-    columns = _stems(styles)
+    output, rows, columns = arguments.output, _stems(contents), _stems(styles)
     if arguments.style_weights:
-        columns = ["+".join(columns)]
+        columns = [_cut("+".join(columns))]
     pairs = [(c, s) for c in range(len(rows)) for s in range(len(columns))]
-    if output.suffix:
+    if _is_one_file(output):
         if output.exists() and not arguments.overwrite:
             raise UserError(f"{output} exists; --overwrite replaces it")
         return dict.fromkeys(pairs, output)
+    if not _differ([f"{rows[c]}__{columns[s]}" for c, s in pairs]):  # a__b x c, a x b__c
+        rows = _numbered(rows)
     targets = {(c, s): output / f"{rows[c]}__{columns[s]}.png" for c, s in pairs}
     there = [pair for pair, path in targets.items() if path.exists()]
     if there and not arguments.overwrite:
@@ -214,9 +230,24 @@ def _stems(pictures) -> list[str]:
     """A file name for each picture, without its suffix or folders where that tells them apart."""
     names = [picture.name.replace("/", "_") for picture in pictures]
     for short in ([Path(p.name).stem for p in pictures], [Path(n).stem for n in names], names):
-        if len(set(short)) == len(short):
+        if _differ(short) and [_cut(name) for name in short] == short:
             return short
-    return [f"{number:03d}_{name}" for number, name in enumerate(names, 1)]
+    return _numbered(names)
+
+
+def _differ(names: list[str]) -> bool:
+    """Whether they do, also where capital letters make no difference."""
+    return len({name.casefold() for name in names}) == len(names)
+
+
+def _numbered(names: list[str]) -> list[str]:
+    return [f"{number:03d}_{_cut(name)}" for number, name in enumerate(names, 1)]
+
+
+def _cut(name: str) -> str:
+    """The first `MAX_STEM` bytes; a name of no encoding stays as it is if it is short."""
+    content = os.fsencode(name)
+    return name if len(content) <= MAX_STEM else content[:MAX_STEM].decode(errors="ignore")
 
 
 def _sheet(drawn):
@@ -253,6 +284,8 @@ def _write(path: Path, image, metadata) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {path.parent}: {error.strerror}") from error
+    if path.suffix.lower() != ".png" and max(image.shape[:2]) > MAX_JPEG:
+        raise UserError(f"{path}: a JPEG has up to {MAX_JPEG} pixels a side; give FILE.png")
     write_image(
         path, image if path.suffix.lower() == ".png" else _without_alpha(image), metadata=metadata
     )

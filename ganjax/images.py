@@ -126,7 +126,7 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
 
 
 def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Scales uint8 [H, W, C] to `image_size`, bicubic and widened by the scale."""
+    """Scales uint8 [H, W, C], or float32 [H, W, 1], bicubic and widened by the scale."""
     height, width = image_size
     flat = image[:, :, 0] if image.shape[2] == 1 else image
     scaled = Image.fromarray(flat).resize((width, height), Image.Resampling.BICUBIC)

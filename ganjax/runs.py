@@ -25,7 +25,10 @@ def load_run(workdir: Path, step: int | None = None) -> tuple[Any, Any, str]:
     from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
     from ganjax.training.workdir import load_config
 
-    task = tasks.make(ConfigDict(load_config(workdir)))
+    config = ConfigDict(load_config(workdir))
+    if "init_from" in config:
+        config.init_from = ""  # the checkpoint holds what became of it; the file may be gone
+    task = tasks.make(config)
     checkpoints = Checkpoints.read_only(workdir / "checkpoints")
     if not checkpoints.steps:
         raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")

@@ -114,17 +114,18 @@ def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
     """The image files that paths name: files themselves, and all in folders and .zip archives.
 
     Raises:
-      UserError: a path does not exist, or its folder or archive holds no image.
+      UserError: a path does not exist, is a device or a pipe, or its folder or archive holds no
+        image.
     """
     pictures = []
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir() or path.suffix.lower() == ".zip":
             files = open_files(path)
             pictures += [Picture(name, partial(files.read, name)) for name in files.names]
-        elif path.exists():
+        elif path.is_file():
             pictures.append(Picture(path.name, partial(_read_file, path)))
         else:
-            raise UserError(f"{path} does not exist")
+            raise UserError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
     return pictures
 
 

@@ -1,6 +1,7 @@
 """Stylizers as pure functions: the compact model and AdaIN on VGG-19, behind one contract."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +40,7 @@ class Stylizer(NamedTuple):
     reach: int
 
 
+@cache  # programs are compiled once for each stylizer
 def make_compact(width: int = 32) -> Stylizer:
     """The compact model (`ganjax.nets.compact`): params {"stylizer", "style_encoder"}."""
     stylizer, style_encoder = compact.Stylizer(width), compact.StyleEncoder(width)
@@ -68,11 +70,12 @@ def compact_width(params: Params, name: str) -> int:
       UserError: they belong to another network.
     """
     try:
-        return len(params["stylizer"]["encoder"]["Conv_0"]["bias"])
-    except (KeyError, TypeError):
-        raise UserError(
-            f"weights {name} are not those of the compact model; choose another --model"
-        ) from None
+        (width,) = np.shape(params["stylizer"]["encoder"]["Conv_0"]["bias"])
+    except (KeyError, IndexError, ValueError):
+        width = 0
+    if not width:
+        raise UserError(f"weights {name} are not the compact model's; choose another --model")
+    return width
 
 
 def check_fitting(stylizer: Stylizer, params: Params, name: str) -> None:
@@ -135,7 +138,7 @@ def blend_transfer(
     Args:
       styles: for each depth (mean, std), each [N, B, 1, 1, C].
       weights: [N], 0 or more.
-      masks: [N, B, H, W, 1] at the image's size, see `blend_styles`.
+      masks: [N, B, H, W, 1] at the image's size, or [1, B, H, W, 1]; see `blend_styles`.
       content_mask: [B, H, W, 1]; the statistics of the content are taken there.
       known: the content's statistics at each depth, where they are known already.
     """

@@ -15,6 +15,8 @@ from ganjax.stylise.transfer import Model, Style, encode_style, recolour, stylis
 
 PreserveColor = Literal["none", "coral", "luminance"]
 LIMIT = 2048  # pixels of the long side, of styles, and of contents without tiles
+_TILE = 1024  # of what is larger than LIMIT x LIMIT all the same
+_WAITING = 8  # batches' worth of contents that wait for others of their size
 # (name of a file, what is wrong with it)
 Report = Callable[[str, UserError], None]
 
@@ -31,7 +33,7 @@ class Job(NamedTuple):
       preserve_color: see `stylize.py --help`.
       size, style_size: short sides in pixels; 0 leaves contents as they are, up to `LIMIT`.
       crop: cut out the centre square.
-      tile: in pixels; 0 for none.
+      tile: in pixels; 0 for none where the content has up to `LIMIT` x `LIMIT` pixels.
       batch_size: contents that go together; 0 for 1 on a CPU and 8 elsewhere.
     """
 
@@ -73,8 +75,8 @@ class Drawn(NamedTuple):
 class _Content(NamedTuple):
     number: int
     image: np.ndarray  # uint8 [H, W, 3]
-    alpha: np.ndarray | None  # uint8 [H, W, 1], where any pixel is transparent
-    masks: np.ndarray | None  # float32 [N, H, W, 1]
+    rgba: np.ndarray | None  # uint8 [H, W, 4], where any pixel is transparent
+    masks: np.ndarray | None  # float32 [N, H, W, 1], or [1, H, W, 1] for all styles
 
 
 class _Style(NamedTuple):
@@ -113,7 +115,10 @@ def _read_styles(job: Job, model: Model, wanted: set[int], report: Report) -> di
         try:
             image, mask = read_image(picture.read(), channels=4), None
             if job.style_masks:
-                mask = _read_mask(job.style_masks[number % len(job.style_masks)], image)
+                picture_of_mask = job.style_masks[number % len(job.style_masks)]
+                mask = _read_mask(picture_of_mask, image)
+                if not mask.any():
+                    raise UserError(f"its mask {picture_of_mask.name} is black all over")
             # A long strip must not become a giant.
             limit = max(LIMIT, 4 * job.style_size)
             size = _scaled_size(image.shape[:2], job.style_size, crop=job.crop, limit=limit)
@@ -139,19 +144,18 @@ def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     except UserError as error:
         report(picture.name, error)
         return None
-    if limit and max(size) < max(image.shape[:2]) and not job.crop:
+    side = (min if job.crop else max)(image.shape[:2])
+    if limit and max(size) < side:
         tqdm.write(
             f"{picture.name} is scaled down to {size[1]}x{size[0]} pixels; --tile keeps its size",
             file=sys.stderr,
         )
     image = _fitted(image, size, job.crop)
-    alpha = image[:, :, 3:]
     regions = None
     if masks:
         regions = np.stack([_soft(_fitted(mask, size, job.crop)) for mask in masks])
-        if len(masks) < len(job.mixture):  # one mask for all styles of the mixture
-            regions = np.repeat(regions, len(job.mixture), axis=0)
-    return _Content(number, opaque(image), alpha if alpha.min() < 255 else None, regions)
+    transparent = image[:, :, 3].min() < 255
+    return _Content(number, opaque(image), image if transparent else None, regions)
 
 
 def _stylise(
@@ -162,6 +166,7 @@ def _stylise(
             return style.encoded
         return encode_style(model, recolour(style.image, content.image), mask=style.mask)
 
+    height, width = rows[0].image.shape[:2]
     images = stylise(
         model,
         [content.image for content in rows],
@@ -170,22 +175,40 @@ def _stylise(
         alpha=job.alpha,
         masks=[content.masks for content in rows] if job.content_masks else None,
         keep_colours=job.preserve_color == "luminance",
-        tile=job.tile,
+        tile=job.tile or (_TILE if height * width > LIMIT**2 else 0),
     )
     return [
-        image if content.alpha is None else np.concatenate([image, content.alpha], axis=2)
+        image if content.rgba is None else _with_alpha(image, content.image, content.rgba)
         for content, image in zip(rows, images, strict=True)
     ]
 
 
+def _with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    """Colours which, with the alpha of `rgba` and on white, look like `drawn`.
+
+    `seen` is `rgba` on white. Where `drawn` equals it, and where nothing can be seen, the colours
+    are those of `rgba`.
+    """
+    alpha = rgba[:, :, 3]
+    result = rgba.copy()
+    result[alpha == 255, :3] = drawn[alpha == 255]
+    part = (alpha > 0) & (alpha < 255)
+    change = drawn[part].astype(np.float32) - seen[part]
+    colours = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
+    result[part, :3] = np.clip(np.round(colours), 0, 255).astype(np.uint8)
+    return result
+
+
 def _batches(contents: Iterator[_Content], size: int) -> Iterator[list[_Content]]:
-    """Contents of one size together, however they are mixed; no more than `size` at a time."""
+    """Contents of one size together, though others come between; no more than `size` at a time."""
     waiting: dict[tuple[int, ...], list[_Content]] = {}
     for content in contents:
         batch = waiting.setdefault(content.image.shape, [])
         batch.append(content)
         if len(batch) == size:
             yield waiting.pop(content.image.shape)
+        elif sum(map(len, waiting.values())) >= _WAITING * size:  # all that wait are in memory
+            yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
     yield from waiting.values()
 
 

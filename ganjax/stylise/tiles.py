@@ -18,14 +18,15 @@ from ganjax.nets.stylizers import Stylizer, blend_transfer
 
 @cache
 def draw_program(stylizer: Stylizer, keep_colours: bool) -> Callable:
-    """(params, images, statistics, shares, masks, known) -> images, uint8 [B, H, W, 3].
+    """(params, images, statistics, shares, masks, coverage, known) -> images, uint8 [B, H, W, 3].
 
-    `statistics` are the styles', `known` the content's, None to take them of `images`; the rest is
-    as in `nets.stylizers.blend_transfer`.
+    `statistics` are the styles', `known` the content's, None to take them of `images`; `coverage`
+    [B, H, W, 1] says how far a pixel is changed at all, None for wholly; the rest is as in
+    `nets.stylizers.blend_transfer`.
     """
 
-    def program(params, images, statistics, shares, masks, known):
-        content, coverage = to_float(images), _coverage(masks)
+    def program(params, images, statistics, shares, masks, coverage, known):
+        content = to_float(images)
         transfer = blend_transfer(
             statistics, shares, masks=masks, content_mask=coverage, known=known
         )
@@ -46,6 +47,7 @@ def stylise_tiled(
     statistics: list[Statistics],
     shares: np.ndarray,
     masks: np.ndarray | None,
+    coverage: np.ndarray | None,
     *,
     keep_colours: bool,
     tile: int,
@@ -56,7 +58,8 @@ def stylise_tiled(
       image: uint8 [H, W, 3], sides multiples of the stylizer's.
       statistics: of N styles, for each depth (mean, std) [N, 1, 1, 1, C].
       shares: [N].
-      masks: float32 [N, H, W, 1].
+      masks: float32 [N, H, W, 1], or [1, H, W, 1] for all styles alike.
+      coverage: float32 [H, W, 1], how far each pixel is changed at all.
       tile: side of what a tile contributes, in pixels.
 
     Returns:
@@ -65,8 +68,10 @@ def stylise_tiled(
     tiles = _cut(image.shape[:2], tile, stylizer.reach, stylizer.multiple)
 
     def inputs(tile: _Tile):
-        part = None if masks is None else masks[:, *tile.window][:, None]
-        return image[tile.window][None], part
+        pixels = image[tile.window][None]
+        if masks is None or coverage is None:
+            return pixels, None, None
+        return pixels, masks[:, *tile.window][:, None], coverage[tile.window][None]
 
     # One pass for each AdaIN: its statistics need the whole image as the AdaINs before it leave it.
     measure = _measure_program(stylizer)
@@ -74,9 +79,11 @@ def stylise_tiled(
     for _ in range(stylizer.depths):
         total = _Moments()
         for part in tiles:
-            pixels, regions = inputs(part)
+            pixels, regions, covered = inputs(part)
             core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
             core[0, *part.core] = 1
+            if covered is not None:
+                core *= covered
             found = measure(params, pixels, core, statistics, shares, regions, known)
             total.add(*jax.device_get(found))
         known.append(total.statistics())
@@ -84,8 +91,8 @@ def stylise_tiled(
     draw = draw_program(stylizer, keep_colours)
     result = np.empty_like(image)
     for part in tiles:
-        pixels, regions = inputs(part)
-        drawn = jax.device_get(draw(params, pixels, statistics, shares, regions, known))
+        pixels, regions, covered = inputs(part)
+        drawn = jax.device_get(draw(params, pixels, statistics, shares, regions, covered, known))
         place = tuple(
             slice(window.start + core.start, window.start + core.stop)
             for window, core in zip(part.window, part.core, strict=True)
@@ -98,9 +105,8 @@ def stylise_tiled(
 def _measure_program(stylizer: Stylizer) -> Callable:
     """Mean, variance and weight of the pixels where the first AdaIN stands that is not known."""
 
-    def program(params, images, core, statistics, shares, masks, known):
-        content, coverage = to_float(images), _coverage(masks)
-        counted = core if coverage is None else core * coverage
+    def program(params, images, counted, statistics, shares, masks, known):
+        content = to_float(images)
         apply = blend_transfer(statistics, shares, masks=masks, known=known)
         found = []
 
@@ -117,11 +123,6 @@ def _measure_program(stylizer: Stylizer) -> Callable:
         return found[0]
 
     return jax.jit(program)
-
-
-def _coverage(masks: Array | None) -> Array | None:
-    """How far each pixel [B, H, W, 1] belongs to any style."""
-    return None if masks is None else jnp.minimum(jnp.sum(masks, axis=0), 1)
 
 
 class _Tile(NamedTuple):
@@ -158,10 +159,8 @@ class _Moments:
 
     def add(self, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> None:
         mean, variance, weight = (np.asarray(v, np.float64) for v in (mean, variance, weight))
-        if not weight:
-            return
         total = self._weight + weight
-        difference, share = mean - self._mean, weight / total
+        difference, share = mean - self._mean, weight / total if total else 0.0
         self._squares = (
             self._squares + variance * weight + np.square(difference) * self._weight * share
         )

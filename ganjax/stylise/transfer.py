@@ -93,8 +93,9 @@ def stylise(
       styles: for each content, N styles.
       weights: of the N styles, 0 or more.
       alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
-      masks: for each content, where its styles go: float32 [N, H, W, 1]. What no mask covers stays
-        as it is, pixel by pixel, and does not count for the content's statistics.
+      masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
+        alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
+        not count for the content's statistics.
       keep_colours: only the luminance changes.
       tile: pixels; above 0, the contents are cut into tiles of about this side, all normalised by
         the statistics of the whole. The result is the same, the memory that of a tile.
@@ -103,14 +104,18 @@ def stylise(
       B images, uint8 [H, W, 3].
     """
     height, width = contents[0].shape[:2]
-    shares = np.asarray(weights, np.float32) / sum(weights)
+    shares = (np.asarray(weights, np.float64) / sum(weights)).astype(np.float32)
+    coverage = None if masks is None else [_coverage(regions, shares) for regions in masks]
     if alpha < 1:
-        # The content's own style takes the rest, wherever another goes.
-        own = [encode_style(model, _small(content)) for content in contents]
+        # The content's own style takes the rest, in proportion to the others wherever they go.
+        own = [
+            encode_style(model, _small(content), mask=mask if mask is None else _small_mask(mask))
+            for content, mask in zip(contents, coverage or [None] * len(contents), strict=True)
+        ]
         styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
-        shares = np.append(alpha * shares, np.float32(1 - alpha))
-        if masks is not None:
-            masks = [np.concatenate([m, m.max(axis=0, keepdims=True)]) for m in masks]
+        if masks is not None and len(masks[0]) > 1:
+            masks = [np.concatenate([m, np.tensordot(shares, m, 1)[None]]) for m in masks]
+        shares = np.append(alpha * shares, 1 - alpha).astype(np.float32)
     # For each depth and of each content N statistics: [N, B, 1, 1, C].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
@@ -118,6 +123,8 @@ def stylise(
     images = np.stack([pad(content) for content in contents])
     if masks is not None:
         masks = np.stack([[pad(mask) for mask in row] for row in masks], axis=1)
+    if coverage is not None:
+        coverage = np.stack([pad(mask) for mask in coverage])
     if tile:
         results = [
             stylise_tiled(
@@ -127,6 +134,7 @@ def stylise(
                 jax.tree.map(lambda value, b=b: value[:, b : b + 1], statistics),
                 shares,
                 None if masks is None else masks[:, b],
+                None if coverage is None else coverage[b],
                 keep_colours=keep_colours,
                 tile=tile,
             )
@@ -134,7 +142,8 @@ def stylise(
         ]
     else:
         draw = draw_program(model.stylizer, keep_colours)
-        results = jax.device_get(draw(model.params, images, statistics, shares, masks, None))
+        drawn = draw(model.params, images, statistics, shares, masks, coverage, None)
+        results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 
 
@@ -153,6 +162,16 @@ def _style_program(stylizer: Stylizer) -> Callable:
     return jax.jit(
         lambda params, images, masks: stylizer.encode_style(params, to_float(images), masks)
     )
+
+
+def _coverage(masks: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """How far each pixel [H, W, 1] belongs to any style that has a share."""
+    used = masks if len(masks) == 1 else masks[shares > 0]
+    return np.minimum(used.sum(axis=0), 1)
+
+
+def _small_mask(mask: np.ndarray) -> np.ndarray:
+    return np.clip(_small(mask), 0, 1)  # bicubic filters overshoot
 
 
 def _small(image: np.ndarray) -> np.ndarray:
