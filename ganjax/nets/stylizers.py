@@ -84,14 +84,17 @@ def check_fitting(stylizer: Stylizer, params: Params, name: str) -> None:
     Raises:
       UserError: they differ.
     """
-    wanted = jax.tree_util.tree_leaves_with_path(jax.eval_shape(stylizer.init, jax.random.key(0)))
-    found = {path: np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-    for path, leaf in wanted:
-        if found.pop(path, None) != leaf.shape:
-            where = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise UserError(f"weights {name} do not fit the model at {where}")
-    if found:
-        raise UserError(f"weights {name} have {len(found)} arrays that the model has not")
+
+    def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree.leaves_with_path(tree)
+        return {jax.tree_util.keystr(p, simple=True, separator="/"): x.shape for p, x in leaves}
+
+    found, wanted = shapes(params), shapes(jax.eval_shape(stylizer.init, jax.random.key(0)))
+    if wrong := sorted(key for key in found | wanted if found.get(key) != wanted.get(key)):
+        raise UserError(
+            f"weights {name} hold another network: {wrong[0]} has shape {found.get(wrong[0])}, "
+            f"but {wanted.get(wrong[0])} in the model"
+        )
 
 
 def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:

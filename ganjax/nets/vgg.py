@@ -34,16 +34,18 @@ class Conv(nn.Module):
       features: channels of the output.
       kernel_size: 1 or 3.
       padding: "reflect" or "zero".
+      kernel_init: for what a ReLU follows, by default.
     """
 
     features: int
     kernel_size: int = 3
     padding: Padding = "reflect"
+    kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(x.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         border = self.kernel_size // 2
         if self.padding == "reflect" and border:
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
             block, number = int(name[4]), int(name[6])
             if name == "conv1_1":
                 # Published decoders give RGB in [0, 1].
-                return Conv(3, name=name)(x) * 2 - 1
+                return Conv(3, kernel_init=nn.initializers.lecun_normal(), name=name)(x) * 2 - 1
             below = block - 2 if number == 1 else block - 1
             x = nn.relu(Conv(widths[below], name=name)(x))
             if number == 1:

@@ -81,6 +81,7 @@ def _dcgan(config: Any) -> Task:
 
 
 def _adain(config: Any) -> Task:
+    from ganjax import weights
     from ganjax.images import parse_image_size
     from ganjax.nets import stylizers
     from ganjax.tasks import adain
@@ -99,6 +100,10 @@ def _adain(config: Any) -> Task:
         stylizer = stylizers.make_compact(config.model.width)
     else:
         stylizer = stylizers.make_vgg19(_vgg_params(config.model.encoder, width=64))
+    start = None
+    if config.init_from:
+        start = weights.load(config.init_from)
+        stylizers.check_fitting(stylizer, start, config.init_from)
     loss = config.loss
     for name in ("content", "style", "covariance", "identity"):
         if loss[f"{name}_weight"] < 0:
@@ -125,28 +130,8 @@ def _adain(config: Any) -> Task:
         identity_weight=loss.identity_weight,
         vary=config.data.vary_styles,
         ema_half_life=config.ema_half_life_kimg * 1000,
-        start=_start(config.init_from, stylizer.init) if config.init_from else None,
+        start=start,
     )
-
-
-def _start(name: str, init: Callable) -> Any:
-    """The weights `name`, which must be those of the network that `init` makes."""
-    import jax
-
-    from ganjax import weights
-
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree.leaves_with_path(tree)
-        return {jax.tree_util.keystr(p, simple=True, separator="/"): x.shape for p, x in leaves}
-
-    params = weights.load(name)
-    found, wanted = shapes(params), shapes(jax.eval_shape(lambda: init(jax.random.key(0))))
-    if wrong := sorted(k for k in found | wanted if found.get(k) != wanted.get(k)):
-        raise UserError(
-            f"init_from {name} holds another network: {wrong[0]} has shape {found.get(wrong[0])}, "
-            f"but {wanted.get(wrong[0])} with this model.form and model.width"
-        )
-    return params
 
 
 def _perceptual(encoders: Sequence[str]) -> tuple[Callable, tuple[str, ...]]:

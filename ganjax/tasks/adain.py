@@ -124,8 +124,7 @@ def make(
 
         corner = jnp.ones_like(styles[:1])
         rows = jax.lax.map(row, contents)
-        grid = [corner, styles, rows.reshape(-1, *styles.shape[1:])]
-        return {"samples": jnp.concatenate(grid)}
+        return {"samples": jnp.concatenate([jnp.concatenate([corner, styles])[None], rows])}
 
     return Task(init, train_step, None, sample, phases)
 

@@ -41,7 +41,8 @@ class Task(NamedTuple):
         `loss_<role>` and `grad_norm_<role>`. The loop itself counts steps and images.
       draw: (rng, index [N]) -> inputs of `sample`; a row depends on rng and its index alone. None
         for games that turn images into images: their inputs are a batch of the data.
-      sample: (state, inputs, rng) -> {name: images [N, H, W, C] in [-1, 1]}.
+      sample: (state, inputs, rng) -> {name: images [N, H, W, C] in [-1, 1]}, or [rows, columns, H,
+        W, C] where their places in a grid mean something.
       phases: in order; one for most games.
       begin_phase: (state, phase) -> State, called once as each phase begins.
     """

@@ -126,11 +126,17 @@ class Writer:
             self._events.add_scalar(name, value, step)
 
     def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
-        """Writes each [N, H, W, C] in [-1, 1] as the grid NAME/STEP.png, step with nine digits."""
+        """Writes each value in [-1, 1] as the grid NAME/STEP.png, step with nine digits.
+
+        Args:
+          images: [N, H, W, C], or [rows, columns, H, W, C] where the places mean something.
+        """
         if not self._active:
             return
         for name, values in images.items():
-            grid = make_grid(to_uint8(np.asarray(values)))
+            columns = values.shape[1] if values.ndim == 5 else None
+            flat = np.reshape(values, (-1, *values.shape[-3:]))
+            grid = make_grid(to_uint8(flat), columns=columns)
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
             metadata = provenance(seed=seed, checkpoint=f"step {step}")
