@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import ops, weights
+from ganjax import ops
 from ganjax.adain import channel_statistics
 from ganjax.data.files import Picture
 from ganjax.errors import UserError
@@ -116,10 +116,9 @@ def by_styles(model: Model, contents, styles, *arguments, **options):
     ("size", "tile", "options"),
     [
         ((64, 64), 16, {}),
-        ((64, 64), 5, {"alpha": 0.4, "masks": 2}),
-        ((33, 50), 16, {"masks": 1, "keep_colours": True}),
-        ((7, 13), 4, {"alpha": 0.7}),
-        ((1, 1), 16, {"masks": 2}),
+        ((33, 50), 5, {"alpha": 0.4, "masks": 2, "keep_colours": True}),
+        ((7, 13), 4, {"masks": 1}),
+        ((1, 1), 16, {"alpha": 0.7}),
     ],
 )
 def test_tiles_are_the_whole(size, tile, options):
@@ -136,7 +135,7 @@ def test_tiles_of_the_compact_model_are_the_whole():
     content, styles = picture(45, 300), [picture(64, 64, 1), picture(64, 64, 2, 0, 255)]
     options = {"alpha": 0.7, "masks": [soft_masks(2, 45, 300)]}
     whole = by_styles(compact(), [content], styles, (0.5, 0.5), **options)[0]
-    tiled = by_styles(compact(), [content], styles, (0.5, 0.5), tile=32, **options)[0]
+    tiled = by_styles(compact(), [content], styles, (0.5, 0.5), tile=96, **options)[0]
     assert np.mean((whole > 0) & (whole < 255)) > 0.5  # else all is alike for nothing
     close(tiled, whole)
 
@@ -636,14 +635,3 @@ def test_weights_of_another_network_are_refused(kind, message, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         load_model(path=str(path))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(
-    not (weights.BUNDLED / "adain_compact.safetensors").exists(),
-    reason="the trained weights are not in the package",
-)
-def test_the_model_in_the_package_stylises():
-    model, content = load_model(), picture(64, 64)
-    drawn = by_styles(model, [content], [picture(64, 64, 1, 0, 255)])[0]
-    assert drawn.shape == content.shape and drawn.std() > 5
-    assert np.abs(drawn.astype(int) - content).mean() > 1

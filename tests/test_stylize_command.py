@@ -390,6 +390,13 @@ def test_the_limit_is_told(run, monkeypatch):
         assert load(name).shape == (64, 64, 3)
 
 
+def test_progress_is_shown_to_people(run, monkeypatch):
+    save("in/a.png", 1), save("in/b.png", 2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    status, lines = run("--content", "in", "--style", save("s.png", 3), "--output", "out")
+    assert status == 0 and "2/2" in lines[-1]
+
+
 def test_strips(run):
     content, style = save("a.png", picture(1, 4, 3000)), save("s.png", picture(2, 3000, 4))
     words = ("--content", content, "--style", style, "--style_size", 512, "--output", "out.png")
