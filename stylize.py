@@ -57,16 +57,16 @@ def main(argv: list[str]) -> None:
     job = Job(
         contents,
         styles,
-        arguments.style_weights,
-        content_masks,
-        style_masks,
-        arguments.alpha,
-        arguments.preserve_color,
-        arguments.size,
-        arguments.style_size,
-        arguments.crop,
-        arguments.tile,
-        arguments.batch_size,
+        mixture=arguments.style_weights,
+        content_masks=content_masks,
+        style_masks=style_masks,
+        alpha=arguments.alpha,
+        preserve_color=arguments.preserve_color,
+        size=arguments.size,
+        style_size=arguments.style_size,
+        crop=arguments.crop,
+        tile=arguments.tile,
+        batch_size=arguments.batch_size,
     )
     broken = []
 
@@ -80,12 +80,19 @@ def main(argv: list[str]) -> None:
         metadata = provenance(source_type=COMPOSITE, model=Path(model.name).name)
     drawn = draw(job, model, set(targets), report)
     with tqdm(drawn, total=len(targets), unit="img", disable=None, dynamic_ncols=True) as bar:
+        written = []
         if arguments.grid:
             if (sheet := _sheet(bar)) is not None:
+                written.append(arguments.output)
                 _write(arguments.output, sheet, metadata)
         else:
             for picture in bar:
-                _write(targets[picture.content, picture.style], picture.image, metadata)
+                written.append(targets[picture.content, picture.style])
+                _write(written[-1], picture.image, metadata)
+    if written == [arguments.output]:
+        print(f"wrote {arguments.output}", file=sys.stderr)
+    elif written:
+        print(f"wrote {len(written)} pictures to {arguments.output}", file=sys.stderr)
     if broken:
         sys.exit(1)
 

@@ -207,7 +207,10 @@ def _truncated(folder: Path) -> Path:
         (["--config.data.flip=maybe"], "give a value of type bool, like False"),
         (["--config.data=avatars"], "data is a group; set one of"),
         (["--config.seed"], "lacks a value"),
-        (["--config=configs/dcgan_celebs.py"], "there are configs/dcgan_avatars.py"),
+        (
+            ["--config=configs/dcgan_celebs.py"],
+            "there are configs/adain_compact.py, configs/adain_vgg19.py, configs/dcgan_avatars.py",
+        ),
         (["--config=configs/dcgan_avatars.py:smock"], "there is smoke, 64"),
         (["--colour"], "unknown argument '--colour'"),
         (["--config.data.image_size=63"], "nearest possible sizes are 56x56 or 64x64"),

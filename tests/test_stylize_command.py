@@ -68,7 +68,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(model, monkeypatch, capsys, tmp_path):
-    """Runs the command in `tmp_path` and gives its status and its lines on stderr."""
+    """Runs the command in `tmp_path`; its status and its lines on stderr, but "wrote ..."."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words, weights=model):
@@ -80,7 +80,10 @@ def run(model, monkeypatch, capsys, tmp_path):
             run_command(stylize.main)
         except SystemExit as exit:
             status = exit.code
-        return status, capsys.readouterr().err.splitlines()
+        lines = capsys.readouterr().err.splitlines()
+        wrote = [line for line in lines if line.startswith("wrote ")]
+        assert len(wrote) <= 1 and lines[len(lines) - len(wrote) :] == wrote
+        return status, lines[: len(lines) - len(wrote)]
 
     return run
 
