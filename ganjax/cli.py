@@ -64,6 +64,8 @@ def start_jax() -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        # By default programs that took less than a second are compiled at every start.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
