@@ -258,8 +258,12 @@ def covariance_loss(features: Mapping[str, Array], style: Mapping[str, Array]) -
 
 def _gram(features: Array) -> Array:
     wide = _widened(features)
-    pixels = wide.shape[-3] * wide.shape[-2]
-    return jnp.einsum("...hwi,...hwj->...ij", wide, wide) / pixels
+    return _products(wide) / (wide.shape[-3] * wide.shape[-2])
+
+
+def _products(pixels: Array) -> Array:
+    """Sums over pixels of the products of channels: [..., H, W, C] -> [..., C, C]."""
+    return _einsum("...hwi,...hwj->...ij", pixels, pixels)
 
 
 def _standardise(values: Array, mean: Array, std: Array) -> Array:
@@ -279,7 +283,7 @@ def _root(values: Array) -> Array:
 
 def _covariance(pixels: Array) -> Array:
     count = pixels.shape[-3] * pixels.shape[-2]
-    squares = _einsum("...hwi,...hwj->...ij", pixels, pixels)
+    squares = _products(pixels)
     eye = jnp.broadcast_to(jnp.eye(pixels.shape[-1], dtype=pixels.dtype), squares.shape)
     return (squares + eye) / count
 

@@ -135,7 +135,7 @@ class _Part(NamedTuple):
         for epoch in np.unique(epochs):
             here = epochs == epoch
             indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
-        boxes = self._boxes(number)[self.rows]
+        boxes = self._boxes(number)[self.rows] if self.stream.load_size else ()
         result = {}
         for name, new_name in self.stream.names.items():
             values = self.data.arrays[name][indices]
