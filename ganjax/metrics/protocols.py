@@ -1,0 +1,181 @@
+"""What a metric's name says: how it is made, of what features, of how many images.
+
+A name is KIND, a number of images, `_full` where the whole reference is meant, and what tells the
+features: `fid50k_full`, `fid10k_clean`, `kernel5k_tiny_darknet`, `swd8k`, `psnr`.
+"""
+
+import difflib
+import re
+from typing import NamedTuple
+
+from ganjax.errors import UserError
+
+_DISTRIBUTIONS = {
+    "frechet": "Frechet distance",
+    "kernel": "kernel distance",
+    "precision_recall": "precision and recall",
+    "density_coverage": "density and coverage",
+}
+_EXTRACTORS = ("tiny_darknet", "avatars", "vgg16")
+# Names that belong to one network, whatever else could be measured in the same way.
+_PUBLISHED = {
+    "fid": ("frechet", "inception"),
+    "kid": ("kernel", "inception"),
+    "is": ("inception_score", "inception"),
+    "pr": ("precision_recall", "vgg16"),
+    "dc": ("density_coverage", "vgg16"),
+}
+_RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
+_PAIRED = ("psnr", "ssim", "ms_ssim")
+_FEWEST = {
+    "frechet": 2,
+    "kernel": 1000,  # the size of its subsets
+    "inception_score": 10,  # its splits
+    "precision_recall": 4,  # a 3rd neighbour beside the point itself
+    "density_coverage": 6,
+    "attributes": 1,
+    "sliced_wasserstein": 1,
+}
+_EXAMPLES = (
+    *("fid{n}_full", "fid{n}", "fid{n}_clean", "fid{n}_pytorch", "kid{n}", "is{n}"),
+    *("pr{n}", "dc{n}", "swd{n}", "attributes{n}_avatars", *_PAIRED),
+    *(f"{kind}{{n}}_{extractor}" for extractor in _EXTRACTORS for kind in _DISTRIBUTIONS),
+)
+_FORM = re.compile(r"(?P<kind>[a-z_]+?)(?P<n>[1-9][0-9]*)(?P<k>k?)(?P<full>_full)?(_(?P<of>\w+))?")
+
+
+class Protocol(NamedTuple):
+    """A metric as its name defines it.
+
+    Attributes:
+      name: as the user gave it.
+      kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
+        "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim".
+      count: generated images, and reference images unless `full`; 0 for all pairs.
+      full: the reference is the whole of its set.
+      extractor: whose features are compared; "" where the pixels are.
+      resizing: the extractor's dialect; "" for its own.
+    """
+
+    name: str
+    kind: str
+    count: int = 0
+    full: bool = False
+    extractor: str = ""
+    resizing: str = ""
+
+    @property
+    def paired(self) -> bool:
+        """Compares images of the same name one by one."""
+        return self.kind in _PAIRED
+
+    @property
+    def one_sided(self) -> bool:
+        """Needs no reference."""
+        return self.kind == "inception_score"
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.kind in ("frechet", "kernel", "sliced_wasserstein")
+
+    @property
+    def text(self) -> str:
+        """One line that says what was measured."""
+        if self.paired:
+            return f"{self.name}, mean over all pairs of images of the same name"
+        what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))
+        of = f" on {self.extractor}" + (f", resized as {self.resizing}" if self.resizing else "")
+        against = "" if self.one_sided else f" against {'all' if self.full else f'{self.count}'}"
+        return f"{what}{of if self.extractor else ''}: {self.count} generated{against}"
+
+
+class Statistic(NamedTuple):
+    """What a metric has to know of one set of images.
+
+    Attributes:
+      what: "moments", "features", "logits" (of an extractor) or "patches" (of the images).
+      extractor, resizing: as in `Protocol`.
+      count: of images.
+    """
+
+    what: str
+    extractor: str
+    resizing: str
+    count: int
+
+
+def parse(names: str) -> tuple[Protocol, ...]:
+    """Parses names separated by commas, e.g. "fid10k,kid10k"; one that comes twice counts once.
+
+    Raises:
+      UserError: a name is unknown (the message has the nearest one), or its number too small.
+    """
+    given = dict.fromkeys(name.strip() for name in names.split(",") if name.strip())
+    if not given:
+        raise UserError("no metric is named; give for example frechet5k_avatars")
+    return tuple(map(_parse, given))
+
+
+def _parse(name: str) -> Protocol:
+    if name in _PAIRED:
+        return Protocol(name, name)
+    match = _FORM.fullmatch(name)
+    fields = match and _fields(match["kind"], match["of"] or "")
+    if not fields:
+        raise _unknown(name)
+    kind, extractor, resizing = fields
+    count = int(match["n"]) * (1000 if match["k"] else 1)
+    full = bool(match["full"])
+    protocol = Protocol(name, kind, count, full, extractor, resizing)
+    if full and protocol.one_sided:
+        raise UserError(f"{name}: {kind} uses no reference; leave _full out")
+    if full and kind == "sliced_wasserstein":
+        raise UserError(f"{name}: SWD compares equally many patches; leave _full out")
+    if count < _FEWEST[kind]:
+        raise UserError(f"{name} is of too few images; give {_FEWEST[kind]} or more")
+    return protocol
+
+
+def _fields(kind: str, of: str) -> tuple[str, str, str] | None:
+    """Kind, extractor and resizing of a name's two words; None where there is no such metric."""
+    if kind in _PUBLISHED:
+        metric, extractor = _PUBLISHED[kind]
+        own = "tf1" if extractor == "inception" else ""
+        if not of or own and of in _RESIZINGS:
+            return metric, extractor, of or own
+    elif kind in _DISTRIBUTIONS and of in _EXTRACTORS:
+        return kind, of, ""
+    elif kind == "attributes" and of == "avatars":
+        return kind, of, ""
+    elif kind == "swd" and not of:
+        return "sliced_wasserstein", "", ""
+    return None
+
+
+def _unknown(name: str) -> UserError:
+    number = re.search(r"[0-9]+k?", name)
+    known = [example.format(n=number[0] if number else "5k") for example in _EXAMPLES]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    else:
+        hint = f"there is {', '.join(example.format(n='5k') for example in _EXAMPLES[:8])} and more"
+    return UserError(f"metric {name!r} is unknown; {hint}")
+
+
+def statistics(protocol: Protocol, whole: int) -> tuple[Statistic, Statistic | None]:
+    """What a metric of distributions needs of the generated and of the reference images.
+
+    Args:
+      whole: images in the reference, which `_full` means.
+    """
+    what = {
+        "frechet": "moments",
+        "inception_score": "logits",
+        "attributes": "logits",
+        "sliced_wasserstein": "patches",
+    }.get(protocol.kind, "features")
+    generated = Statistic(what, protocol.extractor, protocol.resizing, protocol.count)
+    if protocol.one_sided:
+        return generated, None
+    return generated, generated._replace(count=whole if protocol.full else protocol.count)
