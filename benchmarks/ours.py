@@ -1,0 +1,102 @@
+"""ganjax's side of the comparisons: programs that are built in a process of their own.
+
+JAX is imported by the functions: the process that compares keeps out of its way.
+"""
+
+from typing import Any
+
+from benchmarks.timing import Program, host_memory
+from ganjax.cli import load_config, start_jax
+
+CONFIGS = {"dcgan": "configs/dcgan_avatars.py:64", "adain_compact": "configs/adain_compact.py"}
+# A VGG-19 of the published width with random weights stands for the trained one.
+OVERRIDES = {"dcgan": (), "adain_compact": ("--config.loss.encoders=('random',)",)}
+
+
+def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Program:
+    """A train step as the loop runs it: jitted, its state donated, metrics fetched one step late.
+
+    The batch is uint8 on the device. Noted are the bytes of the state, of those that the step
+    takes over from it (all, where no second copy is made) and of its temporaries.
+    """
+    overrides = [f"--config.batch_size={batch_size}", f"--config.data.image_size={image_size}"]
+    if task == "dcgan":
+        overrides.append(f"--config.model.dtype={dtype}")
+    config = load_config(CONFIGS[task], [*overrides, *OVERRIDES[task]])
+    start_jax()
+    import jax
+
+    from benchmarks.flops import count_flops
+    from ganjax import tasks
+
+    game = tasks.make(config)
+
+    def step(state, batch):
+        rng = jax.random.fold_in(jax.random.key(1), state.step)
+        new, metrics = game.train_step(state, batch, rng)
+        return new.replace(step=state.step + 1, images=state.images + batch_size), metrics
+
+    images = jax.device_put(avatars(batch_size, image_size))
+    batch = {"image": images}
+    if task != "dcgan":
+        batch = {"content": images, "style": images[::-1]}
+    state = jax.jit(game.init)(jax.random.key(0))
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    flops = count_flops(step, state, batch)
+
+    def run(steps: int) -> None:
+        nonlocal state
+        pending = None
+        for _ in range(steps):
+            state, metrics = compiled(state, batch)
+            if pending:
+                jax.device_get(pending)
+            pending = metrics
+        jax.block_until_ready((state, jax.device_get(pending)))
+
+    notes: dict[str, Any] = {
+        "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+    }
+    if memory := compiled.memory_analysis():
+        notes |= {
+            "donated_bytes": memory.alias_size_in_bytes,
+            "temporary_bytes": memory.temp_size_in_bytes,
+        }
+    return Program(run, jax.default_backend(), flops, peak_memory, notes)
+
+
+def matrix_product(*, dtype: str) -> Program:
+    """A large dense matrix product: the arithmetic that the device is capable of."""
+    start_jax()
+    import jax
+    import jax.numpy as jnp
+
+    device = jax.default_backend()
+    side = 2048 if device == "cpu" else 8192
+    a, b = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
+    product = jax.jit(jnp.matmul)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            result = product(a, b)
+        result.block_until_ready()
+
+    return Program(run, device, 2.0 * side**3, peak_memory)
+
+
+def peak_memory() -> int:
+    """The most that arrays took on the device so far, or the process on a CPU; in bytes."""
+    import jax
+
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return statistics.get("peak_bytes_in_use") or host_memory()
+
+
+def avatars(count: int, image_size: int, *, distinct: int = 64):
+    """Portraits, uint8 [count, H, W, 3]; they repeat after `distinct`, which takes long enough."""
+    import numpy as np
+
+    from ganjax.data.avatars import render
+
+    images = render(range(min(count, distinct)), (image_size, image_size))["image"]
+    return np.resize(images, (count, *images.shape[1:]))

@@ -1,0 +1,97 @@
+"""DCGAN in PyTorch, after its official example: real and fake batches apart, G on the same fakes.
+
+As in https://github.com/pytorch/examples/tree/main/dcgan, with logits instead of a sigmoid and an
+average of the generator's weights, which our step has too. Images lie on the device as floats.
+"""
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from benchmarks.ours import avatars
+from benchmarks.peers import common
+from benchmarks.timing import Program
+
+LATENT = 100
+WIDTH = 64
+
+
+def build(
+    *,
+    batch_size: int,
+    image_size: int,
+    dtype: str,
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> Program:
+    """The train step; `image_size` is a power of two from 16."""
+    torch.manual_seed(0)
+    generator = common.prepare(make_generator(image_size), channels_last=channels_last)
+    discriminator = common.prepare(make_discriminator(image_size), channels_last=channels_last)
+    generator.apply(_init), discriminator.apply(_init)
+    fused = common.device().type == "cuda"
+    adam_g, adam_d = (
+        torch.optim.Adam(module.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=fused)
+        for module in (generator, discriminator)
+    )
+    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    run_g, run_d = generator, discriminator
+    if compiled:
+        run_g, run_d = torch.compile(generator), torch.compile(discriminator)
+    criterion = nn.BCEWithLogitsLoss()
+    real = common.to_device(avatars(batch_size, image_size), channels_last=channels_last)
+    ones = torch.ones(batch_size, device=common.device())
+    zeros = torch.zeros_like(ones)
+
+    def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with common.autocast(dtype):
+            logits = run_d(images)
+        return criterion(logits.float().flatten(), labels)
+
+    def step() -> None:
+        discriminator.zero_grad()
+        loss_of(real, ones).backward()
+        noise = torch.randn(batch_size, LATENT, 1, 1, device=common.device())
+        with common.autocast(dtype):
+            fake = run_g(noise)
+        loss_of(fake.detach(), zeros).backward()
+        adam_d.step()
+        generator.zero_grad()
+        loss_of(fake, ones).backward()
+        adam_g.step()
+        average.update_parameters(generator)
+
+    return common.program(step, parameters=common.parameters(generator, discriminator))
+
+
+def make_generator(image_size: int) -> nn.Sequential:
+    """z [B, 100, 1, 1] -> images [B, 3, H, W]."""
+    widths = _widths(image_size)[::-1]
+    layers = [nn.ConvTranspose2d(LATENT, widths[0], 4, 1, 0, bias=False)]
+    for below, above in zip(widths, [*widths[1:], 3], strict=True):
+        layers += [nn.BatchNorm2d(below), nn.ReLU(inplace=True)]
+        layers.append(nn.ConvTranspose2d(below, above, 4, 2, 1, bias=False))
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+def make_discriminator(image_size: int) -> nn.Sequential:
+    """Images [B, 3, H, W] -> logits [B, 1, 1, 1]."""
+    widths = _widths(image_size)
+    layers = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    for below, above in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv2d(below, above, 4, 2, 1, bias=False), nn.BatchNorm2d(above)]
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False))
+
+
+def _widths(image_size: int) -> list[int]:
+    doublings = (image_size // 4).bit_length() - 1
+    return [WIDTH * min(2**n, 16) for n in range(doublings)]
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

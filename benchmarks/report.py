@@ -1,0 +1,211 @@
+"""What the benchmarks share: options, the comparison of ours with the peers, tables, JSON."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ours
+from benchmarks.timing import Contestant, Figures, race
+from ganjax.errors import UserError
+
+OURS, ROOFLINE = "ganjax", "matrix product"
+# The peer that the ratio is taken to: the first of these that ran.
+NAMED_PEERS = {
+    "cpu": ("PyTorch channels_last", "PyTorch"),
+    "gpu": ("PyTorch compiled", "PyTorch channels_last", "PyTorch"),
+}
+INSTALL_PEER = "the peer is not installed: pip install torch==2.13.0"
+
+EPILOG = """\
+All contestants run in one go, each in a process of its own, and take turns (A B C, B C A, ...).
+
+  median, min   seconds per step: over turns, each the mean of its steps
+  ratio         median of the peer / median of ganjax: above 1, ganjax is faster. The peer is
+                PyTorch channels_last on a CPU and torch.compile on a GPU, where they ran
+  GFLOP/s       convolutions and matrix products that cannot be left out, counted once for all
+                contestants, per second
+  roofline      the share of what a large dense matrix product of JAX reached in the same run
+  memory        on a CPU the most that the process held, on a GPU the most that arrays took
+"""
+
+
+def make_parser(module: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """A parser with the options of every benchmark."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=5, metavar="N", help="turns of each (default: 5)")
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the rows {name, ours_s, peer_s, ratio} here",
+    )
+    return parser
+
+
+def add_peer_options(parser: argparse.ArgumentParser) -> None:
+    """The options of benchmarks that have a PyTorch peer."""
+    add = parser.add_argument
+    add(
+        "--turn_seconds", type=float, default=2.0, metavar="S",
+        help="about how long a turn lasts, at least one step (default: 2)",
+    )  # fmt: skip
+    add(
+        "--compile", action=argparse.BooleanOptionalAction,
+        help="also time torch.compile (default: where PyTorch has a GPU)",
+    )  # fmt: skip
+    add("--peers", action=argparse.BooleanOptionalAction, default=True, help="time PyTorch too")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Checks the options of `make_parser`.
+
+    Raises:
+      UserError: a value is impossible.
+    """
+    if arguments.rounds < 1:
+        raise UserError(f"--rounds is {arguments.rounds}; it must be 1 or more")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+
+
+def torch_forms(compiled: bool | None) -> list[tuple[str, dict[str, Any]]]:
+    """The forms of a PyTorch peer as (name, keywords of its `build`); [] without PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        print(INSTALL_PEER, file=sys.stderr)
+        return []
+    forms = [
+        ("PyTorch", {}),
+        ("PyTorch channels_last", {"channels_last": True}),
+        ("PyTorch compiled", {"channels_last": True, "compiled": True}),
+    ]
+    if compiled is None:
+        compiled = _torch_has_gpu()
+    return forms if compiled else forms[:2]
+
+
+def _torch_has_gpu() -> bool:
+    """Asked in a process of its own, that this one stays small."""
+    import subprocess
+
+    code = "import torch; print(torch.cuda.is_available())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return result.stdout.strip() == "True"
+
+
+def compare(
+    name: str,
+    contestants: Sequence[Contestant],
+    *,
+    dtype: str,
+    items: int,
+    rounds: int,
+    turn_seconds: float,
+) -> dict[str, Any]:
+    """Times ganjax (the first contestant) against the others, prints a table, returns the row.
+
+    Args:
+      name: of the row.
+      dtype: of the matrix product that gives the roofline.
+      items: images in a step.
+    """
+    entrants = [*contestants, Contestant(ROOFLINE, partial(ours.matrix_product, dtype=dtype))]
+    figures = race(entrants, rounds=rounds, turn_seconds=turn_seconds)
+    row = make_row(name, figures, items=items)
+    print(table(row))
+    return row
+
+
+def make_row(name: str, figures: dict[str, Figures], *, items: int) -> dict[str, Any]:
+    """The row of a comparison, as it stands in the JSON file.
+
+    Args:
+      figures: of ganjax, the peers that ran, and the matrix product where it did.
+      items: images in a step.
+    """
+    figures = dict(figures)
+    product = figures.pop(ROOFLINE, None)
+    mine = figures[OURS]
+    roofline = product and product.flops / product.minimum
+    peer = next(
+        (
+            peer
+            for peer in NAMED_PEERS["gpu" if mine.device == "gpu" else "cpu"]
+            if peer in figures and figures[peer].device == mine.device
+        ),
+        None,
+    )
+    peer_s = figures[peer].median if peer else None
+    return {
+        "name": name,
+        "ours_s": mine.median,
+        "peer_s": peer_s,
+        "ratio": peer_s / mine.median if peer else None,
+        "peer": peer,
+        "device": mine.device,
+        "items_per_step": items,
+        "flops_per_step": mine.flops,
+        "roofline_flops_per_s": roofline,
+        "contestants": {
+            name: _details(one, items, mine.flops, roofline) for name, one in figures.items()
+        },
+    }
+
+
+def _details(figures: Figures, items: int, flops: float | None, roofline: float | None) -> dict:
+    speed = flops / figures.median if flops else None
+    return {
+        "median_s": figures.median,
+        "min_s": figures.minimum,
+        "turns_s": list(figures.turns),
+        "items_per_s": items / figures.median,
+        "flops_per_s": speed,
+        "share_of_roofline": speed / roofline if speed and roofline else None,
+        "peak_memory_bytes": figures.peak_memory,
+        "device": figures.device,
+        **figures.notes,
+    }
+
+
+def table(row: dict[str, Any]) -> str:
+    """A row as text for people."""
+    lines = [f"\n{row['name']} on {row['device']}"]
+    heads = ("median s", "min s", "ratio", "img/s", "GFLOP/s", "roofline", "memory MiB")
+    lines.append(" " * 24 + "".join(head.rjust(11) for head in heads))
+    for name, one in row["contestants"].items():
+        cells = (
+            f"{one['median_s']:.4g}",
+            f"{one['min_s']:.4g}",
+            f"{one['median_s'] / row['ours_s']:.2f}",
+            f"{one['items_per_s']:.4g}",
+            f"{one['flops_per_s'] / 1e9:.0f}" if one["flops_per_s"] else "",
+            f"{one['share_of_roofline']:.0%}" if one["share_of_roofline"] else "",
+            f"{one['peak_memory_bytes'] / 2**20:.0f}",
+        )
+        lines.append(f"{name:24}" + "".join(cell.rjust(11) for cell in cells))
+    if row["roofline_flops_per_s"]:
+        lines.append(f"{'dense matrix product':24}{row['roofline_flops_per_s'] / 1e9:55.0f}")
+    if row["ratio"]:
+        lines.append(f"{row['peer']} / ganjax: {row['ratio']:.2f}")
+    if len({one["device"] for one in row["contestants"].values()}) > 1:
+        lines.append("ganjax and PyTorch ran on different devices: install both for the same one")
+    return "\n".join(lines)
+
+
+def write_json(path: Path | None, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows where a file was asked for."""
+    if path:
+        from ganjax.images import write_atomic
+
+        write_atomic(path, (json.dumps(list(rows), indent=1) + "\n").encode())
+        print(f"wrote {path}", file=sys.stderr)

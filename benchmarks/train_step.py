@@ -1,0 +1,76 @@
+"""Times a train step against PyTorch's: `python -m benchmarks.train_step --help`."""
+
+from functools import partial
+
+from benchmarks import ours, peers, report
+from benchmarks.timing import Contestant
+from ganjax.cli import run_command
+from ganjax.errors import UserError
+
+EPILOG = f"""\
+examples:
+  python -m benchmarks.train_step                                   DCGAN-64, batch 64, float32
+  python -m benchmarks.train_step --batch_size 128 256 512 1024 --dtype bfloat16     on a GPU
+  python -m benchmarks.train_step --task adain_compact --image_size 128 --batch_size 4
+
+A step is a whole iteration: the discriminator on real and on fake images, both optimisers, the
+generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
+device); PyTorch its official DCGAN example (images float on the device; autocast for bfloat16).
+The stylizer's step has no peer.
+
+{report.EPILOG}"""
+
+
+def main(argv: list[str]) -> None:
+    parser = report.make_parser(
+        "train_step", "Time a whole train step of ganjax and of PyTorch.", EPILOG
+    )
+    add = parser.add_argument
+    add("--task", choices=tuple(ours.CONFIGS), default="dcgan", help="(default: dcgan)")
+    add(
+        "--batch_size", type=int, nargs="+", default=[64], metavar="N",
+        help="one comparison for each (default: 64)",
+    )  # fmt: skip
+    add("--image_size", type=int, default=64, metavar="PIXELS", help="(default: 64)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
+    report.add_peer_options(parser)
+    arguments = parser.parse_args(argv)
+    report.check(arguments)
+    task, size, dtype = arguments.task, arguments.image_size, arguments.dtype
+    if min(arguments.batch_size) < 1:
+        raise UserError(f"--batch_size is {min(arguments.batch_size)}; it must be 1 or more")
+    if not 16 <= size <= 1024 or size & (size - 1):
+        raise UserError(f"--image_size is {size}; give a power of two from 16 to 1024")
+    if task != "dcgan" and dtype != "float32":
+        raise UserError(f"--task {task} computes in float32 only; leave out --dtype")
+
+    rows, has_peer = [], task == "dcgan" and arguments.peers
+    forms = report.torch_forms(arguments.compile) if has_peer else []
+    for batch_size in arguments.batch_size:
+        options = {"batch_size": batch_size, "image_size": size, "dtype": dtype}
+        contestants = [Contestant(report.OURS, partial(ours.train_step, task=task, **options))]
+        contestants += [
+            Contestant(name, partial(peers.build, "dcgan", **options, **form))
+            for name, form in forms
+        ]
+        row = report.compare(
+            f"{task}{size}_b{batch_size}_{dtype}",
+            contestants,
+            dtype=dtype,
+            items=batch_size,
+            rounds=arguments.rounds,
+            turn_seconds=arguments.turn_seconds,
+        )
+        mine = row["contestants"][report.OURS]
+        if "donated_bytes" in mine:
+            print(
+                f"state {mine['state_bytes'] / 2**20:.1f} MiB, of which "
+                f"{mine['donated_bytes'] / 2**20:.1f} are written in place; temporaries "
+                f"{mine['temporary_bytes'] / 2**20:.0f} MiB"
+            )
+        rows.append(row)
+        report.write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    run_command(main)
