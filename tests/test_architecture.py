@@ -34,7 +34,7 @@ ALLOWED = {
         "tasks",
     },  # fmt: skip
     "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
-    "metrics": {"errors", "metrics"},
+    "metrics": {"images", "errors", "metrics"},
     "folders": set(),
     "cli": {"errors", "folders"},
 }
