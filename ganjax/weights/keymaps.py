@@ -1,13 +1,13 @@
 """From the names and layouts of published weight files to the parameters of `ganjax.nets`."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.nets import vgg
+from ganjax.nets import darknet, vgg
 
 Arrays = dict[str, np.ndarray]
 # Caffe's VGG-19 takes BGR in [0, 255] with these means taken off, torchvision's RGB standardised.
@@ -208,6 +208,40 @@ def _compressed_decoder(arrays: Arrays) -> Arrays:
     return _decoder(stripped, modules, width)
 
 
+def _folded(arrays: Arrays, kernel: np.ndarray, norm: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """Kernel [..., C_out] and bias of a convolution and the normalisation after it, eps 0.001.
+
+    Args:
+      norm: names of the normalisation's gamma, beta, mean and variance.
+    """
+    gamma, beta, mean, variance = (_take(arrays, name, 1).astype(np.float64) for name in norm)
+    if {gamma.size, beta.size, mean.size, variance.size} != {kernel.shape[-1]}:
+        raise UserError(f"array {norm[0]} and those beside it must have {kernel.shape[-1]} values")
+    scale = gamma / np.sqrt(variance + 1e-3)
+    return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _tiny_darknet(arrays: Arrays) -> Arrays:
+    """Layers numbered from 1, as TensorFlow names what has no name."""
+    parameters, inputs = {}, 3
+    for number, (outputs, side) in enumerate(darknet.CONVOLUTIONS, start=1):
+        kernel = _take(arrays, f"conv2d_{number}/kernel", 4)
+        if kernel.shape != (side, side, inputs, outputs):
+            raise UserError(
+                f"conv2d_{number} has kernel {kernel.shape}; it must map {inputs} channels to "
+                f"{outputs} by {side}x{side}"
+            )
+        if number < len(darknet.CONVOLUTIONS):
+            parts = ("gamma", "beta", "moving_mean", "moving_variance")
+            norm = [f"batch_normalization_{number}/{part}" for part in parts]
+            kernel, bias = _folded(arrays, kernel, norm)
+        else:
+            bias = _take(arrays, f"conv2d_{number}/bias", 1)
+        parameters |= {f"conv{number}/kernel": kernel, f"conv{number}/bias": bias}
+        inputs = outputs
+    return parameters
+
+
 FORMATS = {
     "vgg19": Format("torchvision's VGG-19 (vgg19-dcbb9e9d.pth)", _torchvision_vgg),
     "vgg19_normalised": Format(
@@ -220,4 +254,5 @@ FORMATS = {
     "wct_decoder_16x": Format(
         "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)", _compressed_decoder
     ),
+    "tiny_darknet": Format("Tiny Darknet (tiny_darknet_imagenet_fp32.npz)", _tiny_darknet),
 }

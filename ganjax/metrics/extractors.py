@@ -1,0 +1,84 @@
+"""Networks whose features the distances between sets of images are taken on."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ganjax import weights
+from ganjax.errors import UserError
+from ganjax.metrics.resizing import DIALECTS, resize
+from ganjax.nets.darknet import TinyDarknet
+
+NAMES = ("tiny_darknet",)
+
+
+class Extractor(NamedTuple):
+    """A network with its weights, and all that is done to an image before it.
+
+    Attributes:
+      name: one of `NAMES`.
+      digest: 16 hex digits that differ where the weights or the protocol (resizing, range) do.
+      variables: the weights, float32; handed to `apply` so that no program holds them.
+      apply: (variables, images uint8 [B, H, W, 3]) -> {"features": [B, D], "logits": [B, K]}, both
+        float32; pure, to be jitted by the caller.
+    """
+
+    name: str
+    digest: str
+    variables: Any
+    apply: Callable[[Any, Array], dict[str, Array]]
+
+
+def load(name: str, *, resizing: str = "") -> Extractor:
+    """Loads an extractor by its name; its weights are those of `ganjax.weights`.
+
+    Args:
+      resizing: one of `ganjax.metrics.resizing.DIALECTS`; by default what the extractor's
+        reference does.
+
+    Raises:
+      UserError: there is no such extractor or dialect, or its weights are not there.
+    """
+    if resizing and resizing not in DIALECTS:
+        raise UserError(f"resizing {resizing!r} is unknown; there is {', '.join(DIALECTS)}")
+    match name:
+        case "tiny_darknet":
+            return _make(name, TinyDarknet(), 224, resizing or "clean")
+    raise UserError(f"extractor {name!r} is unknown; there is {', '.join(NAMES)}")
+
+
+def _make(
+    name: str,
+    module: nn.Module,
+    size: int,
+    dialect: str,
+    *,
+    centre: float = 127.5,
+) -> Extractor:
+    """An extractor that sees (pixel - centre) / centre in squares of `size` pixels."""
+
+    def apply(variables: Any, images: Array) -> dict[str, Array]:
+        x = resize(images, size, dialect=dialect)
+        # Accelerators would round the factors of convolutions to fewer bits.
+        with jax.default_matmul_precision("highest"):
+            outputs = module.apply(variables, (x - centre) / centre)
+        return {kind: outputs[kind] for kind in ("features", "logits")}
+
+    params = weights.load(name)
+    protocol = f"{name} {size} {dialect} {centre}"
+    variables = {"params": jax.tree.map(jnp.asarray, params)}
+    return Extractor(name, _digest(params, protocol), variables, apply)
+
+
+def _digest(params: Any, protocol: str) -> str:
+    digest = hashlib.sha256(protocol.encode())
+    for path, leaf in jax.tree.leaves_with_path(params):
+        digest.update(f"\n{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf))
+    return digest.hexdigest()[:16]
