@@ -34,7 +34,7 @@ ALLOWED = {
         "tasks",
     },  # fmt: skip
     "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
-    "metrics": {"images", "errors", "metrics"},
+    "metrics": {"nets", "weights", "images", "errors", "folders", "metrics"},
     "folders": set(),
     "cli": {"errors", "folders"},
 }
