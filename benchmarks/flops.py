@@ -1,7 +1,7 @@
 """Counts the arithmetic that a function asks for: its convolutions and matrix products."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,38 +10,58 @@ import jax
 def count_flops(function: Callable, *args: Any) -> float:
     """Multiplications and additions in the convolutions and matrix products of `function`.
 
-    Zeros that a dilation puts between pixels do not count, and of the branches that stand for
-    different platforms the one with the least arithmetic does: the count is that of the
-    mathematics, whatever form a backend chooses. Elementwise work is left out.
+    The count is that of the mathematics, whatever form a backend chooses: zeros that a dilation
+    puts between pixels do not count, results that nobody uses do not either, and of branches (one
+    for each platform) the one with the least arithmetic does. Elementwise work is left out.
 
     Args:
       args: arrays, or `jax.ShapeDtypeStruct`s.
     """
-    return _of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return _of_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0]
 
 
-def _of_jaxpr(jaxpr: Any) -> float:
-    return float(sum(map(_of_equation, jaxpr.eqns)))
+def _of_jaxpr(jaxpr: Any, used: Sequence[bool]) -> tuple[float, list[bool]]:
+    """The count, and which inputs it needs, where only the outputs `used` are wanted."""
+    # Constants among the outputs have no name.
+    live = {v for v, wanted in zip(jaxpr.outvars, used, strict=True) if wanted and _named(v)}
+    total = 0.0
+    for equation in reversed(jaxpr.eqns):
+        wanted = [variable in live for variable in equation.outvars]
+        if any(wanted):
+            flops, needed = _of_equation(equation, wanted)
+            total += flops
+            live |= {v for v, n in zip(equation.invars, needed, strict=True) if n and _named(v)}
+    return total, [variable in live for variable in jaxpr.invars]
 
 
-def _of_equation(equation: Any) -> float:
-    params = equation.params
+def _named(variable: Any) -> bool:
+    return not hasattr(variable, "val")
+
+
+def _of_equation(equation: Any, used: Sequence[bool]) -> tuple[float, list[bool]]:
+    params, everything = equation.params, [True] * len(equation.invars)
     match equation.primitive.name:
         case "dot_general":
             (contracted, _), _ = params["dimension_numbers"]
             shape = equation.invars[0].aval.shape
-            return 2.0 * equation.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
+            size = equation.outvars[0].aval.size
+            return 2.0 * size * math.prod(shape[axis] for axis in contracted), everything
         case "conv_general_dilated":
-            output, kernel = params["dimension_numbers"][2], params["dimension_numbers"][1]
-            shape = equation.invars[1].aval.shape
-            features = shape[kernel[0]]
-            taps = equation.invars[1].aval.size / features
-            positions = equation.outvars[0].aval.size
-            assert equation.outvars[0].aval.shape[output[1]] == features
-            return 2.0 * positions * taps / math.prod(params["lhs_dilation"])
+            kernel = equation.invars[1].aval
+            features = kernel.shape[params["dimension_numbers"].rhs_spec[0]]
+            size = equation.outvars[0].aval.size
+            dilation = math.prod(params["lhs_dilation"])
+            return 2.0 * size * kernel.size / features / dilation, everything
         case "cond":
-            return min(_of_jaxpr(branch.jaxpr) for branch in params["branches"])
+            return min(
+                _of_jaxpr(branch.jaxpr, used)[0] for branch in params["branches"]
+            ), everything
         case "scan":
-            return params["length"] * _of_jaxpr(params["jaxpr"].jaxpr)
-    inner = (params.get(name) for name in ("jaxpr", "call_jaxpr"))
-    return sum(_of_jaxpr(getattr(jaxpr, "jaxpr", jaxpr)) for jaxpr in inner if jaxpr is not None)
+            inner = params["jaxpr"].jaxpr
+            once, _ = _of_jaxpr(inner, [True] * len(inner.outvars))
+            return params["length"] * once, everything
+    for name in ("jaxpr", "call_jaxpr"):
+        if inner := params.get(name):
+            return _of_jaxpr(getattr(inner, "jaxpr", inner), used)
+    return 0.0, everything
