@@ -54,7 +54,9 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
             pending = metrics
         jax.block_until_ready((state, jax.device_get(pending)))
 
+    networks = [network.params for network in state.networks.values()]
     notes: dict[str, Any] = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(networks)),
         "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
     }
     if memory := compiled.memory_analysis():
@@ -63,6 +65,48 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
             "temporary_bytes": memory.temp_size_in_bytes,
         }
     return Program(run, jax.default_backend(), flops, peak_memory, notes)
+
+
+def stylise(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:
+    """Encoding of content and style, AdaIN and decoding, from uint8 to uint8 on the device.
+
+    Args:
+      form: "vgg19", with random weights, or "compact".
+    """
+    start_jax()
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.flops import count_flops
+    from ganjax.images import to_float, to_uint8
+    from ganjax.nets import stylizers, vgg
+
+    key = jax.random.key(0)
+    if form == "vgg19":
+        images = jnp.zeros((1, 32, 32, 3))
+        encoder = jax.jit(vgg.VGG19().init)(key, images)["params"]
+        stylizer, frozen = stylizers.make_vgg19(encoder), encoder
+    else:
+        stylizer, frozen = stylizers.make_compact(), {}
+    params = jax.jit(stylizer.init)(key)
+
+    def draw(params, content, style):
+        content, style = (to_float(images).astype(dtype) for images in (content, style))
+        statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
+        transfer = stylizers.blend_transfer(statistics, jnp.ones(1))
+        return to_uint8(stylizer.stylise(params, content, transfer))
+
+    content, style = jax.device_put(pictures(batch_size, image_size))
+    program = jax.jit(draw)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            drawn = program(params, content, style)
+        drawn.block_until_ready()
+
+    parameters = sum(leaf.size for leaf in jax.tree.leaves((params, frozen)))
+    flops = count_flops(draw, params, content, style)
+    return Program(run, jax.default_backend(), flops, peak_memory, {"parameters": parameters})
 
 
 def matrix_product(*, dtype: str) -> Program:
@@ -100,3 +144,9 @@ def avatars(count: int, image_size: int, *, distinct: int = 64):
 
     images = render(range(min(count, distinct)), (image_size, image_size))["image"]
     return np.resize(images, (count, *images.shape[1:]))
+
+
+def pictures(batch_size: int, image_size: int):
+    """Contents and styles, each uint8 [B, H, W, 3]."""
+    images = avatars(2 * batch_size, image_size, distinct=4)
+    return images[:batch_size], images[batch_size:]

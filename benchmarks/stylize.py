@@ -1,0 +1,71 @@
+"""Times stylisation against PyTorch's: `python -m benchmarks.stylize --help`."""
+
+from functools import partial
+
+from benchmarks import ours, peers, report
+from benchmarks.timing import Contestant
+from ganjax.cli import run_command
+from ganjax.errors import UserError
+
+EPILOG = f"""\
+examples:
+  python -m benchmarks.stylize                                      both models, 512x512
+  python -m benchmarks.stylize --model vgg19 --batch_size 1 8 --dtype bfloat16        on a GPU
+
+A step encodes a content and a style, normalises and decodes, from images on the device to images
+on the device; files, compilation and start are `python -m benchmarks.startup`'s. The weights are
+random, for time does not depend on them: AdaIN on VGG-19 to relu4_1 as published, and the compact
+model, which is written for PyTorch too.
+
+{report.EPILOG}"""
+MODELS = {"vgg19": "adain", "compact": "compact"}
+
+
+def main(argv: list[str]) -> None:
+    parser = report.make_parser("stylize", "Time stylisation by ganjax and by PyTorch.", EPILOG)
+    add = parser.add_argument
+    add(
+        "--model", choices=tuple(MODELS), nargs="+", default=list(MODELS), metavar="NAME",
+        help="vgg19, compact (default: both)",
+    )  # fmt: skip
+    add(
+        "--batch_size", type=int, nargs="+", default=[1], metavar="N",
+        help="pictures at a time; one comparison for each (default: 1)",
+    )  # fmt: skip
+    add("--image_size", type=int, default=512, metavar="PIXELS", help="(default: 512)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
+    report.add_peer_options(parser)
+    arguments = parser.parse_args(argv)
+    report.check(arguments)
+    size = arguments.image_size
+    if min(arguments.batch_size) < 1:
+        raise UserError(f"--batch_size is {min(arguments.batch_size)}; it must be 1 or more")
+    if not 32 <= size <= 1024 or size % 16:
+        raise UserError(f"--image_size is {size}; give a multiple of 16 from 32 to 1024")
+
+    forms = report.torch_forms(arguments.compile) if arguments.peers else []
+    rows = []
+    for model in arguments.model:
+        for batch_size in arguments.batch_size:
+            options = {"batch_size": batch_size, "image_size": size, "dtype": arguments.dtype}
+            contestants = [
+                Contestant(report.OURS, partial(ours.stylise, form=model, **options)),
+                *(
+                    Contestant(name, partial(peers.build, MODELS[model], **options, **form))
+                    for name, form in forms
+                ),
+            ]
+            row = report.compare(
+                f"adain_{model}_{size}_b{batch_size}_{arguments.dtype}",
+                contestants,
+                dtype=arguments.dtype,
+                items=batch_size,
+                rounds=arguments.rounds,
+                turn_seconds=arguments.turn_seconds,
+            )
+            rows.append(row)
+            report.write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    run_command(main)
