@@ -49,7 +49,13 @@ def main(argv: list[str]) -> None:
     from ganjax.training.loop import Interrupted, fit
 
     try:
-        fit(tasks.make(config), data.make(config), config, workdir)
+        task = tasks.make(config)
+        evaluation = None
+        if config.get("evaluate_every", 0):
+            from ganjax.evaluation import make_evaluation
+
+            evaluation = make_evaluation(task, config)
+        fit(task, data.make(config), config, workdir, evaluation)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(128 + interruption.signal)

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     add("--workdir", required=True, type=Path, metavar="DIR", help="folder of the training run")
     add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
     add("--network", metavar="ROLE", help="which one, where the run averages several")
-    add("--checkpoint", type=int, metavar="STEP", help="step to load (default: the newest)")
+    add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
     add("--float32", action="store_true", help="full precision: twice the size")
     add("--overwrite", action="store_true", help="replace a file that is there already")
     arguments = parser.parse_args(argv)

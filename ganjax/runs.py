@@ -6,11 +6,12 @@ from typing import Any
 from ganjax.errors import UserError
 
 
-def load_run(workdir: Path, step: int | None = None) -> tuple[Any, Any, str]:
+def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, str]:
     """Loads the task and a checkpoint of the run in `workdir`.
 
     Args:
-      step: of the checkpoint; None for the newest.
+      step: of the checkpoint, a number or "best", by the first metric that the run was evaluated
+        with while it trained; None for the newest.
 
     Returns:
       The task, its state, and the checkpoint's name, like "step 3125 1f2e3d4c".
@@ -32,14 +33,34 @@ def load_run(workdir: Path, step: int | None = None) -> tuple[Any, Any, str]:
     checkpoints = Checkpoints.read_only(workdir / "checkpoints")
     if not checkpoints.steps:
         raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
-    step = checkpoints.steps[-1] if step is None else step
-    if step not in checkpoints.steps:
+    if step == "best":
+        step = _best_step(workdir, checkpoints)
+    elif step is None:
+        step = checkpoints.steps[-1]
+    if str(step) not in map(str, checkpoints.steps):
         raise UserError(
             f"there is no checkpoint of step {step}; "
             f"there is {', '.join(map(str, checkpoints.steps))}"
         )
+    step = int(step)
     try:
         state = checkpoints.load(step, jax.eval_shape(task.init, jax.random.key(0)))
     except DamagedCheckpoint as damage:
         raise UserError(f"{damage}; choose another with --checkpoint") from damage
     return task, state, f"step {step} {checkpoints.digest(step)}"
+
+
+def _best_step(workdir: Path, checkpoints: Any) -> int:
+    """By the metric of the newest evaluation; the newest of equals."""
+    from ganjax.metrics.protocols import parse
+
+    saved = checkpoints.metrics
+    if not saved:
+        raise UserError(
+            f"{workdir} was not evaluated while it trained; name a step instead of best"
+        )
+    (name,) = saved[max(saved)]
+    (protocol,) = parse(name)
+    values = {step: metrics[name] for step, metrics in saved.items() if name in metrics}
+    best = min if protocol.lower_is_better else max
+    return best(sorted(values, reverse=True), key=values.get)

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         help="FILE.png: a grid; FOLDER: single PNGs; FILE.gif or FILE.mp4: a walk through the "
         "latent space, back to its start (default: grid.png)",
     )  # fmt: skip
-    add("--checkpoint", type=int, metavar="STEP", help="step to load (default: the newest)")
+    add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
     add(
         "--weights", choices=("ema", "live"), default="ema",
         help="the running average of the generator, or its last weights (default: ema)",
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 
-def _load(workdir: Path, step: int | None, weights: str):
+def _load(workdir: Path, step: str | None, weights: str):
     """A run as functions (seed, num) -> inputs and inputs -> images, and its checkpoint's name."""
     import jax
     import jax.numpy as jnp

@@ -236,7 +236,7 @@ def test_flipped_bytes_never_restore_silently(tmp_path):
 
 
 def test_the_best_checkpoint_is_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "c", keep=2, best="fid")
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, best=("fid", True))
     for step, fid in enumerate([9.0, 3.0, 5.0, 6.0, 7.0], start=1):
         checkpoints.save(step, {"a": jnp.zeros(3)}, metrics={"fid": fid})
     checkpoints.wait()

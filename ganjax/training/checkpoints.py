@@ -27,16 +27,20 @@ class Checkpoints:
     Args:
       folder: made when missing.
       keep: newest checkpoints to keep.
-      best: name of an evaluation metric (lower is better) whose best checkpoint is kept too.
+      best: an evaluation metric whose best checkpoint is kept too: its name, and whether lower is
+        better.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 3, best: str | None = None):
+    def __init__(self, folder: Path, *, keep: int = 3, best: tuple[str, bool] | None = None):
         policies = ocp.training.preservation_policies
         policy = policies.LatestN(n=keep)
         if best:
+            name, lower_is_better = best
+            worst = float("inf" if lower_is_better else "-inf")
             best_one = policies.BestN(
-                get_metric_fn=lambda metrics: metrics[best],
-                reverse=True,
+                # Of checkpoints that were saved when other metrics were measured.
+                get_metric_fn=lambda metrics: metrics.get(name, worst),
+                reverse=lower_is_better,
                 n=1,
                 keep_checkpoints_without_metrics=False,
             )
@@ -71,6 +75,12 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, oldest first."""
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
+
+    @property
+    def metrics(self) -> dict[int, Mapping[str, float]]:
+        """What the checkpoints that were saved with metrics were saved with, by step."""
+        found = sorted(self._checkpointer.checkpoints, key=lambda checkpoint: checkpoint.step)
+        return {checkpoint.step: checkpoint.metrics for checkpoint in found if checkpoint.metrics}
 
     def save(self, step: int, state: Any, *, metrics: Mapping[str, float] | None = None) -> None:
         """Starts saving `state` as `step`; training may go on and donate it at once.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,24 @@ class Interrupted(Exception):
         self.signal = signal
 
 
-def fit(task: Task, data: Pipeline, config: Any, folder: Path) -> State:
+class Evaluation(NamedTuple):
+    """How a model is measured while it trains.
+
+    Attributes:
+      best: name of the metric whose best checkpoint is kept beside the newest ones.
+      lower_is_better: of that metric.
+      run: (state, stop) -> rows of metrics.jsonl with `metric` and `value`, or None where `stop()`
+        became true before they were done. It only reads the state.
+    """
+
+    best: str
+    lower_is_better: bool
+    run: Callable[[State, Callable[[], bool]], list[dict[str, Any]] | None]
+
+
+def fit(
+    task: Task, data: Pipeline, config: Any, folder: Path, evaluation: Evaluation | None = None
+) -> State:
     """Trains `task` on `data` until its last phase ends, and returns the last state.
 
     A run found in `folder` is resumed: parameters, optimiser states, averages and data position
@@ -51,6 +68,7 @@ def fit(task: Task, data: Pipeline, config: Any, folder: Path) -> State:
     Args:
       config: a ConfigDict, kept in the folder; read are `seed`, `log_every`, `save_every`,
         `sample_every` (in kimg, 0 for never but at the end) and `keep_checkpoints`.
+      evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
 
     Raises:
       UserError: the folder holds another run, a loss is no longer finite, or a save failed.
@@ -58,7 +76,7 @@ def fit(task: Task, data: Pipeline, config: Any, folder: Path) -> State:
     """
     workdir.check(folder, config.to_dict())
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
-    run = _Run(task, data, config, folder, mesh)
+    run = _Run(task, data, config, folder, mesh, evaluation)
     try:
         return run.train()
     finally:
@@ -68,9 +86,21 @@ def fit(task: Task, data: Pipeline, config: Any, folder: Path) -> State:
 class _Run:
     """The open files and compiled functions of one call of `fit`."""
 
-    def __init__(self, task: Task, data: Pipeline, config: Any, folder: Path, mesh: Mesh):
+    def __init__(
+        self,
+        task: Task,
+        data: Pipeline,
+        config: Any,
+        folder: Path,
+        mesh: Mesh,
+        evaluation: Evaluation | None,
+    ):
         self.task, self.data, self.config, self.folder, self.mesh = task, data, config, folder, mesh
-        self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.keep_checkpoints)
+        self.evaluation = evaluation
+        best = (evaluation.best, evaluation.lower_is_better) if evaluation else None
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints", keep=config.keep_checkpoints, best=best
+        )
         self.writer: workdir.Writer | None = None
         self.recent: deque[dict[str, float]] = deque(maxlen=20)
         # Random numbers are functions of (seed, step): nothing random is in the state.
@@ -177,6 +207,10 @@ class _Run:
                 last or _due(every, before, images)
                 for every in (config.log_every, config.save_every, config.sample_every)
             )
+            evaluate = self.evaluation and (
+                step == end or _due(config.evaluate_every, before, images)
+            )
+            save = save or evaluate
             if log or save or step == 1:
                 values = self._check(*pending)
                 pending = None
@@ -190,8 +224,12 @@ class _Run:
             bar.update(phase.batch_size)
             if sample:
                 self._write_samples(state, step, phase)
+            scores = None
+            if evaluate:
+                scores = self._evaluate(state, step, bar, requested)
+                last_log = time.monotonic(), images  # of the rate of training
             if save:
-                self.checkpoints.save(step, state)
+                self.checkpoints.save(step, state, metrics=scores)
             if stop is not None:
                 self.checkpoints.wait()
                 raise Interrupted(
@@ -221,6 +259,19 @@ class _Run:
             + (f"the checkpoint of step {kept[-1]} is good; " if kept else "")
             + "train with a lower optimiser.learning_rate in a new --workdir"
         )
+
+    def _evaluate(
+        self, state: State, step: int, bar: tqdm, requested: Callable[[], int | None]
+    ) -> dict[str, float] | None:
+        """What the best checkpoint is known by; None where the run was asked to stop meanwhile."""
+        rows = self.evaluation.run(state, lambda: requested() is not None)
+        if rows is None:
+            return None
+        for row in rows:
+            self.writer.evaluation(step, row)
+            bar.write(f"{bar.n / 1000:g} kimg: {row['metric']} {row['value']:.5g}", file=sys.stderr)
+        values = {row["metric"]: row["value"] for row in rows}
+        return {self.evaluation.best: values[self.evaluation.best]}
 
     def _write_samples(self, state: State, step: int, phase: Phase) -> None:
         inputs = None

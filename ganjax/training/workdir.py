@@ -1,7 +1,8 @@
 """What a run writes beside its checkpoints: config, metrics, events, sample grids."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ FREE_FIELDS = (
     "log_every",
     "save_every",
     "sample_every",
+    "evaluate_every",
+    "evaluate_metrics",
     "keep_checkpoints",
     "data.cache_dir",
 )
@@ -125,6 +128,14 @@ class Writer:
         for name, value in row.items():
             self._events.add_scalar(name, value, step)
 
+    def evaluation(self, step: int, row: Mapping[str, Any]) -> None:
+        """Appends a result to metrics.jsonl, and its value to the events as evaluation/METRIC."""
+        if not self._active:
+            return
+        self._metrics.write(json.dumps(row) + "\n")
+        self._metrics.flush()
+        self._events.add_scalar(f"evaluation/{row['metric']}", row["value"], step)
+
     def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
         """Writes each value in [-1, 1] as the grid NAME/STEP.png, step with nine digits.
 
@@ -149,12 +160,17 @@ class Writer:
             self._events.close()
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl; a last row cut short by a crash is left out."""
+def append_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Appends rows to metrics.jsonl, in one piece: the run may be going on."""
+    if jax.process_index() == 0:
+        with (folder / METRICS).open("a") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; a row cut short by a crash is left out."""
     rows = []
     for line in (folder / METRICS).read_text().splitlines():
-        try:
+        with suppress(ValueError):
             rows.append(json.loads(line))
-        except ValueError:
-            break
     return rows
