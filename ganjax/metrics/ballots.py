@@ -157,7 +157,7 @@ def wilson_interval(wins: int, count: int) -> tuple[float, float]:
 def sign_test(a: int, b: int) -> float:
     """The exact two-sided p-value of a : b wins where both win with probability 1/2."""
     term = tail = 1
-    for k in range(min(a, b)):  # each binomial coefficient from the last, as a comb() apiece is slow
+    for k in range(min(a, b)):  # each coefficient from the last; comb() is slow
         term = term * (a + b - k) // (k + 1)
         tail += term
     return min(1.0, tail / 2 ** (a + b - 1)) if a + b else 1.0
