@@ -40,6 +40,10 @@ def dcgan() -> ConfigDict:
     config.log_every = 1.0  # kimg
     config.save_every = 20.0  # kimg
     config.sample_every = 20.0  # kimg
+    config.evaluate_every = 0.0  # kimg; 0 for never
+    # "frechet5k_avatars,...": the checkpoint that is best by the first of them is kept, too; "" for
+    # what suits the data (docs/metrics.md).
+    config.evaluate_metrics = ""
     config.keep_checkpoints = 3
     return config
 
@@ -144,6 +148,15 @@ SMOKE = {
         "log_every": 0.004,
         "save_every": 0.012,
         "sample_every": 0.024,
+        "keep_checkpoints": 5,
+    },
+    "attributes": {
+        "data.limit": 256,
+        "batch_size": 16,
+        "total_kimg": 0.192,
+        "log_every": 0.016,
+        "save_every": 0.048,
+        "sample_every": 0.0,
         "keep_checkpoints": 5,
     },
 }
