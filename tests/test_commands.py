@@ -209,7 +209,7 @@ def _truncated(folder: Path) -> Path:
         (["--config.seed"], "lacks a value"),
         (
             ["--config=configs/dcgan_celebs.py"],
-            "there are configs/adain_compact.py, configs/adain_vgg19.py, configs/dcgan_avatars.py",
+            "configs/adain_vgg19.py, configs/attributes_avatars.py, configs/dcgan_avatars.py",
         ),
         (["--config=configs/dcgan_avatars.py:smock"], "there is smoke, 64"),
         (["--colour"], "unknown argument '--colour'"),

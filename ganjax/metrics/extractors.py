@@ -13,9 +13,10 @@ from jax import Array
 from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics.resizing import DIALECTS, resize
+from ganjax.nets.attributes import SIDE, Classifier
 from ganjax.nets.darknet import TinyDarknet
 
-NAMES = ("tiny_darknet",)
+NAMES = ("avatars", "tiny_darknet")
 
 
 class Extractor(NamedTuple):
@@ -48,6 +49,9 @@ def load(name: str, *, resizing: str = "") -> Extractor:
     if resizing and resizing not in DIALECTS:
         raise UserError(f"resizing {resizing!r} is unknown; there is {', '.join(DIALECTS)}")
     match name:
+        case "avatars":  # which is in the package
+            file = "attributes_avatars"
+            return _make(name, Classifier(), SIDE, resizing or "clean", file=file)
         case "tiny_darknet":
             return _make(name, TinyDarknet(), 224, resizing or "clean")
     raise UserError(f"extractor {name!r} is unknown; there is {', '.join(NAMES)}")
@@ -60,8 +64,12 @@ def _make(
     dialect: str,
     *,
     centre: float = 127.5,
+    file: str = "",
 ) -> Extractor:
-    """An extractor that sees (pixel - centre) / centre in squares of `size` pixels."""
+    """An extractor that sees (pixel - centre) / centre in squares of `size` pixels.
+
+    Its weights are called `file`, by default as itself.
+    """
 
     def apply(variables: Any, images: Array) -> dict[str, Array]:
         x = resize(images, size, dialect=dialect)
@@ -70,7 +78,7 @@ def _make(
             outputs = module.apply(variables, (x - centre) / centre)
         return {kind: outputs[kind] for kind in ("features", "logits")}
 
-    params = weights.load(name)
+    params = weights.load(file or name)
     protocol = f"{name} {size} {dialect} {centre}"
     variables = {"params": jax.tree.map(jnp.asarray, params)}
     return Extractor(name, _digest(params, protocol), variables, apply)

@@ -19,8 +19,10 @@ def make(config: Any) -> Task:
             return _dcgan(config)
         case "adain":
             return _adain(config)
+        case "attributes":
+            return _attributes(config)
         case other:
-            raise UserError(f"task {other!r} is unknown; there is dcgan and adain")
+            raise UserError(f"task {other!r} is unknown; there is dcgan, adain and attributes")
 
 
 def _check_common(config: Any) -> None:
@@ -131,6 +133,37 @@ def _adain(config: Any) -> Task:
         vary=config.data.vary_styles,
         ema_half_life=config.ema_half_life_kimg * 1000,
         start=start,
+    )
+
+
+def _attributes(config: Any) -> Task:
+    from ganjax.data.avatars import ATTRIBUTES
+    from ganjax.data.visibility import hide
+    from ganjax.nets.attributes import SIDE, Classifier
+    from ganjax.tasks import attributes
+    from ganjax.training import optimisers
+    from ganjax.training.task import Phase
+
+    data, model = config.data, config.model
+    if data.source != "avatars":
+        raise UserError(f"data.source is {data.source!r}; avatars have the attributes")
+    if (str(data.image_size), data.channels) != (str(SIDE), 3):
+        raise UserError(f"the classifier sees {SIDE}x{SIDE} RGB; set data.image_size={SIDE}")
+    if data.flip or not data.labels:
+        raise UserError("a mirrored gaze is another one; set data.flip=False, data.labels=True")
+    if model.width < 1 or model.features < 1:
+        raise UserError("model.width and model.features must be 1 or more")
+    if not 0 <= config.disturbance <= 1:
+        raise UserError(f"disturbance is {config.disturbance}; it must be in [0, 1]")
+    sizes = [len(values) for values in ATTRIBUTES.values()]
+    return attributes.make(
+        Classifier(sum(sizes), model.width, model.features),
+        sizes,
+        hide,
+        optimiser=optimisers.make(config.optimiser),
+        phases=(Phase("train", config.total_kimg, config.batch_size, (SIDE, SIDE)),),
+        disturbance=config.disturbance,
+        ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
 
