@@ -34,7 +34,7 @@ ALLOWED = {
         "tasks",
     },  # fmt: skip
     "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
-    "metrics": {"nets", "weights", "images", "errors", "folders", "metrics"},
+    "metrics": {"adain", "nets", "weights", "images", "errors", "folders", "metrics"},
     "folders": set(),
     "cli": {"errors", "folders"},
 }

@@ -158,7 +158,7 @@ def _write(
     )  # fmt: skip
     try:
         with bar:
-            for arrays, bad in _load_in_threads(source, count, image_size, channels):
+            for arrays, bad in load_in_threads(source, count, image_size, channels):
                 broken += bad
                 for name, values in arrays.items():
                     if name not in files:
@@ -181,7 +181,7 @@ def _write(
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _load_in_threads(
+def load_in_threads(
     source: Source, count: int, image_size: tuple[int, int], channels: int
 ) -> Iterator[tuple[dict[str, np.ndarray], list[Broken]]]:
     """Results of `source.load` in order; only a few chunks are held at a time."""

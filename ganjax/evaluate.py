@@ -1,0 +1,238 @@
+"""Measures generated images: `python -m ganjax.evaluate --workdir runs/dcgan_avatars`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ganjax.cli import run_command, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ganjax.evaluate --workdir runs/dcgan_avatars               what suits the run's data
+  python -m ganjax.evaluate --workdir runs/my_faces --checkpoint best \\
+      --metrics fid50k_full,kid50k,pr10k                               the published metrics
+  python -m ganjax.evaluate --generated fakes.zip --reference photos/ \\
+      --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
+  python -m ganjax.evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
+  python -m ganjax.evaluate --human ours/ theirs/ --output compare.html    ask people
+  python -m ganjax.evaluate --score compare.html answers_*.json            what they answered
+
+A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
+which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
+Image number i of a seed is always the same image, and the same command gives the same numbers.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganjax.evaluate",
+        description="Measure how good generated images are.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--workdir", type=Path, metavar="DIR", help="folder of the training run to measure")
+    add("--generated", metavar="SOURCE", help="images to measure: folder, .zip or data source")
+    add(
+        "--reference", metavar="SOURCE",
+        help="real images: folder, .zip or data source (default: what the run was trained on)",
+    )  # fmt: skip
+    add(
+        "--metrics", default="", metavar="NAMES",
+        help="names with commas between (default: the Frechet distance and others that suit the "
+        "data, of up to 5000 images)",
+    )  # fmt: skip
+    add("--seed", type=int, default=0, help="of the generated images (default: 0)")
+    add(
+        "--checkpoint", "--step", metavar="STEP",
+        help="step to load, or best (default: the newest)",
+    )  # fmt: skip
+    add(
+        "--weights", choices=("ema", "live"), default="ema",
+        help="the running average of the generator, or its last weights (default: ema)",
+    )  # fmt: skip
+    add(
+        "--image_size", metavar="SIZE",
+        help="scale and crop --generated and --reference, to 64 or 96x64 (default: as they are, "
+        "or as the run was trained)",
+    )  # fmt: skip
+    add("--batch_size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
+    add("--save_features", type=Path, metavar="FILE", help="write all features to FILE.npz")
+    add("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    add("--human", nargs=2, metavar=("A", "B"), help="write a page on which people compare images")
+    add("--output", type=Path, metavar="FILE", help="the page of --human, FILE.html")
+    add("--pairs", type=int, default=50, metavar="N", help="of --human (default: 50)")
+    add("--question", metavar="TEXT", help="what --human asks")
+    add("--score", nargs="+", type=Path, metavar="FILE", help="a page of --human, then its answers")
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    if arguments.human or arguments.score:
+        return _ask_people(arguments)
+    if (arguments.workdir is None) == (arguments.generated is None):
+        raise UserError("give --workdir (a run) or --generated (images), one of them")
+    if arguments.batch_size < 1:
+        raise UserError(f"--batch_size is {arguments.batch_size}; it must be 1 or more")
+    for option, path in (("--save_features", arguments.save_features), ("--json", arguments.json)):
+        if path and not path.absolute().parent.is_dir():
+            raise UserError(f"{option} {path}: its folder does not exist; make it first")
+    if arguments.save_features and arguments.save_features.suffix != ".npz":
+        raise UserError(f"--save_features {arguments.save_features}: give FILE.npz")
+    _measure(arguments)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from ganjax.metrics.protocols import parse
+
+    wanted = parse(arguments.metrics) if arguments.metrics else ()
+    start_jax()
+    from ganjax import evaluation, measure
+    from ganjax.images import write_atomic
+
+    paired = [protocol for protocol in wanted if protocol.paired]
+    rest = [protocol for protocol in wanted if not protocol.paired]
+    results, run = [], {"seed": arguments.seed}
+    if paired:
+        if arguments.workdir or not arguments.reference:
+            raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
+        results += measure.measure_pairs(paired, arguments.generated, arguments.reference)
+    if rest or not wanted:
+        mesh, batch_size = evaluation.split_batch(arguments.batch_size)
+        open_sets = _open_run if arguments.workdir else _open_images
+        generated, open_reference, about = open_sets(arguments, mesh)
+        run |= about
+        if not rest:
+            rest = evaluation.default_metrics(about["reference"], open_reference().size)
+        programs = measure.load_programs(rest, mesh)
+        reference = None if all(protocol.one_sided for protocol in rest) else open_reference()
+        keep = arguments.save_features is not None
+        found, features = measure.measure(
+            rest, generated, reference, programs, batch_size=batch_size, keep=keep
+        )
+        results += found
+        if keep:
+            _save_features(arguments.save_features, features)
+    names = [protocol.name for protocol in wanted or rest]
+    results.sort(key=lambda result: names.index(result.protocol.name))
+    rows = [evaluation.to_row(result, run) for result in results]
+    _print_table(rows)
+    if arguments.workdir:
+        from ganjax.training.workdir import append_metrics
+
+        append_metrics(arguments.workdir, rows)
+    if arguments.json:
+        write_atomic(arguments.json, (json.dumps(rows, indent=1) + "\n").encode())
+
+
+def _open_images(arguments: argparse.Namespace, mesh: Any):
+    """The generated images, a function that opens the reference, and what rows say of both."""
+    from ganjax.image_sets import open_set
+    from ganjax.images import parse_image_size
+
+    size = parse_image_size(arguments.image_size) if arguments.image_size else None
+    generated = open_set(arguments.generated, mesh, image_size=size)
+    # What is measured once need not be remembered; references are.
+    generated = generated._replace(digest="")
+
+    def open_reference():
+        if not arguments.reference:
+            raise UserError("there is nothing to compare with; give --reference=SOURCE")
+        return open_set(
+            arguments.reference, mesh, image_size=size, default_size=generated.image_size
+        )
+
+    about = {"generated": arguments.generated, "reference": arguments.reference}
+    return generated, open_reference, about
+
+
+def _open_run(arguments: argparse.Namespace, mesh: Any):
+    from ml_collections import ConfigDict
+
+    from ganjax import evaluation
+    from ganjax.image_sets import open_set
+    from ganjax.images import parse_image_size
+    from ganjax.runs import load_run
+    from ganjax.training.workdir import load_config
+
+    task, state, checkpoint = load_run(arguments.workdir, arguments.checkpoint)
+    if arguments.weights == "live":
+        live = {role: state.networks[role].variables for role in state.averages}
+        state = state.replace(averages=live)
+    config = ConfigDict(load_config(arguments.workdir))
+    generated = evaluation.make_model(task, config, mesh)(state, arguments.seed)
+    size = parse_image_size(arguments.image_size) if arguments.image_size else None
+
+    def open_reference():
+        if not arguments.reference:
+            return evaluation.open_data(config, mesh, size or generated.image_size)
+        return open_set(
+            arguments.reference,
+            mesh,
+            image_size=size or generated.image_size,
+            channels=config.data.channels,
+        )
+
+    about = {
+        **evaluation.progress_of(state),
+        "checkpoint": checkpoint,
+        "weights": arguments.weights,
+        "reference": arguments.reference or config.data.get("source"),
+    }
+    return generated, open_reference, about
+
+
+def _save_features(path: Path, features: dict[str, Any]) -> None:
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.savez(file, **features)
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    """A line per metric: its value, and what else it comes with; details are in the JSON."""
+    width = max(len(row["metric"]) for row in rows)
+    for row in rows:
+        more = {name: x for name, x in row.items() if isinstance(x, float) and name not in _KNOWN}
+        words = [
+            f"{name} {x:.5g}"
+            for name, x in more.items()
+            if not any(name.startswith(f"{other}_") for other in more)
+        ]
+        print(f"{row['metric']:{width}}  {row['value']:>10.5g}  {', '.join(words)}".rstrip())
+
+
+_KNOWN = ("value", "kimg")
+
+
+def _ask_people(arguments: argparse.Namespace) -> None:
+    from ganjax.data.files import list_pictures
+    from ganjax.metrics import ballots, blind
+
+    if arguments.score:
+        page, *answers = arguments.score
+        print(ballots.describe(ballots.score(page, answers)))
+        return
+    if not arguments.output:
+        raise UserError("--human needs --output=FILE.html, the page to write")
+    a, b = (
+        {picture.name: picture.read for picture in list_pictures([name])}
+        for name in arguments.human
+    )
+    key = blind.write_page(
+        a,
+        b,
+        arguments.output,
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        question=arguments.question or blind.QUESTION,
+        names=tuple(arguments.human),
+    )
+    print(f"wrote {arguments.output}, which raters get, and {key}, which they do not")
+
+
+if __name__ == "__main__":
+    run_command(main, save_memory="lower --batch_size")

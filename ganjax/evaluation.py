@@ -1,0 +1,146 @@
+"""A trained model as a set of images, and its evaluation while it trains."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from ganjax import data
+from ganjax.errors import UserError
+from ganjax.image_sets import ImageSet, make_generator, make_translator, open_set
+from ganjax.measure import Result, load_programs, measure
+from ganjax.metrics.protocols import Protocol, parse
+from ganjax.training import devices
+from ganjax.training.loop import Evaluation
+from ganjax.training.state import State
+from ganjax.training.task import Batch, Task
+
+COUNT = 5000  # images, where the user names no metric
+BATCH_SIZE = 64
+
+
+class _Stopped(Exception):
+    """Somebody asked the training to stop."""
+
+
+def split_batch(batch_size: int) -> tuple[Mesh, int]:
+    """A mesh over all devices, and `batch_size` rounded up to what can be split over it."""
+    count = len(jax.devices())
+    batch_size = -(-batch_size // count) * count
+    return devices.make_mesh((batch_size,)), batch_size
+
+
+def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
+    """What suits images that are compared with `size` ones of a source, and needs no download.
+
+    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once.
+    """
+    count = min(size, COUNT)
+    extractor = "avatars" if source == "avatars" else "tiny_darknet"
+    kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
+    kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
+    return parse(",".join(f"{kind}{count}_{extractor}" for kind in kinds))
+
+
+def make_model(task: Task, config: Any, mesh: Mesh) -> Callable[[State, int], ImageSet]:
+    """(state, seed) -> the images that a run's model makes.
+
+    Games that turn images into images are given their own data.
+    """
+    if task.draw is not None:
+        return make_generator(task, mesh)
+    phase = task.phases[-1]
+
+    def inputs() -> Iterator[Batch]:
+        return data.make(config).batches(
+            seed=config.seed, first=0, batch_size=phase.batch_size, image_size=phase.image_size
+        )
+
+    return make_translator(task, inputs, mesh)
+
+
+def open_data(config: Any, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
+    """The images that a run is trained on.
+
+    Raises:
+      UserError: they come from several sources.
+    """
+    if "source" not in config.data:
+        raise UserError(
+            "the run learns from several sources; name the one to compare with, "
+            "--reference=SOURCE (in training, set evaluate_every to 0)"
+        )
+    return open_set(
+        config.data.source,
+        mesh,
+        image_size=image_size,
+        channels=config.data.channels,
+        limit=config.data.limit,
+    )
+
+
+def progress_of(state: State) -> dict[str, Any]:
+    """How far a run is, as rows of metrics.jsonl say it."""
+    return {"step": int(state.step), "kimg": int(state.images) / 1000}
+
+
+def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
+    """A result as a row of metrics.jsonl: the number, and all that it takes to make it again."""
+    protocol = result.protocol
+    about = {name: value for name, value in run.items() if name not in ("step", "kimg")}
+    return {
+        **{name: run[name] for name in ("step", "kimg") if name in run},
+        "metric": protocol.name,
+        "value": next(iter(result.values.values())),
+        **result.values,
+        "protocol": protocol.text,
+        "n": result.count,
+        "n_reference": result.reference_count,
+        "extractor": protocol.extractor,
+        "digest": result.digest,
+        **about,
+    }
+
+
+def make_evaluation(task: Task, config: Any) -> Evaluation:
+    """What the loop asks for every `evaluate_every` kimg.
+
+    The metrics are those of `python -m ganjax.evaluate` with seed 0, against the run's own data.
+
+    Args:
+      config: read are `evaluate_metrics` ("" for `default_metrics`) and `data`.
+
+    Raises:
+      UserError: a metric is unknown, or its weights are missing.
+    """
+    mesh, batch_size = split_batch(BATCH_SIZE)
+    reference = open_data(config, mesh, task.phases[-1].image_size)
+    source, names = config.data.source, config.evaluate_metrics
+    wanted = parse(names) if names else default_metrics(source, reference.size)
+    for protocol in wanted:
+        if protocol.paired:
+            raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
+    programs = load_programs(wanted, mesh)
+    model = make_model(task, config, mesh)
+
+    def run(state: State, stop: Callable[[], bool]) -> list[dict[str, Any]] | None:
+        sets = (_stoppable(images, stop) for images in (model(state, 0), reference))
+        try:
+            results, _ = measure(wanted, *sets, programs, batch_size=batch_size)
+        except _Stopped:
+            return None
+        about = {**progress_of(state), "seed": 0, "weights": "ema", "reference": source}
+        return [to_row(result, about) for result in results]
+
+    return Evaluation(wanted[0].name, wanted[0].lower_is_better, run)
+
+
+def _stoppable(images: ImageSet, stop: Callable[[], bool]) -> ImageSet:
+    def batches(count: int, batch_size: int) -> Iterator:
+        for batch in images.batches(count, batch_size):
+            if stop():
+                raise _Stopped
+            yield batch
+
+    return images._replace(batches=batches)

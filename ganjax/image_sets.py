@@ -1,0 +1,295 @@
+"""Sets of images that metrics look at: files, data sources, what a trained model makes."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from ganjax.data.cache import load_in_threads
+from ganjax.data.files import Files
+from ganjax.data.source import Broken, Source, open_source
+from ganjax.errors import UserError
+from ganjax.images import read_image, to_uint8
+from ganjax.training import devices
+from ganjax.training.state import State
+from ganjax.training.task import Batch, Task
+
+
+class ImageSet(NamedTuple):
+    """Images in a fixed order, as batches on the devices.
+
+    Attributes:
+      name: what messages call it.
+      size: how many there are; None for as many as are asked for.
+      digest: of the content and its order; "" where it is not to be remembered.
+      image_size: (H, W).
+      batches: (count, batch_size) -> the first `count` images as uint8 [batch_size, H, W, 3],
+        split over the mesh, each with how many of its rows count: all but in the last batch.
+    """
+
+    name: str
+    size: int | None
+    digest: str
+    image_size: tuple[int, int]
+    batches: Callable[[int, int], Iterator[tuple[Array, int]]]
+
+
+def open_set(
+    name: str,
+    mesh: Mesh,
+    *,
+    image_size: tuple[int, int] | None = None,
+    default_size: tuple[int, int] | None = None,
+    channels: int = 3,
+    limit: int = 0,
+) -> ImageSet:
+    """The images of a source, in an order that is drawn once and for all.
+
+    A part of a folder is thus a fair part of it, whatever the names of its files.
+
+    Args:
+      name: a folder, a .zip, or what `ganjax.data.source` knows, like "avatars".
+      image_size: (H, W) that images are scaled to until they cover it, and cut out; None to leave
+        files as they are.
+      default_size: the same for sources whose images have no size of their own, like avatars.
+      channels: what they are read with before they become RGB; 1 makes them grey.
+      limit: use only the first so many; 0 for all.
+
+    Raises:
+      UserError: there is no such source, it is empty, or it has no size of its own.
+    """
+    source = open_source(_spec(name))
+    if image_size is None and isinstance(source, Files):
+        image_size = _first_size(source, name)
+        source = _OneSize(source)
+    image_size = image_size or default_size
+    if image_size is None:
+        raise UserError(f"images of {name} have no size of their own; give --image_size=64")
+    count = min(len(source), limit) if limit else len(source)
+    ordered = _Ordered(source, np.random.default_rng(0).permutation(count))
+
+    def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
+        arrays = _good_images(ordered, count, image_size, channels, name)
+        for rows, valid in _rebatch(arrays, wanted, batch_size):
+            yield _to_mesh(_to_rgb(rows), mesh), valid
+
+    digest = json.dumps([source.digest, count, image_size, channels])
+    return ImageSet(name, count, digest, image_size, batches)
+
+
+def make_generator(task: Task, mesh: Mesh) -> Callable[[State, int], ImageSet]:
+    """(state, seed) -> the images that a task draws: number i depends on seed and i alone.
+
+    They are rounded to 8 bits, as they would be in files.
+    """
+    split, everywhere = devices.split(mesh), devices.replicated(mesh)
+
+    @jax.jit
+    def generate(state: State, rng: Array, index: Array) -> Array:
+        index = jax.lax.with_sharding_constraint(index, split)
+        (images,) = task.sample(state, task.draw(rng, index), rng).values()
+        return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
+
+    def make(state: State, seed: int) -> ImageSet:
+        state = jax.device_put(state, everywhere)
+        rng = jax.device_put(jax.random.key(seed), everywhere)
+
+        def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
+            for first in range(0, count, batch_size):
+                index = jax.device_put(np.arange(first, first + batch_size), everywhere)
+                yield generate(state, rng, index), min(batch_size, count - first)
+
+        (_, *size, _) = jax.eval_shape(generate, state, rng, np.arange(mesh.size)).shape
+        return ImageSet("the model", None, "", tuple(size), batches)
+
+    return make
+
+
+def make_translator(
+    task: Task, inputs: Callable[[], Iterator[Batch]], mesh: Mesh
+) -> Callable[[State, int], ImageSet]:
+    """(state, seed) -> the images that a task makes of others, batch after batch of them.
+
+    Where samples have places in a sheet, its first row and column show inputs and are left out.
+
+    Args:
+      inputs: () -> batches of the data from the first one on, without end.
+    """
+    everywhere = devices.replicated(mesh)
+
+    @jax.jit
+    def translate(state: State, rng: Array, batch: Batch) -> Array:
+        (images,) = task.sample(state, batch, rng).values()
+        if images.ndim == 5:
+            images = images[1:, 1:].reshape(-1, *images.shape[2:])
+        return _to_rgb(to_uint8(images))
+
+    def make(state: State, seed: int) -> ImageSet:
+        state = jax.device_put(state, everywhere)
+
+        def arrays() -> Iterator[np.ndarray]:
+            for number, batch in enumerate(inputs()):
+                rng = jax.random.fold_in(jax.random.key(seed), number)
+                yield np.asarray(translate(state, rng, jax.device_put(batch, everywhere)))
+
+        def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
+            for rows, valid in _rebatch(arrays(), count, batch_size):
+                yield _to_mesh(rows, mesh), valid
+
+        return ImageSet("the model", None, "", task.phases[-1].image_size, batches)
+
+    return make
+
+
+def open_pairs(a: str, b: str) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
+    """Images of the same name, whatever their suffix, in two folders or .zip files.
+
+    Returns:
+      Names in order, each with a function that reads both: uint8 [H, W, 3] of one shape; it
+      raises UserError where one cannot be read or they differ in size.
+
+    Raises:
+      UserError: one of the two lacks a partner, or is no folder or .zip.
+    """
+    sides = [_by_stem(name) for name in (a, b)]
+    for own, other, where in ((0, 1, b), (1, 0, a)):
+        if alone := sorted(sides[own].keys() - sides[other].keys()):
+            raise UserError(
+                f"{where} has no image {alone[0]}"
+                + (f" (nor {len(alone) - 1} others)" if alone[1:] else "")
+                + "; metrics of pairs need the same names in both"
+            )
+
+    def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
+        x, y = (read_image(side[stem]()) for side in sides)
+        if x.shape != y.shape:
+            sizes = " and ".join(f"{z.shape[0]}x{z.shape[1]}" for z in (x, y))
+            raise UserError(f"the two images {stem} are {sizes}; make them equally large")
+        return x, y
+
+    return [(stem, lambda stem=stem: read(stem)) for stem in sorted(sides[0])]
+
+
+def _by_stem(name: str) -> dict[str, Callable[[], bytes]]:
+    files = open_source(_spec(name))
+    if not isinstance(files, Files):
+        raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
+    return {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
+
+
+def _spec(name: str) -> str:
+    """A data source's text; a plain path to a folder or file is accepted, too."""
+    return f"folder:{name}" if Path(name).expanduser().exists() else name
+
+
+class _Ordered:
+    """A source in another order."""
+
+    def __init__(self, source: Source, order: np.ndarray):
+        self._source, self._order = source, order
+
+    def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
+        return self._source.load(self._order[np.asarray(indices)].tolist(), image_size, channels)
+
+
+class _OneSize:
+    """Files as they are, which must all be equally large."""
+
+    def __init__(self, files: Files):
+        self._files, self.digest = files, files.digest
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
+        images, broken = [np.empty((0, *image_size, channels), np.uint8)], []
+        for name in (self._files.names[index] for index in indices):
+            try:
+                image = read_image(self._files.read(name), channels=channels)
+            except UserError as error:
+                broken.append(Broken(name, str(error).removeprefix("image ")))
+                continue
+            if image.shape[:2] != image_size:
+                sizes = ["x".join(map(str, size)) for size in (image.shape[:2], image_size)]
+                raise UserError(
+                    f"images differ in size: {name} is {sizes[0]}, others are {sizes[1]}; "
+                    f"--image_size={sizes[1]} scales and crops them"
+                )
+            images.append(image[None])
+        return {"image": np.concatenate(images)}, broken
+
+
+def _first_size(files: Files, name: str) -> tuple[int, int]:
+    for file in files.names:
+        try:
+            return read_image(files.read(file)).shape[:2]
+        except UserError:
+            continue
+    raise UserError(f"none of {len(files)} images of {name} can be read")
+
+
+def _good_images(
+    source: Any, count: int, image_size: tuple[int, int], channels: int, name: str
+) -> Iterator[np.ndarray]:
+    """Images a few at a time, decoded ahead; the broken ones are told at the end."""
+    broken: list[Broken] = []
+    try:
+        for arrays, bad in load_in_threads(source, count, image_size, channels):
+            broken += bad
+            yield arrays["image"]
+    finally:
+        if broken and jax.process_index() == 0:
+            print(
+                f"warning: {len(broken)} images of {name} left out: {broken[0].name} "
+                f"{broken[0].reason}" + ("; ..." if broken[1:] else ""),
+                file=sys.stderr,
+            )
+
+
+def _rebatch(
+    arrays: Iterator[np.ndarray], count: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The first `count` rows in batches of one size; the last one is filled up with zeros.
+
+    Yields less than `count` where there are not so many.
+    """
+    left, held = count, np.empty(0, np.uint8)
+    with closing(arrays):
+        for array in arrays:
+            new = array[:left]
+            left -= len(new)
+            held = np.concatenate([held, new]) if len(held) else new
+            while len(held) >= batch_size:
+                yield held[:batch_size], batch_size
+                held = held[batch_size:]
+            if not left:
+                break
+    if len(held):
+        padding = [(0, batch_size - len(held))] + [(0, 0)] * (held.ndim - 1)
+        yield np.pad(held, padding), len(held)
+
+
+def _to_mesh(images: np.ndarray, mesh: Mesh) -> Array:
+    """This process' rows of a batch that every process holds -> the batch on the devices."""
+    rows = len(images) // jax.process_count()
+    first = rows * jax.process_index()
+    return devices.to_devices({"image": images[first : first + rows]}, mesh)["image"]
+
+
+def _to_rgb(images: Any) -> Any:
+    """uint8 [..., H, W, 1 (grey), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
+    xp = jnp if isinstance(images, jax.Array) else np
+    if images.shape[-1] == 1:
+        return xp.repeat(images, 3, axis=-1)
+    if images.shape[-1] == 4:
+        colour, alpha = images[..., :3].astype(xp.int32), images[..., 3:].astype(xp.int32)
+        return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(xp.uint8)
+    return images

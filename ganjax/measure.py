@@ -1,0 +1,311 @@
+"""Metrics of sets of images: each set goes through each extractor once, whatever is measured."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from ganjax.data.avatars import ATTRIBUTES
+from ganjax.data.visibility import hide
+from ganjax.errors import UserError
+from ganjax.image_sets import ImageSet, open_pairs
+from ganjax.images import to_float
+from ganjax.metrics import attributes, extractors, similarity
+from ganjax.metrics.frechet import Moments, frechet_distance
+from ganjax.metrics.inception_score import inception_score
+from ganjax.metrics.kernel import kernel_distance
+from ganjax.metrics.manifold import density_coverage, precision_recall
+from ganjax.metrics.protocols import Protocol, Statistic
+from ganjax.metrics.protocols import statistics as statistics_of
+from ganjax.metrics.sliced_wasserstein import sliced_wasserstein
+from ganjax.metrics.statistics import Values, cache_path, load_cached, make_collector, save_cached
+from ganjax.training import devices
+
+
+class Program(NamedTuple):
+    """An extractor as a compiled function.
+
+    Attributes:
+      digest: of its weights and protocol; "" of the pixels themselves.
+      run: images of a batch -> named arrays, the same on all devices.
+    """
+
+    digest: str
+    run: Callable[[Array], Mapping[str, Array]]
+
+
+class Result(NamedTuple):
+    """What a metric came to.
+
+    Attributes:
+      values: by name; the first one is the metric's own.
+      digest: of the extractor.
+      count: generated images, or pairs.
+      reference_count: images of the reference; 0 without one.
+    """
+
+    protocol: Protocol
+    values: dict[str, float]
+    digest: str
+    count: int
+    reference_count: int
+
+
+def load_programs(wanted: Sequence[Protocol], mesh: Mesh) -> dict[tuple[str, str], Program]:
+    """The extractors that metrics need, by (extractor, resizing).
+
+    Raises:
+      UserError: weights are missing; the message names the command that gets them.
+    """
+    return {
+        key: _load_program(*key, mesh)
+        for key in dict.fromkeys((p.extractor, p.resizing) for p in wanted if not p.paired)
+    }
+
+
+def _load_program(name: str, resizing: str, mesh: Mesh) -> Program:
+    everywhere = devices.replicated(mesh)
+    if not name:
+        return Program("", jax.jit(lambda images: {"images": images}, out_shardings=everywhere))
+    extractor = extractors.load(name, **({"resizing": resizing} if resizing else {}))
+    variables = jax.device_put(extractor.variables, everywhere)
+    apply = jax.jit(extractor.apply, out_shardings=everywhere)
+    return Program(extractor.digest, lambda images: apply(variables, images))
+
+
+def measure(
+    wanted: Sequence[Protocol],
+    generated: ImageSet,
+    reference: ImageSet | None,
+    programs: Mapping[tuple[str, str], Program],
+    *,
+    batch_size: int,
+    keep: bool = False,
+    progress: bool = True,
+) -> tuple[list[Result], dict[str, np.ndarray]]:
+    """Measures generated images against a reference.
+
+    Args:
+      wanted: metrics of distributions, not of pairs.
+      reference: None where no metric needs one.
+      programs: from `load_programs`.
+      batch_size: images at a time, a multiple of the number of devices.
+      keep: return features, too.
+      progress: show a bar for each set.
+
+    Returns:
+      A result per metric, and with `keep` the features of as many images as the metrics need, by
+      "generated/EXTRACTOR" and "reference/EXTRACTOR".
+
+    Raises:
+      UserError: a set has too few images, or a metric needs a reference and there is none.
+    """
+    needs = [_needs(protocol, generated, reference) for protocol in wanted]
+    found, features = [], {}
+    for side, images in (("generated", generated), ("reference", reference)):
+        own = [need[len(found)] for need in needs if need[len(found)]]
+        extra = _features(own) if keep else {}
+        values = (
+            gather(
+                images,
+                [*own, *extra.values()],
+                programs,
+                side,
+                batch_size=batch_size,
+                progress=progress,
+            )
+            if own
+            else {}
+        )
+        features |= {f"{side}/{name}": values[s]["features"] for name, s in extra.items()}
+        found.append(values)
+    results = []
+    for protocol, (a, b) in zip(wanted, needs, strict=True):
+        values = compare(protocol, found[0][a], found[1][b] if b else None)
+        digest = programs[protocol.extractor, protocol.resizing].digest
+        results.append(Result(protocol, values, digest, a.count, b.count if b else 0))
+    return results, features
+
+
+def _needs(
+    protocol: Protocol, generated: ImageSet, reference: ImageSet | None
+) -> tuple[Statistic, Statistic | None]:
+    if reference is None and not protocol.one_sided:
+        raise UserError(f"{protocol.name} needs a reference; give --reference=SOURCE")
+    if protocol.kind == "sliced_wasserstein" and generated.image_size != reference.image_size:
+        sizes = ["x".join(map(str, images.image_size)) for images in (generated, reference)]
+        raise UserError(
+            f"{protocol.name} compares pixels, but images are {sizes[0]} and {sizes[1]}; "
+            f"--image_size={sizes[0]} scales and crops them"
+        )
+    needs = statistics_of(protocol, reference.size if reference else 0)
+    for images, need in zip((generated, reference), needs, strict=True):
+        if need and images.size is not None and images.size < need.count:
+            raise _too_few(images.name, images.size, need.count, protocol.name)
+    return needs
+
+
+def _features(own: Sequence[Statistic]) -> dict[str, Statistic]:
+    """The features to keep of each extractor: of the largest number of images."""
+    largest: dict[str, Statistic] = {}
+    for s in sorted(own, key=lambda s: s.count):
+        if s.extractor:
+            name = s.extractor + (f"_{s.resizing}" if s.resizing else "")
+            largest[name] = s._replace(what="features")
+    return largest
+
+
+def _too_few(name: str, size: int, needed: int, metric: str) -> UserError:
+    return UserError(
+        f"{name} has {size} images, {metric} needs {needed}; give more, or a metric of fewer: the "
+        "number in its name is free"
+    )
+
+
+def gather(
+    images: ImageSet,
+    wanted: Sequence[Statistic],
+    programs: Mapping[tuple[str, str], Program],
+    label: str,
+    *,
+    batch_size: int,
+    progress: bool = True,
+) -> dict[Statistic, Values]:
+    """Statistics of a set: from the cache where its digest is known there, else in one pass.
+
+    Args:
+      label: of the progress bar.
+
+    Raises:
+      UserError: there are fewer good images than needed, or the cache cannot be written to.
+    """
+    values, collectors, paths = {}, {}, {}
+    for statistic in dict.fromkeys(wanted):
+        if _cached(images, statistic):
+            extractor = programs[statistic.extractor, statistic.resizing].digest
+            paths[statistic] = cache_path(statistic, images=images.digest, extractor=extractor)
+            values[statistic] = load_cached(paths[statistic])
+        if values.get(statistic) is None:
+            collectors[statistic] = make_collector(statistic)
+    if not collectors:
+        return values
+    count = max(statistic.count for statistic in collectors)
+    seen = 0
+
+    def add(outputs: Mapping[tuple[str, str], Any], first: int, valid: int) -> None:
+        for key, arrays in jax.device_get(outputs).items():
+            for statistic, collector in collectors.items():
+                rows = min(valid, statistic.count - first)
+                if (statistic.extractor, statistic.resizing) == key and rows > 0:
+                    collector.add({name: array[:rows] for name, array in arrays.items()})
+
+    with _progress(label, count, progress) as bar:
+        pending = None
+        for batch, valid in images.batches(count, batch_size):
+            running = {(s.extractor, s.resizing) for s in collectors if s.count > seen}
+            outputs = {key: programs[key].run(batch) for key in running}
+            if pending:  # while the device is busy with this batch
+                add(*pending)
+            pending = outputs, seen, valid
+            seen += valid
+            bar.update(valid)
+        if pending:
+            add(*pending)
+    if seen < count:
+        raise _too_few(images.name, seen, count, "a metric")
+    for statistic, collector in collectors.items():
+        values[statistic] = collector.finish()
+        if _cached(images, statistic) and jax.process_index() == 0:
+            save_cached(paths[statistic], values[statistic])
+    return values
+
+
+def _cached(images: ImageSet, statistic: Statistic) -> bool:
+    # Patches are larger than the images that they were cut out of.
+    return bool(images.digest) and statistic.what != "patches"
+
+
+def _progress(label: str, total: int, shown: bool) -> tqdm:
+    return tqdm(
+        desc=label,
+        total=total,
+        unit="img",
+        unit_scale=True,
+        dynamic_ncols=True,
+        leave=False,
+        mininterval=0.2 if sys.stderr.isatty() else 30,
+        disable=not shown or jax.process_index() != 0,
+        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}img/{total_fmt}img "
+        "[{rate_fmt}, {remaining} left]",
+    )
+
+
+def compare(protocol: Protocol, generated: Values, reference: Values | None) -> dict[str, float]:
+    """A metric's values from what it knows of both sides; the first one is the metric's own."""
+    match protocol.kind:
+        case "frechet":
+            moments = (
+                Moments(int(v["count"]), v["mean"], v["covariance"]) for v in (reference, generated)
+            )
+            return {"value": frechet_distance(*moments)}
+        case "kernel":
+            return _with_deviation(kernel_distance(reference["features"], generated["features"]))
+        case "inception_score":
+            return _with_deviation(inception_score(generated["logits"]))
+        case "precision_recall":
+            both = precision_recall(reference["features"], generated["features"])
+            return dict(zip(("precision", "recall"), both, strict=True))
+        case "density_coverage":
+            both = density_coverage(reference["features"], generated["features"])
+            return dict(zip(("density", "coverage"), both, strict=True))
+        case "sliced_wasserstein":
+            sides = ({int(n): v for n, v in side.items()} for side in (reference, generated))
+            levels = sliced_wasserstein(*sides)
+            each = {f"value_{side}": distance for side, distance in levels.items()}
+            return {"value": float(np.mean(list(levels.values()))), **each}
+        case "attributes":
+            return _attributes(generated["logits"], reference["logits"])
+    raise AssertionError(protocol.kind)
+
+
+def _with_deviation(pair: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("value", "deviation"), pair, strict=True))
+
+
+def _attributes(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Which combinations of attributes are drawn, as share of those that are among real ones."""
+    sides = [hide(attributes.predict(logits, ATTRIBUTES)) for logits in (generated, real)]
+    covered = {name: c.share for name, c in attributes.coverage(*sides, ATTRIBUTES).items()}
+    distances = attributes.histogram_distances(*sides, ATTRIBUTES)
+    return {
+        "coverage": float(np.mean(list(covered.values()))),
+        **{f"coverage_{name}": share for name, share in covered.items()},
+        "histogram_distance": float(np.mean(list(distances.values()))),
+        **{f"histogram_distance_{name}": value for name, value in distances.items()},
+    }
+
+
+def measure_pairs(
+    wanted: Sequence[Protocol], generated: str, reference: str, *, progress: bool = True
+) -> list[Result]:
+    """Metrics of equally named images in two folders or .zip files: means over all pairs.
+
+    Raises:
+      UserError: an image has no partner, or its partner another size.
+    """
+    run = {protocol: jax.jit(getattr(similarity, protocol.kind)) for protocol in wanted}
+    values: dict[Protocol, list[float]] = {p: [] for p in wanted}
+    pairs = open_pairs(generated, reference)
+    with _progress("pairs", len(pairs), progress) as bar:
+        for _, read in pairs:
+            a, b = map(to_float, read())
+            for protocol in wanted:
+                values[protocol].append(float(run[protocol](a, b)))
+            bar.update()
+    count = len(pairs)
+    return [Result(p, {"value": float(np.mean(v))}, "", count, count) for p, v in values.items()]

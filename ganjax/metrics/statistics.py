@@ -1,0 +1,108 @@
+"""What metrics keep of a stream of images, and a cache of what they know of references."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ganjax.errors import UserError
+from ganjax.folders import cache_folder
+from ganjax.metrics.frechet import MomentsStream
+from ganjax.metrics.protocols import Statistic
+from ganjax.metrics.sliced_wasserstein import descriptors
+
+VERSION = 1  # of what is cached: to be raised when the same images would give other values
+
+Values = dict[str, np.ndarray]
+
+
+class Collector(NamedTuple):
+    """Gathers one statistic from a stream.
+
+    Attributes:
+      add: takes the next outputs of an extractor (or `images`), arrays whose first axis is the
+        image.
+      finish: gives the statistic.
+    """
+
+    add: Callable[[Values], None]
+    finish: Callable[[], Values]
+
+
+def make_collector(statistic: Statistic) -> Collector:
+    """The collector of a statistic of `statistic.count` images.
+
+    Moments take the same memory whatever the number of images; features and logits are kept in
+    float32, 8 kB per image of Inception's, patches in float16, 38 kB per image and level.
+    """
+    if statistic.what == "moments":
+        stream = MomentsStream()
+        return Collector(
+            lambda outputs: stream.add(outputs["features"]),
+            lambda: {name: np.asarray(x) for name, x in stream.moments()._asdict().items()},
+        )
+    kept: Values = {}
+    seen = 0
+
+    def add(outputs: Values) -> None:
+        nonlocal seen
+        if statistic.what == "patches":
+            patches = descriptors([outputs["images"]], first=seen)
+            rows = {str(side): values for side, values in patches.items()}
+            count = len(outputs["images"])
+        else:
+            rows = {statistic.what: outputs[statistic.what]}
+            count = len(rows[statistic.what])
+        for name, values in rows.items():
+            each = len(values) // count  # patches of an image
+            if name not in kept:
+                shape = (statistic.count * each, *values.shape[1:])
+                kept[name] = np.empty(shape, values.dtype)
+            kept[name][seen * each : (seen + count) * each] = values
+        seen += count
+
+    return Collector(add, lambda: kept)
+
+
+def cache_path(statistic: Statistic, *, images: str, extractor: str) -> Path:
+    """Where a statistic of a reference is kept.
+
+    Args:
+      images: digest of the images, their order and their size.
+      extractor: digest of its weights and protocol.
+    """
+    text = json.dumps([VERSION, images, extractor, *statistic])
+    return cache_folder() / "statistics" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+
+
+def load_cached(path: Path) -> Values | None:
+    """The statistic in a cache file; None where it is missing or damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def save_cached(path: Path, values: Values) -> None:
+    """Writes a cache file, whole or not at all.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(temporary, **values)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; make room, or name another folder "
+            "with GANJAX_CACHE=DIR"
+        ) from error

@@ -1,0 +1,300 @@
+"""Evaluation: the same numbers whatever the batches, devices, caches; every refusal is one line."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax import evaluate, evaluation, image_sets, measure
+from ganjax.errors import UserError
+from ganjax.metrics import extractors
+from ganjax.metrics.frechet import Moments, frechet_distance
+from ganjax.metrics.protocols import Statistic, parse
+from ganjax.runs import load_run
+from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.workdir import read_metrics
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "--config=configs/dcgan_avatars.py:smoke",
+    "--config.data.image_size=16",
+    "--config.model.width=8",
+    "--config.total_kimg=0.32",
+    "--config.save_every=0.08",
+    "--config.keep_checkpoints=1",
+]  # 20 steps
+METRIC = "frechet64_vgg16"
+CALLS = []  # the shape of every batch that the extractor is traced for
+
+
+def tiny_extractor(name: str, *, resizing: str = "") -> extractors.Extractor:
+    """16 random projections of 4x4 blocks, under the name of a network of its own."""
+    weights = np.random.default_rng(0).normal(size=(48, 16)).astype(np.float32)
+
+    def apply(variables, images):
+        CALLS.append(images.shape)
+        batch, height, width, _ = images.shape
+        blocks = images.astype(jnp.float32).reshape(batch, 4, height // 4, 4, width // 4, 3)
+        x = jnp.tanh(blocks.mean((2, 4)).reshape(batch, 48) / 255 @ variables["w"])
+        return {"features": x, "logits": 3 * x[:, :5]}
+
+    return extractors.Extractor(name, f"tiny{name}{resizing}", {"w": jnp.asarray(weights)}, apply)
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch, tmp_path):
+    monkeypatch.setattr(extractors, "load", tiny_extractor)
+    monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "cache"))
+
+
+def write_images(folder: Path, count: int, *, seed: int, size: int = 16, shift: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(seed).integers(shift, 200 + shift, (count, size, size, 3))
+    for number, image in enumerate(images.astype(np.uint8)):
+        Image.fromarray(image).save(folder / f"{number:04d}.png")
+    return folder
+
+
+def features_of(paths) -> np.ndarray:
+    """What the tiny extractor makes of files, by numpy alone."""
+    extractor = tiny_extractor("a")
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    return np.asarray(extractor.apply(extractor.variables, jnp.asarray(images))["features"])
+
+
+def moments(features: np.ndarray) -> Moments:
+    x = features.astype(np.float64)
+    return Moments(len(x), x.mean(0), np.cov(x, rowvar=False))
+
+
+def run(capsys, *words) -> list[dict]:
+    """Results of a command, as --json has them."""
+    path = Path(os.environ["GANJAX_CACHE"]).with_name("results.json")
+    evaluate.main([*map(str, words), "--json", str(path)])
+    capsys.readouterr()
+    return json.loads(path.read_text())
+
+
+def test_two_folders_have_the_distance_of_their_features(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 70, seed=1)
+    b = write_images(tmp_path / "b", 90, seed=2, shift=30)
+    words = ["--generated", a, "--reference", b, "--metrics", "frechet70_full_vgg16"]
+    (row,) = run(capsys, *words)
+    expected = frechet_distance(*(moments(features_of(sorted(f.glob("*")))) for f in (b, a)))
+    np.testing.assert_allclose(row["value"], expected, rtol=1e-6)
+    assert (row["n"], row["n_reference"]) == (70, 90)
+    assert row["extractor"] == "vgg16" and row["digest"] == "tinyvgg16" and row["seed"] == 0
+    assert "70 generated against all" in row["protocol"]
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in a.iterdir():
+            file.write(path, path.name)
+    assert run(capsys, "--generated", archive, *words[2:])[0]["value"] == row["value"]
+
+
+def test_a_set_against_itself_is_at_no_distance(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 64, seed=1)
+    names = "frechet64_vgg16,precision_recall64_vgg16,density_coverage64_vgg16"
+    rows = run(capsys, "--generated", a, "--reference", a, "--metrics", names)
+    assert [row["metric"] for row in rows] == names.split(",")
+    assert abs(rows[0]["value"]) < 1e-6
+    assert rows[1]["precision"] == rows[1]["recall"] == rows[1]["value"] == 1
+    assert rows[2]["coverage"] == 1
+
+
+def test_a_part_of_a_folder_is_drawn_once_and_for_all(tmp_path):
+    """Images are not taken in the order of their names, which may be that of classes."""
+    write_images(tmp_path / "a", 40, seed=1)
+    mesh, _ = evaluation.split_batch(8)
+    images = image_sets.open_set(str(tmp_path / "a"), mesh)
+    every, some = (
+        np.concatenate([np.asarray(x)[:valid] for x, valid in images.batches(count, size)])
+        for count, size in ((40, 16), (10, 8))
+    )
+    files = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "a").iterdir())]
+    order = [next(i for i, f in enumerate(files) if np.array_equal(f, x)) for x in every]
+    assert sorted(order) == list(range(40)) and order[:10] != list(range(10))
+    np.testing.assert_array_equal(some, every[:10])
+
+
+def test_batches_are_of_one_size_and_none_is_lost(tmp_path):
+    rows = np.arange(23 * 3).reshape(23, 3, 1, 1)
+    chunks = [rows[:5], rows[5:6], rows[6:20], rows[20:]]
+    for count in (1, 7, 16, 22, 23):
+        batches = list(image_sets._rebatch((c for c in chunks), count, 8))
+        assert {len(batch) for batch, _ in batches} == {8}
+        kept = np.concatenate([batch[:valid] for batch, valid in batches])
+        np.testing.assert_array_equal(kept, rows[:count])
+    assert sum(valid for _, valid in image_sets._rebatch((c for c in chunks), 99, 8)) == 23
+
+
+def test_one_pass_serves_all_metrics_and_smaller_ones_take_the_first(tmp_path):
+    write_images(tmp_path / "a", 40, seed=1)
+    mesh, batch_size = evaluation.split_batch(16)
+    images = image_sets.open_set(str(tmp_path / "a"), mesh)._replace(digest="")
+    wanted = parse("frechet40_vgg16,frechet20_vgg16,precision_recall30_vgg16")
+    programs = measure.load_programs(wanted, mesh)
+    served = []
+
+    def batches(count, size):
+        for batch, valid in images.batches(count, size):
+            served.append(valid)
+            yield batch, valid
+
+    CALLS.clear()
+    moments_of = [Statistic("moments", "vgg16", "", count) for count in (40, 20)]
+    features = Statistic("features", "vgg16", "", 30)
+    values = measure.gather(
+        images._replace(batches=batches),
+        [*moments_of, features],
+        programs,
+        "a",
+        batch_size=batch_size,
+        progress=False,
+    )
+    assert served == [16, 16, 8] and len(CALLS) == 1  # traced once: one shape
+    first = values[features]["features"]
+    assert first.shape == (30, 16)
+    np.testing.assert_allclose(
+        values[moments_of[1]]["covariance"], np.cov(first[:20].astype(np.float64), rowvar=False)
+    )
+    assert values[moments_of[0]]["count"] == 40
+
+
+def test_the_batch_size_changes_no_number(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 61, seed=1)
+    b = write_images(tmp_path / "b", 61, seed=2)
+    words = ["--generated", a, "--reference", b, "--metrics", "frechet61_vgg16"]
+    values = []
+    for size in (7, 64, 64):
+        for path in (tmp_path / "cache").rglob("*.npz"):
+            path.unlink()
+        values.append(run(capsys, *words, "--batch_size", size)[0]["value"])
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-4)
+    assert values[1] == values[2]
+
+
+def test_the_reference_is_remembered_by_its_content(tmp_path, capsys, monkeypatch):
+    a = write_images(tmp_path / "a", 32, seed=1)
+    b = write_images(tmp_path / "b", 32, seed=2)
+    words = ["--generated", a, "--reference", b, "--metrics", "frechet32_vgg16"]
+    value = run(capsys, *words)[0]["value"]
+    (cached,) = (tmp_path / "cache" / "statistics").iterdir()
+    labels = []
+    progress = measure._progress
+    monkeypatch.setattr(
+        measure, "_progress", lambda label, *rest: (labels.append(label), progress(label, *rest))[1]
+    )
+    assert run(capsys, *words)[0]["value"] == value and labels == ["generated"]
+    cached.write_bytes(cached.read_bytes()[:-50])  # damaged: made anew
+    assert run(capsys, *words)[0]["value"] == value and labels[1:] == ["generated", "reference"]
+    Image.new("RGB", (16, 16)).save(b / "0003.png")
+    assert run(capsys, *words)[0]["value"] != value
+
+
+def test_features_are_written(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 20, seed=1)
+    b = write_images(tmp_path / "b", 30, seed=2)
+    metrics = "frechet20_full_vgg16,precision_recall10_vgg16"
+    words = ["--generated", a, "--reference", b, "--metrics", metrics]
+    run(capsys, *words, "--save_features", tmp_path / "features.npz")
+    with np.load(tmp_path / "features.npz") as saved:
+        assert set(saved) == {"generated/vgg16", "reference/vgg16"}
+        for name, folder in (("generated/vgg16", a), ("reference/vgg16", b)):
+            expected = features_of(sorted(folder.iterdir()))
+            same = [np.sort(x.round(4), axis=0) for x in (saved[name], expected)]
+            np.testing.assert_allclose(*same, atol=2e-4)
+
+
+def test_pairs_are_compared_by_name(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 3, seed=1)
+    b = tmp_path / "b"
+    b.mkdir()
+    errors = []
+    for number, path in enumerate(sorted(a.iterdir())):
+        x = np.asarray(Image.open(path)).astype(int)
+        y = np.clip(x + 3 + number, 0, 255).astype(np.uint8)
+        Image.fromarray(y).save((b / path.name).with_suffix(".bmp"))
+        errors.append(np.mean((x - y) ** 2.0))
+    (row,) = run(capsys, "--generated", a, "--reference", b, "--metrics", "psnr")
+    expected = np.mean([10 * np.log10(255**2 / error) for error in errors])
+    np.testing.assert_allclose(row["value"], expected, rtol=1e-5)
+    assert row["n"] == 3
+    (b / "0002.bmp").unlink()
+    with pytest.raises(UserError, match="b has no image 0002; metrics of pairs need the same"):
+        run(capsys, "--generated", a, "--reference", b, "--metrics", "psnr")
+    write_images(tmp_path / "c", 3, seed=1, size=12)
+    with pytest.raises(UserError, match="two images 0000 are 16x16 and 12x12"):
+        run(capsys, "--generated", a, "--reference", tmp_path / "c", "--metrics", "psnr")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run that was measured every 5 steps."""
+    import train
+
+    workdir = tmp_path_factory.mktemp("runs") / "measured"
+    words = [f"--config.evaluate_metrics={METRIC}", "--config.evaluate_every=0.08"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(extractors, "load", tiny_extractor)
+        train.main([*SMALL, *words, f"--workdir={workdir}"])
+    return workdir
+
+
+def measured(workdir: Path) -> dict[int, float]:
+    rows = [row for row in read_metrics(workdir) if row.get("metric") == METRIC]
+    return {row["step"]: row["value"] for row in rows if row["seed"] == 0}
+
+
+def test_training_measures_and_keeps_the_best(trained):
+    values = measured(trained)
+    assert list(values) == [5, 10, 15, 20]
+    best = min(values, key=values.get)
+    assert Checkpoints.read_only(trained / "checkpoints").steps == sorted({best, 20})
+    assert load_run(trained, "best")[2].startswith(f"step {best} ")
+
+
+def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
+    import train
+
+    monkeypatch.chdir(ROOT)
+    train.main([*SMALL, f"--workdir={tmp_path / 'plain'}"])
+    states = [load_run(workdir, 20)[1] for workdir in (trained, tmp_path / "plain")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_a_run_is_measured_as_it_was_while_it_trained(trained, capsys):
+    before = len(read_metrics(trained))
+    words = ["--workdir", trained, "--metrics", METRIC]
+    (newest,) = run(capsys, *words)
+    values = measured(trained)
+    np.testing.assert_allclose(newest["value"], values[20], rtol=1e-4)
+    (best,) = run(capsys, *words, "--checkpoint", "best")
+    np.testing.assert_allclose(best["value"], min(values.values()), rtol=1e-4)
+    assert run(capsys, *words)[0]["value"] == newest["value"]
+    (other,) = run(capsys, *words, "--seed", 1)
+    assert other["value"] != newest["value"]
+    rows = read_metrics(trained)
+    assert len(rows) == before + 4 and rows[-1] == other
+    assert (newest["step"], newest["kimg"], newest["reference"]) == (20, 0.32, "avatars")
+    assert newest["checkpoint"].startswith("step 20 ")
+    (live,) = run(capsys, *words, "--weights", "live")
+    assert live["value"] != newest["value"] and live["weights"] == "live"
+
+
+def test_files_of_a_run_measure_as_the_run_itself(trained, tmp_path, capsys):
+    """Images are rounded as in files, and the run's own data are its reference."""
+    from ganjax import sample
+
+    sample.main(["--workdir", str(trained), "--num", "64", "--output", str(tmp_path / "drawn")])
+    words = ["--reference", "avatars", "--metrics", METRIC]
+    (files,) = run(capsys, "--generated", tmp_path / "drawn", *words)
+    (own,) = run(capsys, "--workdir", trained, *words)
+    np.testing.assert_allclose(files["value"], own["value"], rtol=1e-4)
