@@ -13,10 +13,11 @@ from jax import Array
 from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics.resizing import DIALECTS, resize
+from ganjax.nets import inception, vgg16
 from ganjax.nets.attributes import SIDE, Classifier
 from ganjax.nets.darknet import TinyDarknet
 
-NAMES = ("avatars", "tiny_darknet")
+NAMES = ("avatars", "inception", "tiny_darknet", "vgg16")
 
 
 class Extractor(NamedTuple):
@@ -52,8 +53,14 @@ def load(name: str, *, resizing: str = "") -> Extractor:
         case "avatars":  # which is in the package
             file = "attributes_avatars"
             return _make(name, Classifier(), SIDE, resizing or "clean", file=file)
+        case "inception":
+            dialect = resizing or "tf1"
+            centre = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
+            return _make(name, inception.Inception(), inception.SIZE, dialect, centre=centre)
         case "tiny_darknet":
             return _make(name, TinyDarknet(), 224, resizing or "clean")
+        case "vgg16":
+            return _make(name, vgg16.VGG16(), vgg16.SIZE, resizing or "tf1")
     raise UserError(f"extractor {name!r} is unknown; there is {', '.join(NAMES)}")
 
 

@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.nets import darknet, vgg
+from ganjax.nets import darknet, inception, vgg, vgg16
 
 Arrays = dict[str, np.ndarray]
 # Caffe's VGG-19 takes BGR in [0, 255] with these means taken off, torchvision's RGB standardised.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TORCHVISION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# LPIPS takes the last output before each pooling of VGG-16, and all convolutions of AlexNet.
+_LPIPS_VGG = {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256, "relu4_3": 512, "relu5_3": 512}
+_LPIPS_ALEX = {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256}
 
 
 class Format(NamedTuple):
@@ -111,6 +117,11 @@ def _colour_layer(kernel: np.ndarray, bias: Iterable[float]) -> Arrays:
     }
 
 
+def _torchvision_colours() -> Arrays:
+    mean, std = (np.array(values) for values in _TORCHVISION)
+    return _colour_layer(np.diag(1 / std), -mean / std)
+
+
 def _normalised_vgg(arrays: Arrays) -> Arrays:
     """`vgg_normalised.pth` and the shorter files of the same numbering."""
     # Between the convolutions lie paddings, activations and poolings, which count as modules.
@@ -133,9 +144,9 @@ def _torchvision_vgg(arrays: Arrays) -> Arrays:
     modules = dict(zip(map(str, positions), names, strict=True))
     prefix = "features." if "features.0.weight" in arrays else ""
     parameters = _torch_layers(arrays, modules, prefix=prefix)
-    mean, std = (np.array(values) for values in _TORCHVISION)
-    colour = _colour_layer(np.diag(1 / std), -mean / std)
-    return _check(colour | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)])
+    return _check(
+        _torchvision_colours() | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)]
+    )
 
 
 def _keras_vgg(arrays: Arrays) -> Arrays:
@@ -221,24 +232,79 @@ def _folded(arrays: Arrays, kernel: np.ndarray, norm: Sequence[str]) -> tuple[np
     return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
+def _fit(parameters: Arrays, module: nn.Module, size: int) -> Arrays:
+    """Holds parameters to the names and shapes of a network on images of `size` pixels."""
+    for name, shape in _shapes(module, size).items():
+        if name not in parameters or parameters[name].shape != shape:
+            there = parameters[name].shape if name in parameters else "nothing"
+            raise UserError(f"{name} has {there}; it must have the shape {shape}")
+    return parameters
+
+
+def _shapes(module: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
+    images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    params = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree.leaves_with_path(params)
+    }
+
+
 def _tiny_darknet(arrays: Arrays) -> Arrays:
     """Layers numbered from 1, as TensorFlow names what has no name."""
-    parameters, inputs = {}, 3
-    for number, (outputs, side) in enumerate(darknet.CONVOLUTIONS, start=1):
+    parameters, last = {}, len(darknet.CONVOLUTIONS)
+    for number in range(1, last + 1):
         kernel = _take(arrays, f"conv2d_{number}/kernel", 4)
-        if kernel.shape != (side, side, inputs, outputs):
-            raise UserError(
-                f"conv2d_{number} has kernel {kernel.shape}; it must map {inputs} channels to "
-                f"{outputs} by {side}x{side}"
-            )
-        if number < len(darknet.CONVOLUTIONS):
+        if number < last:
             parts = ("gamma", "beta", "moving_mean", "moving_variance")
             norm = [f"batch_normalization_{number}/{part}" for part in parts]
             kernel, bias = _folded(arrays, kernel, norm)
         else:
             bias = _take(arrays, f"conv2d_{number}/bias", 1)
         parameters |= {f"conv{number}/kernel": kernel, f"conv{number}/bias": bias}
-        inputs = outputs
+    return _fit(parameters, darknet.TinyDarknet(), 32)
+
+
+def _inception(arrays: Arrays) -> Arrays:
+    """`pt_inception-2015-12-05-6726825d.pth` and torch-fidelity's file of the same."""
+    module = inception.Inception()
+    parameters = {
+        "fc/kernel": np.ascontiguousarray(_take(arrays, "fc.weight", 2).T),
+        "fc_bias": _take(arrays, "fc.bias", 1),
+    }
+    for path in _shapes(module, 75):
+        layer, _, leaf = path.rpartition("/")
+        if leaf == "kernel" and layer != "fc":
+            prefix = layer.replace("/", ".")
+            kernel = _take(arrays, f"{prefix}.conv.weight", 4).transpose(2, 3, 1, 0)
+            parts = ("weight", "bias", "running_mean", "running_var")
+            norm = [f"{prefix}.bn.{part}" for part in parts]
+            parameters[path], parameters[f"{layer}/bias"] = _folded(arrays, kernel, norm)
+    return _fit(parameters, module, 75)
+
+
+def _torchvision_vgg16(arrays: Arrays) -> Arrays:
+    positions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    modules = {f"features.{n}": c for n, c in zip(positions, vgg16.CONVOLUTIONS, strict=True)}
+    parameters = _torchvision_colours() | _torch_layers(arrays, modules)
+    for number, module in enumerate((0, 3, 6), start=1):
+        dense = _take(arrays, f"classifier.{module}.weight", 2)
+        if number == 1:  # it counts channels first, then pixels
+            dense = dense.reshape(len(dense), 512, -1).swapaxes(1, 2).reshape(len(dense), -1)
+        parameters[f"fc{number}/kernel"] = np.ascontiguousarray(dense.T)
+        parameters[f"fc{number}/bias"] = _take(arrays, f"classifier.{module}.bias", 1)
+    return _fit(parameters, vgg16.VGG16(), vgg16.SIZE)
+
+
+def _lpips(arrays: Arrays, layers: Mapping[str, int]) -> Arrays:
+    """Weights of LPIPS (Zhang et al. 2018, equation 1), one per channel: {layer: channels}."""
+    parameters = {}
+    for number, (layer, count) in enumerate(layers.items()):
+        name = f"lin{number}.model.1.weight"
+        weights = _take(arrays, name, 4)
+        if weights.shape != (1, count, 1, 1):
+            raise UserError(f"{name} has shape {weights.shape}; it must be (1, {count}, 1, 1)")
+        parameters[layer] = weights.reshape(-1)
     return parameters
 
 
@@ -253,6 +319,16 @@ FORMATS = {
     "wct_decoder": Format("a decoder of WCT (feature_invertor_conv3_1.pth)", _mirrored_decoder),
     "wct_decoder_16x": Format(
         "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)", _compressed_decoder
+    ),
+    "inception": Format(
+        "Inception of the FID protocol (pt_inception-2015-12-05-6726825d.pth)", _inception
+    ),
+    "vgg16": Format("torchvision's VGG-16 (vgg16-397923af.pth)", _torchvision_vgg16),
+    "lpips_vgg": Format(
+        "LPIPS on VGG-16, version 0.1 (vgg.pth)", partial(_lpips, layers=_LPIPS_VGG)
+    ),
+    "lpips_alex": Format(
+        "LPIPS on AlexNet, version 0.1 (alex.pth)", partial(_lpips, layers=_LPIPS_ALEX)
     ),
     "tiny_darknet": Format("Tiny Darknet (tiny_darknet_imagenet_fp32.npz)", _tiny_darknet),
 }

@@ -77,8 +77,37 @@ SOURCES = (
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         size=95_628_359,
         licence="Apache-2.0 (mseitzer/pytorch-fid)",
-        format="",
+        format="inception",
         note="Inception of the FID protocol (2015-12-05)",
+    ),
+    Source(
+        name="vgg16",
+        url="https://download.pytorch.org/models/vgg16-397923af.pth",
+        sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        size=553_433_881,
+        licence="BSD-3-Clause (torchvision)",
+        format="vgg16",
+        note="torchvision's VGG-16, trained on ImageNet: features for precision and recall",
+    ),
+    Source(
+        name="lpips_vgg",
+        url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
+        "weights/v0.1/vgg.pth",
+        sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        size=7_289,
+        licence="BSD-2-Clause (richzhang/PerceptualSimilarity)",
+        format="lpips_vgg",
+        note="the trained weights of LPIPS, version 0.1, on the layers of VGG-16",
+    ),
+    Source(
+        name="lpips_alex",
+        url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
+        "weights/v0.1/alex.pth",
+        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        size=6_009,
+        licence="BSD-2-Clause (richzhang/PerceptualSimilarity)",
+        format="lpips_alex",
+        note="the trained weights of LPIPS, version 0.1, on the layers of AlexNet",
     ),
 )
 
