@@ -19,6 +19,59 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
     The batch is uint8 on the device. Noted are the bytes of the state, of those that the step
     takes over from it (all, where no second copy is made) and of its temporaries.
     """
+    step = make_step(task=task, batch_size=batch_size, image_size=image_size, dtype=dtype)
+    import jax
+
+    batch = jax.device_put(_batch(task, avatars(batch_size, image_size)))
+
+    def run(steps: int) -> None:
+        pending = None
+        for _ in range(steps):
+            metrics = step(batch)
+            if pending:
+                jax.device_get(pending)
+            pending = metrics
+        jax.block_until_ready(step.state)
+        jax.device_get(pending)
+
+    return Program(run, jax.default_backend(), step.flops, peak_memory, step.notes)
+
+
+class Step:
+    """A compiled train step and its state.
+
+    Attributes:
+      state: donated by each call, and replaced.
+      flops: of one call.
+      notes: number of parameters, and bytes of the state, of the part of it that is written in
+        place, and of temporaries.
+    """
+
+    def __init__(self, function, state, batch):
+        import jax
+
+        from benchmarks.flops import count_flops
+
+        self.state, self.flops = state, count_flops(function, state, batch)
+        self._compiled = jax.jit(function, donate_argnums=0).lower(state, batch).compile()
+        networks = [network.params for network in state.networks.values()]
+        self.notes: dict[str, Any] = {
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(networks)),
+            "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+        }
+        if memory := self._compiled.memory_analysis():
+            self.notes |= {
+                "donated_bytes": memory.alias_size_in_bytes,
+                "temporary_bytes": memory.temp_size_in_bytes,
+            }
+
+    def __call__(self, batch):
+        self.state, metrics = self._compiled(self.state, batch)
+        return metrics
+
+
+def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Step:
+    """The step of a task as its config describes it, at other sizes; starts JAX."""
     overrides = [f"--config.batch_size={batch_size}", f"--config.data.image_size={image_size}"]
     if task == "dcgan":
         overrides.append(f"--config.model.dtype={dtype}")
@@ -26,7 +79,6 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
     start_jax()
     import jax
 
-    from benchmarks.flops import count_flops
     from ganjax import tasks
 
     game = tasks.make(config)
@@ -36,35 +88,12 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
         new, metrics = game.train_step(state, batch, rng)
         return new.replace(step=state.step + 1, images=state.images + batch_size), metrics
 
-    images = jax.device_put(avatars(batch_size, image_size))
-    batch = {"image": images}
-    if task != "dcgan":
-        batch = {"content": images, "style": images[::-1]}
-    state = jax.jit(game.init)(jax.random.key(0))
-    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    flops = count_flops(step, state, batch)
+    image = jax.ShapeDtypeStruct((batch_size, image_size, image_size, 3), "uint8")
+    return Step(step, jax.jit(game.init)(jax.random.key(0)), _batch(task, image))
 
-    def run(steps: int) -> None:
-        nonlocal state
-        pending = None
-        for _ in range(steps):
-            state, metrics = compiled(state, batch)
-            if pending:
-                jax.device_get(pending)
-            pending = metrics
-        jax.block_until_ready((state, jax.device_get(pending)))
 
-    networks = [network.params for network in state.networks.values()]
-    notes: dict[str, Any] = {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(networks)),
-        "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
-    }
-    if memory := compiled.memory_analysis():
-        notes |= {
-            "donated_bytes": memory.alias_size_in_bytes,
-            "temporary_bytes": memory.temp_size_in_bytes,
-        }
-    return Program(run, jax.default_backend(), flops, peak_memory, notes)
+def _batch(task: str, images: Any) -> dict[str, Any]:
+    return {"image": images} if task == "dcgan" else {"content": images, "style": images}
 
 
 def stylise(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:
@@ -116,7 +145,7 @@ def matrix_product(*, dtype: str) -> Program:
     import jax.numpy as jnp
 
     device = jax.default_backend()
-    side = 2048 if device == "cpu" else 8192
+    side = 4096 if device == "cpu" else 8192
     a, b = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
     product = jax.jit(jnp.matmul)
 

@@ -126,25 +126,28 @@ def compare(
     return row
 
 
-def make_row(name: str, figures: dict[str, Figures], *, items: int) -> dict[str, Any]:
+def make_row(
+    name: str,
+    figures: dict[str, Figures],
+    *,
+    items: int,
+    peers: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """The row of a comparison, as it stands in the JSON file.
 
     Args:
       figures: of ganjax, the peers that ran, and the matrix product where it did.
       items: images in a step.
+      peers: the ratio is taken to the first of these that ran on the same device as ganjax; None
+        for those of `NAMED_PEERS`.
     """
     figures = dict(figures)
     product = figures.pop(ROOFLINE, None)
     mine = figures[OURS]
     roofline = product and product.flops / product.minimum
-    peer = next(
-        (
-            peer
-            for peer in NAMED_PEERS["gpu" if mine.device == "gpu" else "cpu"]
-            if peer in figures and figures[peer].device == mine.device
-        ),
-        None,
-    )
+    peers = NAMED_PEERS.get(mine.device, ()) if peers is None else peers
+    ran = (name for name in peers if name in figures and figures[name].device == mine.device)
+    peer = next(ran, None)
     peer_s = figures[peer].median if peer else None
     return {
         "name": name,

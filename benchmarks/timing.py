@@ -10,7 +10,6 @@ import resource
 import statistics
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -35,6 +34,7 @@ class Program(NamedTuple):
       flops: arithmetic of a step that cannot be left out; None where it is not counted.
       peak_memory: bytes held at most so far, on the device.
       notes: other figures, by name.
+      least: steps of a turn at least; many where steps are prepared ahead, between turns too.
     """
 
     run: Callable[[int], None]
@@ -42,6 +42,7 @@ class Program(NamedTuple):
     flops: float | None = None
     peak_memory: Callable[[], int] = host_memory
     notes: dict[str, Any] = {}
+    least: int = 1
 
 
 class Contestant(NamedTuple):
@@ -120,25 +121,19 @@ def race(
 
 def _take_turns(workers, ready, rounds: int, turn_seconds: float) -> dict[str, Figures]:
     steps = {
-        name: min(max(1, round(turn_seconds / first["step_s"])), _LONGEST_TURN)
+        name: min(max(first["least"], round(turn_seconds / first["step_s"])), _LONGEST_TURN)
         for name, first in ready.items()
     }
     turns: dict[str, list[float]] = {name: [] for name in workers}
-    peaks = {}
+    last = {}
     for order in turn_order(list(workers), rounds):
         for name in order:
-            answer = workers[name](steps[name])
-            turns[name].append(answer["step_s"])
-            peaks[name] = answer["peak_memory"]
+            last[name] = workers[name](steps[name])
+            turns[name].append(last[name]["step_s"])
+    fields = ("device", "flops", "peak_memory", "notes")
     return {
-        name: Figures(
-            tuple(turns[name]),
-            first["device"],
-            first["flops"],
-            peaks[name],
-            first["notes"],
-        )
-        for name, first in ready.items()
+        name: Figures(tuple(turns[name]), *(last[name][field] for field in fields))
+        for name in workers
     }
 
 
@@ -183,18 +178,19 @@ def _work(pipe, build: Callable[[], Program]) -> None:
     try:
         program = build()
         program.run(1)  # compiles what is not compiled yet
-        answer = {"device": program.device, "flops": program.flops, "notes": program.notes}
-        answer |= {"step_s": _time(program, 1)}
-        pipe.send(answer)
+        pipe.send(_describe(program, _time(program, 1)))
         while True:
-            seconds = _time(program, pipe.recv())
-            pipe.send({"step_s": seconds, "peak_memory": program.peak_memory()})
+            pipe.send(_describe(program, _time(program, pipe.recv())))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except Exception as error:
-        if os.environ.get("GANJAX_BENCHMARK_TRACEBACK"):
-            traceback.print_exc()
-        pipe.send({"error": (str(error).strip().splitlines() or [repr(error)])[0][:300]})
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+        pipe.send({"error": f"{type(error).__name__}: {reason}"})
+
+
+def _describe(program: Program, step_s: float) -> dict[str, Any]:
+    peak = program.peak_memory()
+    return program._asdict() | {"run": None, "peak_memory": peak, "step_s": step_s}
 
 
 def _time(program: Program, steps: int) -> float:
