@@ -4,7 +4,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,12 @@ Style and content pull against each other: compare style losses at equal SSIM, f
 folder for each of several --alpha. The content is scaled, and its centre cut out, to the output's
 size; the style is scaled until its short side is --style_size, as the stylizer was given it.
 
-Needs vgg19_normalised and vgg19_16x of `python -m ganjax.weights import`.
+Needs vgg19_normalised, vgg19_16x and tiny_darknet of `python -m ganjax.weights import`.
 """
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 DEEP_LAYER = "relu4_1"
 # After the last layer before each pooling: strides 1, 2, 4 and 8, as relu1_1 to relu4_1.
 DARKNET_LAYERS = (1, 2, 6, 10)
-DARKNET_FILE = "tiny_darknet_imagenet_fp32.npz"
 
 # images [1, H, W, 3] in [-1, 1] -> {layer: features [1, h, w, C]}
 Perceive = Callable[[Any], dict[str, Any]]
@@ -62,10 +61,6 @@ def main(argv: list[str]) -> None:
         "--style_size", type=int, default=512, metavar="PIXELS",
         help="short side of the style, as the stylizer was given it (default: 512)",
     )  # fmt: skip
-    add(
-        "--tiny_darknet", type=Path, metavar="FILE",
-        help=f"its weights (default: {DARKNET_FILE} in $GANJAX_WEIGHTS)",
-    )  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write every figure, pair by pair, here")
     arguments = parser.parse_args(argv)
     if arguments.style_size < 16:
@@ -77,7 +72,7 @@ def main(argv: list[str]) -> None:
     pairs = _pairs(outputs, contents, styles)
 
     start_jax()
-    measure = _make_measure(_perceptual(arguments.tiny_darknet), arguments.style_size)
+    measure = _make_measure(_perceptual(), arguments.style_size)
     figures: dict[str, Any] = {folder: {} for folder in outputs}
     total = len(pairs) * len(outputs)
     for done, ((content, style), folder) in enumerate(itertools.product(pairs, outputs), start=1):
@@ -126,64 +121,28 @@ def _pairs(
     return sorted(names[name] for name in common)
 
 
-def _perceptual(darknet_file: Path | None) -> Perceive:
+def _perceptual() -> Perceive:
     """The three networks as one function, from layer names of all to features."""
     import jax
 
     from ganjax import weights
+    from ganjax.nets.darknet import TinyDarknet
     from ganjax.nets.vgg import VGG19
 
     normalised, compressed = weights.load("vgg19_normalised"), weights.load("vgg19_16x")
     vgg = VGG19(last=VGG_LAYERS[-1])
     small = VGG19(last=DEEP_LAYER, width=compressed["conv1_1"]["bias"].shape[0], head_width=64)
-    layers = _darknet_layers(darknet_file or weights.weights_folder() / DARKNET_FILE)
+    darknet = {"params": weights.load("tiny_darknet")}
 
     def perceive(images):
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
             features = vgg.apply({"params": normalised}, images, VGG_LAYERS)
             features |= small.apply({"params": compressed}, images, (DEEP_LAYER,))
-            return features | _darknet(layers, images)
+            layers = TinyDarknet().apply(darknet, images)
+            return features | {f"darknet{n}": layers[f"conv{n}"] for n in DARKNET_LAYERS}
 
     return perceive
-
-
-def _darknet_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The (kernel, bias) of the convolutions up to the deepest wanted, normalisation folded in."""
-    from ganjax import weights
-
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give tiny darknet's weights by --tiny_darknet")
-    arrays = weights.read(path)
-    layers = []
-    try:
-        for number in range(1, DARKNET_LAYERS[-1] + 1):
-            gamma, beta, mean, variance = (
-                arrays[f"batch_normalization_{number}/{part}"]
-                for part in ("gamma", "beta", "moving_mean", "moving_variance")
-            )
-            scale = gamma / np.sqrt(variance + 1e-3)
-            layers.append((arrays[f"conv2d_{number}/kernel"] * scale, beta - mean * scale))
-    except KeyError as error:
-        raise UserError(f"{path} holds no tiny darknet; it lacks {error}") from None
-    return layers
-
-
-def _darknet(layers: Sequence[tuple[np.ndarray, np.ndarray]], images: Any) -> dict[str, Any]:
-    """Tiny darknet (https://pjreddie.com/darknet/tiny-darknet) on [B, H, W, 3] in [-1, 1]."""
-    import jax
-
-    from ganjax import ops
-
-    x, outputs = (images + 1) / 2, {}
-    for number, (kernel, bias) in enumerate(layers, start=1):
-        if number - 1 in DARKNET_LAYERS:
-            x = ops.max_pool(x)
-        x = ops.conv(x, jax.numpy.asarray(kernel), padding=kernel.shape[0] // 2)
-        x = jax.nn.leaky_relu(x + bias[None, None, None], 0.1)
-        if number in DARKNET_LAYERS:
-            outputs[f"darknet{number}"] = x
-    return outputs
 
 
 def _make_measure(perceive: Perceive, style_size: int) -> Callable[..., dict[str, float]]:

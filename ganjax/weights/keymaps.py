@@ -232,9 +232,9 @@ def _folded(arrays: Arrays, kernel: np.ndarray, norm: Sequence[str]) -> tuple[np
     return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
-def _fit(parameters: Arrays, module: nn.Module, size: int) -> Arrays:
-    """Holds parameters to the names and shapes of a network on images of `size` pixels."""
-    for name, shape in _shapes(module, size).items():
+def _fit(parameters: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
+    """Holds parameters to the names and shapes that they must have."""
+    for name, shape in shapes.items():
         if name not in parameters or parameters[name].shape != shape:
             there = parameters[name].shape if name in parameters else "nothing"
             raise UserError(f"{name} has {there}; it must have the shape {shape}")
@@ -242,6 +242,7 @@ def _fit(parameters: Arrays, module: nn.Module, size: int) -> Arrays:
 
 
 def _shapes(module: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
+    """Of the parameters of a network on images of `size` pixels."""
     images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     params = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
     return {
@@ -262,17 +263,17 @@ def _tiny_darknet(arrays: Arrays) -> Arrays:
         else:
             bias = _take(arrays, f"conv2d_{number}/bias", 1)
         parameters |= {f"conv{number}/kernel": kernel, f"conv{number}/bias": bias}
-    return _fit(parameters, darknet.TinyDarknet(), 32)
+    return _fit(parameters, _shapes(darknet.TinyDarknet(), 32))
 
 
 def _inception(arrays: Arrays) -> Arrays:
     """`pt_inception-2015-12-05-6726825d.pth` and torch-fidelity's file of the same."""
-    module = inception.Inception()
+    shapes = _shapes(inception.Inception(), 75)
     parameters = {
         "fc/kernel": np.ascontiguousarray(_take(arrays, "fc.weight", 2).T),
         "fc_bias": _take(arrays, "fc.bias", 1),
     }
-    for path in _shapes(module, 75):
+    for path in shapes:
         layer, _, leaf = path.rpartition("/")
         if leaf == "kernel" and layer != "fc":
             prefix = layer.replace("/", ".")
@@ -280,7 +281,7 @@ def _inception(arrays: Arrays) -> Arrays:
             parts = ("weight", "bias", "running_mean", "running_var")
             norm = [f"{prefix}.bn.{part}" for part in parts]
             parameters[path], parameters[f"{layer}/bias"] = _folded(arrays, kernel, norm)
-    return _fit(parameters, module, 75)
+    return _fit(parameters, shapes)
 
 
 def _torchvision_vgg16(arrays: Arrays) -> Arrays:
@@ -293,7 +294,7 @@ def _torchvision_vgg16(arrays: Arrays) -> Arrays:
             dense = dense.reshape(len(dense), 512, -1).swapaxes(1, 2).reshape(len(dense), -1)
         parameters[f"fc{number}/kernel"] = np.ascontiguousarray(dense.T)
         parameters[f"fc{number}/bias"] = _take(arrays, f"classifier.{module}.bias", 1)
-    return _fit(parameters, vgg16.VGG16(), vgg16.SIZE)
+    return _fit(parameters, _shapes(vgg16.VGG16(), vgg16.SIZE))
 
 
 def _lpips(arrays: Arrays, layers: Mapping[str, int]) -> Arrays:

@@ -1,0 +1,230 @@
+"""Extractors of features: their networks, protocols, digests, and what a user is told."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from PIL import Image
+
+from ganjax import weights
+from ganjax.errors import UserError
+from ganjax.metrics import extractors
+from ganjax.nets import darknet
+from ganjax.nets.vgg16 import VGG16
+from ganjax.weights import keymaps
+from ganjax.weights.safetensors import write_safetensors
+
+GOLDENS = Path(__file__).parent / "goldens"
+sys.path.insert(0, str(GOLDENS))
+
+from extractors_setup import RELUS, draw, draw_images, summarise  # noqa: E402
+
+# Photos of photos1000_256.zip, and their classes in the order of the development kit.
+PHOTOS = {
+    "n01601694_water_ouzel.jpg": 395,
+    "n01770081_harvestman.jpg": 601,
+    "n01980166_fiddler_crab.jpg": 614,
+    "n02090721_Irish_wolfhound.jpg": 76,
+    "n02102480_Sussex_spaniel.jpg": 195,
+    "n02114548_white_wolf.jpg": 101,
+    "n02268853_damselfly.jpg": 639,
+    "n02484975_guenon.jpg": 72,
+    "n02787622_banjo.jpg": 340,
+    "n02948072_candle.jpg": 590,
+    "n03131574_crib.jpg": 297,
+    "n03424325_gasmask.jpg": 970,
+    "n03642806_laptop.jpg": 227,
+    "n03791053_motor_scooter.jpg": 259,
+    "n03937543_pill_bottle.jpg": 900,
+    "n04120489_running_shoe.jpg": 759,
+    "n04310018_steam_locomotive.jpg": 262,
+    "n04482393_tricycle.jpg": 290,
+    "n06874185_traffic_light.jpg": 860,
+    "n09193705_alp.jpg": 360,
+}
+
+
+def agree(got, expected, tolerance=1e-4) -> None:
+    error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
+    assert error < tolerance, f"relative error {error:.1e}"
+
+
+def draw_darknet() -> dict[str, np.ndarray]:
+    """A file of the published layout."""
+    arrays, inputs = {}, 3
+    for number, (outputs, side) in enumerate(darknet.CONVOLUTIONS, start=1):
+        name = f"conv2d_{number}.weight"
+        kernel = draw(name, (outputs, inputs, side, side)).transpose(2, 3, 1, 0)
+        arrays[f"conv2d_{number}/kernel"] = kernel
+        norm = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
+        for ours, theirs in (norm | {"moving_variance": "running_var"}).items():
+            place = f"batch_normalization_{number}/{ours}"
+            arrays[place] = draw(f"{number}.{theirs}", (outputs,))
+        inputs = outputs
+    return arrays | {"conv2d_16/bias": draw("conv2d_16.bias", (1000,))}
+
+
+def plain_darknet(arrays, x) -> tuple[jax.Array, jax.Array]:
+    """Features and logits in float64, layer by layer as its authors have them."""
+    for number in range(1, 17):
+        kernel = jnp.asarray(arrays[f"conv2d_{number}/kernel"], jnp.float64)
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        before = x
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dimensions)
+        if number == 16:
+            logits = jnp.mean(x + arrays["conv2d_16/bias"][None, None, None], axis=(1, 2))
+            return jnp.mean(before, axis=(1, 2)), logits
+        gamma, beta, mean, variance = (
+            jnp.asarray(arrays[f"batch_normalization_{number}/{part}"], jnp.float64)[
+                None, None, None
+            ]
+            for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        x = gamma * (x - mean) / jnp.sqrt(variance + 1e-3) + beta
+        x = jnp.where(x > 0, x, 0.1 * x)
+        if number in (1, 2, 6, 10):
+            batch, height, width, channels = x.shape
+            x = x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    raise AssertionError("the loop returns at the last layer")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Where weights are found."""
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
+    return tmp_path
+
+
+def test_tiny_darknet_by_its_formulas():
+    arrays = draw_darknet()
+    params = keymaps.nested(keymaps.convert("tiny_darknet", arrays))
+    images = draw_images(2, 32, 48)
+    with jax.numpy_dtype_promotion("strict"):
+        x = jnp.asarray(images / np.float32(127.5) - 1)
+        outputs = jax.jit(TinyDarknet().apply)({"params": params}, x)
+    with jax.enable_x64(True):
+        features, logits = jax.jit(plain_darknet)(arrays, jnp.asarray(images / 255.0))
+    agree(outputs["features"], features, 1e-5)
+    agree(outputs["logits"], logits, 1e-5)
+
+
+def test_tiny_darknet_sees_clean_squares_of_224_pixels(folder):
+    parameters = keymaps.convert("tiny_darknet", draw_darknet())
+    write_safetensors(folder / "tiny_darknet.safetensors", parameters, {})
+    extractor = extractors.load("tiny_darknet")
+    images = draw_images(1, 40, 30)
+    with jax.numpy_dtype_promotion("strict"):
+        outputs = jax.jit(extractor.apply)(extractor.variables, images)
+    assert {name: (v.shape, v.dtype) for name, v in outputs.items()} == {
+        "features": ((1, 128), jnp.float32),
+        "logits": ((1, 1000), jnp.float32),
+    }
+    planes = (Image.fromarray(images[0, :, :, c].astype(np.float32)) for c in range(3))
+    x = np.stack([plane.resize((224, 224), Image.Resampling.BICUBIC) for plane in planes], -1)
+    params = {"params": keymaps.nested(parameters)}
+    expected = jax.jit(TinyDarknet().apply)(params, x.clip(0, 255)[None] / 127.5 - 1)
+    agree(outputs["features"], expected["features"], 1e-5)
+    agree(outputs["logits"], expected["logits"], 1e-5)
+
+
+def test_tiny_darknet_knows_photos(folder, test_data, test_weights):
+    file = test_weights / "tiny_darknet" / "tiny_darknet_imagenet_fp32.npz"
+    parameters = keymaps.convert("tiny_darknet", weights.read(file))
+    write_safetensors(folder / "tiny_darknet.safetensors", parameters, {})
+    extractor = extractors.load("tiny_darknet")
+    with zipfile.ZipFile(test_data / "photos1000_256.zip") as archive:
+        photos = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in PHOTOS]
+    photos = np.stack([np.asarray(photo.resize((224, 224))) for photo in photos])
+    outputs = jax.jit(extractor.apply)(extractor.variables, photos)
+    right = np.argmax(outputs["logits"], axis=-1) == np.array(list(PHOTOS.values()))
+    assert right.mean() > 0.5  # 0.66 of a thousand photos; 0.001 by chance
+
+
+@pytest.fixture(scope="module")
+def vgg16_file():
+    """A file of the published layout."""
+    arrays, inputs = {}, 3
+    for name, place in RELUS.items():
+        outputs = 64 * (1, 2, 4, 8, 8)[int(name[4]) - 1]
+        arrays[f"features.{place - 1}.weight"] = (outputs, inputs, 3, 3)
+        arrays[f"features.{place - 1}.bias"] = (outputs,)
+        inputs = outputs
+    for place, outputs, inputs in ((0, 4096, 25088), (3, 4096, 4096), (6, 1000, 4096)):
+        arrays[f"classifier.{place}.weight"] = (outputs, inputs)
+        arrays[f"classifier.{place}.bias"] = (outputs,)
+    return {name: draw(name, shape) for name, shape in arrays.items()}
+
+
+def test_vgg16_by_torch_fidelity(vgg16_file):
+    golden = np.load(GOLDENS / "vgg16_torch.npz")
+    params = keymaps.nested(keymaps.convert("vgg16", vgg16_file))
+    images = jnp.asarray(draw_images(1, 224, 224) / np.float32(127.5) - 1)
+    with jax.numpy_dtype_promotion("strict"):
+        outputs = jax.jit(VGG16().apply)({"params": params}, images)
+    assert outputs.keys() == {*RELUS, "features", "logits"} == set(golden)
+    for name in RELUS:
+        got, expected = summarise(np.asarray(outputs[name])[0]), golden[name]
+        agree(got[:1], expected[:1])
+        agree(got[1:], expected[1:])
+    agree(outputs["features"], golden["features"])
+    agree(outputs["logits"], golden["logits"])
+
+
+def test_vgg16_without_its_dense_layers_takes_any_size():
+    images = jax.ShapeDtypeStruct((1, 37, 20, 3), jnp.float32)
+    module = VGG16(dense=False)
+    outputs = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x)[0], images)
+    assert outputs["relu5_3"].shape == (1, 2, 1, 512)
+    assert set(outputs) == set(RELUS)
+
+
+@pytest.mark.parametrize(
+    "name, channels", [("vgg", (64, 128, 256, 512, 512)), ("alex", (64, 192, 384, 256, 256))]
+)
+def test_weights_of_lpips(name, channels):
+    arrays = {
+        f"lin{number}.model.1.weight": draw(f"{name}{number}.weight", (1, count, 1, 1))
+        for number, count in enumerate(channels)
+    }
+    parameters = keymaps.convert(f"lpips_{name}", arrays)
+    for (layer, ours), theirs in zip(parameters.items(), arrays.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.ravel())
+        assert name == "alex" or layer in RELUS
+    with pytest.raises(UserError, match="lin2.model.1.weight has shape"):
+        wrong = {"lin2.model.1.weight": np.zeros((1, 7, 1, 1), np.float32)}
+        keymaps.convert(f"lpips_{name}", arrays | wrong)
+
+
+def test_digests_tell_weights_and_protocols_apart(folder):
+    parameters = keymaps.convert("tiny_darknet", draw_darknet())
+    path = folder / "tiny_darknet.safetensors"
+    write_safetensors(path, parameters, {"source": "here"})
+    first = extractors.load("tiny_darknet").digest
+    assert len(first) == 16 and int(first, 16) >= 0
+    assert extractors.load("tiny_darknet", resizing="clean").digest == first  # its own
+    assert extractors.load("tiny_darknet", resizing="tf1").digest != first
+    write_safetensors(path, parameters, {"source": "there"})
+    assert extractors.load("tiny_darknet").digest == first
+    parameters["conv7/bias"][3] = np.nextafter(parameters["conv7/bias"][3], np.float32(9))
+    write_safetensors(path, parameters, {})
+    assert extractors.load("tiny_darknet").digest != first
+
+
+@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16"])
+def test_missing_weights_are_one_line(folder, name):
+    with pytest.raises(UserError, match=f"{name}.*python -m ganjax.weights") as caught:
+        extractors.load(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UserError, match="extractor 'darknet' is unknown; there is"):
+        extractors.load("darknet")
+    with pytest.raises(UserError, match="resizing 'bicubic' is unknown; there is tf1"):
+        extractors.load("tiny_darknet", resizing="bicubic")
