@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ganjax import evaluate, evaluation, image_sets, measure
+from ganjax.cli import run_command
 from ganjax.errors import UserError
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
@@ -30,6 +33,7 @@ SMALL = [
     "--config.keep_checkpoints=1",
 ]  # 20 steps
 METRIC = "frechet64_vgg16"
+LOAD = extractors.load
 CALLS = []  # the shape of every batch that the extractor is traced for
 
 
@@ -90,7 +94,7 @@ def test_two_folders_have_the_distance_of_their_features(tmp_path, capsys):
     np.testing.assert_allclose(row["value"], expected, rtol=1e-6)
     assert (row["n"], row["n_reference"]) == (70, 90)
     assert row["extractor"] == "vgg16" and row["digest"] == "tinyvgg16" and row["seed"] == 0
-    assert "70 generated against all" in row["protocol"]
+    assert "70 generated images against all real ones" in row["protocol"]
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in a.iterdir():
@@ -298,3 +302,147 @@ def test_files_of_a_run_measure_as_the_run_itself(trained, tmp_path, capsys):
     (files,) = run(capsys, "--generated", tmp_path / "drawn", *words)
     (own,) = run(capsys, "--workdir", trained, *words)
     np.testing.assert_allclose(files["value"], own["value"], rtol=1e-4)
+
+
+EIGHT_DEVICES = """
+import sys
+
+sys.path.insert(0, "tests")
+import jax
+import test_evaluate
+
+from ganjax import evaluate
+from ganjax.metrics import extractors
+
+assert jax.device_count() == 8
+extractors.load = test_evaluate.tiny_extractor
+evaluate.main(sys.argv[1:])
+"""
+
+
+def test_eight_devices_give_the_numbers_of_one(trained, tmp_path, capsys):
+    words = ["--workdir", trained, "--metrics", METRIC, "--batch_size", 20]
+    (one,) = run(capsys, *words, "--save_features", tmp_path / "one.npz")
+    flags = "--xla_force_host_platform_device_count=8"
+    environment = os.environ | {"XLA_FLAGS": flags, "GANJAX_CACHE": str(tmp_path / "other")}
+    paths = ["--save_features", tmp_path / "eight.npz", "--json", tmp_path / "eight.json"]
+    command = [sys.executable, "-c", EIGHT_DEVICES, *map(str, words), *map(str, paths)]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "one.npz") as a, np.load(tmp_path / "eight.npz") as b:
+        assert a["generated/vgg16"].shape == b["generated/vgg16"].shape == (64, 16)
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], atol=1e-5)
+    (eight,) = json.loads((tmp_path / "eight.json").read_text())
+    np.testing.assert_allclose(one["value"], eight["value"], rtol=1e-4)
+
+
+def _mixed(folder: Path) -> Path:
+    write_images(folder / "mixed", 3, seed=1)
+    Image.new("RGB", (20, 12)).save(folder / "mixed" / "0001.png")
+    return folder / "mixed"
+
+
+def _broken(folder: Path) -> Path:
+    write_images(folder / "broken", 64, seed=1)
+    (folder / "broken" / "0005.png").write_bytes(b"no image")
+    return folder / "broken"
+
+
+def _untrained(folder: Path) -> Path:
+    workdir = folder / "run"
+    (workdir / "checkpoints").mkdir(parents=True)
+    config = {"task": "dcgan"} | json.loads(json.dumps(_config()))
+    (workdir / "config.json").write_text(json.dumps(config))
+    return workdir
+
+
+def _config() -> dict:
+    from configs.common import dcgan
+
+    return dcgan().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give --workdir (a run) or --generated (images), one of them"),
+        (["--generated={a}", "--workdir=x"], "one of them"),
+        (["--generated={a}"], "there is nothing to compare with; give --reference"),
+        (["--generated={a}", "--metrics=fd5k"], "'fd5k' is unknown; did you mean fid5k"),
+        (["--generated={a}", "--reference={a}", "--metrics=frechet65_vgg16"], "has 8 images"),
+        (["--generated={made}", "--reference={a}", "--metrics=frechet3_vgg16", _mixed],
+         "0001.png is 12x20, others are 16x16; --image_size=16x16 scales"),
+        (["--generated={made}", "--reference={made}", "--metrics=frechet64_vgg16", _broken],
+         "has 63 images, a metric needs 64"),
+        (["--generated={empty}", "--reference={a}"], "holds nothing, no image"),
+        (["--generated=/does/not/exist", "--reference={a}"], "/does/not/exist"),
+        (["--generated=avatars", "--reference={a}"], "no size of their own; give --image_size"),
+        (["--workdir={made}", _untrained], "holds no checkpoint yet"),
+        (["--workdir={empty}"], "holds no run"),
+        (["--workdir=x", "--metrics=psnr"], "psnr compares files; give --generated and --ref"),
+        (["--generated={a}", "--reference=avatars", "--metrics=ssim"], "give a folder or a .zip"),
+        (["--generated={a}", "--reference={b}", "--metrics=swd8"], "images are 16x16 and 32x32"),
+        (["--generated={a}", "--json=/does/not/exist/a.json"], "its folder does not exist"),
+        (["--generated={a}", "--save_features=a.npy"], "give FILE.npz"),
+        (["--generated={a}", "--seed=-1"], "--seed is -1"),
+        (["--generated={a}", "--batch_size=0"], "--batch_size is 0"),
+        (["--human", "{a}", "{b}"], "--human needs --output"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)  # fmt: skip
+def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):
+    places = {
+        "a": write_images(tmp_path / "a", 8, seed=1),
+        "b": write_images(tmp_path / "b", 8, seed=1, size=32),
+        "empty": tmp_path / "empty",
+        "made": next((word(tmp_path) for word in words if callable(word)), ""),
+    }
+    places["empty"].mkdir()
+    words = [word.format(**places) for word in words if isinstance(word, str)]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *words])
+    with pytest.raises(SystemExit) as exit:
+        run_command(evaluate.main)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert exit.value.code == 2
+    assert len(lines) == 1 and message in lines[0], lines
+
+
+def test_missing_weights_are_one_line_with_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(extractors, "load", LOAD)
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
+    a = str(write_images(tmp_path / "a", 8, seed=1))
+    with pytest.raises(UserError, match="python -m ganjax.weights import"):
+        evaluate.main(["--generated", a, "--reference", a, "--metrics", "frechet8_tiny_darknet"])
+
+
+def test_a_step_that_was_never_measured_is_no_best(trained, tmp_path, capsys):
+    with pytest.raises(UserError, match="no checkpoint of step 7; there is"):
+        load_run(trained, "7")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "config.json").write_text((trained / "config.json").read_text())
+    task, state, _ = load_run(trained)
+    checkpoints = Checkpoints(plain / "checkpoints")
+    checkpoints.save(1, state)
+    checkpoints.close()
+    with pytest.raises(UserError, match="was not evaluated while it trained"):
+        load_run(plain, "best")
+
+
+def test_people_are_asked(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 4, seed=1)
+    b = write_images(tmp_path / "b", 4, seed=2)
+    page = tmp_path / "page.html"
+    evaluate.main(["--human", str(a), str(b), "--output", str(page), "--pairs", "3"])
+    assert page.exists() and "page.key.json" in capsys.readouterr().out
+
+
+def test_help_teaches_and_imports_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "ganjax.evaluate", "--help"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and "examples:" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert not imported & {"jax", "flax", "orbax", "grain", "numpy", "PIL"}

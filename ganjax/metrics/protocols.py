@@ -85,8 +85,9 @@ class Protocol(NamedTuple):
             return f"{self.name}, mean over all pairs of images of the same name"
         what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))
         of = f" on {self.extractor}" + (f", resized as {self.resizing}" if self.resizing else "")
-        against = "" if self.one_sided else f" against {'all' if self.full else f'{self.count}'}"
-        return f"{what}{of if self.extractor else ''}: {self.count} generated{against}"
+        real = "all real ones" if self.full else f"{self.count} real ones"
+        against = "" if self.one_sided else f" against {real}"
+        return f"{what}{of if self.extractor else ''}: {self.count} generated images{against}"
 
 
 class Statistic(NamedTuple):
