@@ -145,7 +145,7 @@ def matrix_product(*, dtype: str) -> Program:
     import jax.numpy as jnp
 
     device = jax.default_backend()
-    side = 4096 if device == "cpu" else 8192
+    side = 3072 if device == "cpu" else 8192
     a, b = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
     product = jax.jit(jnp.matmul)
 

@@ -53,9 +53,13 @@ def make_parser(module: str, description: str, epilog: str) -> argparse.Argument
     return parser
 
 
-def add_peer_options(parser: argparse.ArgumentParser) -> None:
-    """The options of benchmarks that have a PyTorch peer."""
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """The options of benchmarks of networks, which have PyTorch peers."""
     add = parser.add_argument
+    add(
+        "--dtype", choices=("float32", "bfloat16"), default="float32",
+        help="of the computation (default: float32)",
+    )  # fmt: skip
     add(
         "--turn_seconds", type=float, default=2.0, metavar="S",
         help="about how long a turn lasts, at least one step (default: 2)",
@@ -64,7 +68,8 @@ def add_peer_options(parser: argparse.ArgumentParser) -> None:
         "--compile", action=argparse.BooleanOptionalAction,
         help="also time torch.compile (default: where PyTorch has a GPU)",
     )  # fmt: skip
-    add("--peers", action=argparse.BooleanOptionalAction, default=True, help="time PyTorch too")
+    add("--no_peers", action="store_true", help="do not time PyTorch")
+    add("--no_roofline", action="store_true", help="do not time the matrix product")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -106,21 +111,22 @@ def _torch_has_gpu() -> bool:
 def compare(
     name: str,
     contestants: Sequence[Contestant],
+    arguments: argparse.Namespace,
     *,
-    dtype: str,
     items: int,
-    rounds: int,
-    turn_seconds: float,
 ) -> dict[str, Any]:
     """Times ganjax (the first contestant) against the others, prints a table, returns the row.
 
     Args:
       name: of the row.
-      dtype: of the matrix product that gives the roofline.
+      arguments: of the command line, with the options of `add_network_options`.
       items: images in a step.
     """
-    entrants = [*contestants, Contestant(ROOFLINE, partial(ours.matrix_product, dtype=dtype))]
-    figures = race(entrants, rounds=rounds, turn_seconds=turn_seconds)
+    entrants = list(contestants)
+    if not arguments.no_roofline:
+        product = partial(ours.matrix_product, dtype=arguments.dtype)
+        entrants.append(Contestant(ROOFLINE, product))
+    figures = race(entrants, rounds=arguments.rounds, turn_seconds=arguments.turn_seconds)
     row = make_row(name, figures, items=items)
     print(table(row))
     return row

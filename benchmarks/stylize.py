@@ -33,8 +33,7 @@ def main(argv: list[str]) -> None:
         help="pictures at a time; one comparison for each (default: 1)",
     )  # fmt: skip
     add("--image_size", type=int, default=512, metavar="PIXELS", help="(default: 512)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
-    report.add_peer_options(parser)
+    report.add_network_options(parser)
     arguments = parser.parse_args(argv)
     report.check(arguments)
     size = arguments.image_size
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> None:
     if not 32 <= size <= 1024 or size % 16:
         raise UserError(f"--image_size is {size}; give a multiple of 16 from 32 to 1024")
 
-    forms = report.torch_forms(arguments.compile) if arguments.peers else []
+    forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
     rows = []
     for model in arguments.model:
         for batch_size in arguments.batch_size:
@@ -58,10 +57,8 @@ def main(argv: list[str]) -> None:
             row = report.compare(
                 f"adain_{model}_{size}_b{batch_size}_{arguments.dtype}",
                 contestants,
-                dtype=arguments.dtype,
+                arguments,
                 items=batch_size,
-                rounds=arguments.rounds,
-                turn_seconds=arguments.turn_seconds,
             )
             rows.append(row)
             report.write_json(arguments.json, rows)

@@ -32,8 +32,7 @@ def main(argv: list[str]) -> None:
         help="one comparison for each (default: 64)",
     )  # fmt: skip
     add("--image_size", type=int, default=64, metavar="PIXELS", help="(default: 64)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
-    report.add_peer_options(parser)
+    report.add_network_options(parser)
     arguments = parser.parse_args(argv)
     report.check(arguments)
     task, size, dtype = arguments.task, arguments.image_size, arguments.dtype
@@ -44,7 +43,7 @@ def main(argv: list[str]) -> None:
     if task != "dcgan" and dtype != "float32":
         raise UserError(f"--task {task} computes in float32 only; leave out --dtype")
 
-    rows, has_peer = [], task == "dcgan" and arguments.peers
+    rows, has_peer = [], task == "dcgan" and not arguments.no_peers
     forms = report.torch_forms(arguments.compile) if has_peer else []
     for batch_size in arguments.batch_size:
         options = {"batch_size": batch_size, "image_size": size, "dtype": dtype}
@@ -56,10 +55,8 @@ def main(argv: list[str]) -> None:
         row = report.compare(
             f"{task}{size}_b{batch_size}_{dtype}",
             contestants,
-            dtype=dtype,
+            arguments,
             items=batch_size,
-            rounds=arguments.rounds,
-            turn_seconds=arguments.turn_seconds,
         )
         mine = row["contestants"][report.OURS]
         if "donated_bytes" in mine:
