@@ -290,9 +290,9 @@ def _torchvision_vgg16(arrays: Arrays) -> Arrays:
     parameters = _torchvision_colours() | _torch_layers(arrays, modules)
     for number, module in enumerate((0, 3, 6), start=1):
         dense = _take(arrays, f"classifier.{module}.weight", 2)
-        if number == 1:  # it counts channels first, then pixels
-            dense = dense.reshape(len(dense), 512, -1).swapaxes(1, 2).reshape(len(dense), -1)
-        parameters[f"fc{number}/kernel"] = np.ascontiguousarray(dense.T)
+        pixels = 49 if number == 1 else 1  # the file counts channels first, then pixels
+        kernel = dense.reshape(len(dense), -1, pixels).transpose(2, 1, 0).reshape(-1, len(dense))
+        parameters[f"fc{number}/kernel"] = kernel
         parameters[f"fc{number}/bias"] = _take(arrays, f"classifier.{module}.bias", 1)
     return _fit(parameters, _shapes(vgg16.VGG16(), vgg16.SIZE))
 
