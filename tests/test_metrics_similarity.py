@@ -1,5 +1,6 @@
-"""PSNR and SSIM against scikit-image and the formulas."""
+"""PSNR, SSIM and MS-SSIM against scikit-image, pytorch-msssim and the formulas."""
 
+import sys
 from pathlib import Path
 
 import jax
@@ -9,12 +10,17 @@ import pytest
 
 from ganjax.errors import UserError
 from ganjax.images import to_float
-from ganjax.metrics.similarity import luminance, psnr, ssim
+from ganjax.metrics.similarity import luminance, ms_ssim, psnr, ssim
+
+GOLDENS = Path(__file__).parent / "goldens"
+sys.path.insert(0, str(GOLDENS))
+
+import fidelity_setup  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(Path(__file__).parent / "goldens" / "similarity_skimage.npz") as arrays:
+    with np.load(GOLDENS / "similarity_skimage.npz") as arrays:
         values = dict(arrays)
     return {**values, "a": to_float(values["a"]), "b": to_float(values["b"])}
 
@@ -45,6 +51,56 @@ def test_ssim_of_one_window_is_the_formula():
     expected /= (means[0] ** 2 + means[1] ** 2 + c1) * (xx + yy + c2)
     with jax.enable_x64(True):
         np.testing.assert_allclose(ssim(jnp.asarray(a), jnp.asarray(b)), expected, atol=1e-12)
+
+
+def test_ms_ssim_is_that_of_pytorch_msssim():
+    """Of noise, of another contrast and of a negative, whose negative similarity counts as 0."""
+    expected = np.load(GOLDENS / "fidelity_torch.npz")["ms_ssim"]
+    assert expected[2] == 0 and expected[1] < expected[0] < 1
+    a, b = (jnp.asarray(to_float(x)) for x in fidelity_setup.draw_images())
+    values_and_gradients = jax.jit(jax.vmap(jax.value_and_grad(ms_ssim)))
+    with jax.numpy_dtype_promotion("strict"):
+        values, gradients = values_and_gradients(a, b)
+    np.testing.assert_allclose(values, expected, atol=2e-6)
+    assert np.all(np.isfinite(gradients))
+    np.testing.assert_allclose(values_and_gradients(a, a)[0], 1, atol=1e-6)
+
+
+def _halved(image):
+    """Means over 2x2 pixels, an odd last row or column repeated."""
+    height, width = image.shape[:2]
+    image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="symmetric")
+    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+
+
+def test_ms_ssim_of_odd_sides_is_the_formula():
+    """Per scale and channel, in [0, 255] and float64, windows by brute force."""
+    a, b = (x[0, :165, :161].astype(np.float64) for x in fidelity_setup.draw_images())
+    got = jax.jit(ms_ssim)(*(jnp.asarray(x / 127.5 - 1, jnp.float32) for x in (a, b)))
+    weights = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = np.outer(weights, weights) / weights.sum() ** 2
+
+    def window_mean(image):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (11, 11), axis=(0, 1))
+        return np.einsum("hwcij,ij->hwc", windows, weights)
+
+    expected = 1
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        if scale:
+            a, b = _halved(a), _halved(b)
+        x, y = window_mean(a), window_mean(b)
+        covariance = window_mean(a * b) - x * y
+        variances = window_mean(a * a) - x * x + window_mean(b * b) - y * y
+        values = (2 * covariance + (0.03 * 255) ** 2) / (variances + (0.03 * 255) ** 2)
+        if scale == 4:
+            values *= (2 * x * y + (0.01 * 255) ** 2) / (x * x + y * y + (0.01 * 255) ** 2)
+        expected = expected * values.mean(axis=(0, 1)) ** weight
+    np.testing.assert_allclose(got, expected.mean(), atol=2e-6)
+
+
+def test_ms_ssim_needs_five_scales():
+    with pytest.raises(UserError, match="160x300 have no five scales"):
+        ms_ssim(jnp.zeros((160, 300, 3)), jnp.zeros((160, 300, 3)))
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])

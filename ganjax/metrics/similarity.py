@@ -1,4 +1,4 @@
-"""How near one image is to another: PSNR and SSIM, one value per image.
+"""How near one image is to another: PSNR, SSIM and MS-SSIM, one value per image.
 
 Images are [..., H, W, C] in [-1, 1], so that their range is 2; the values are those of the same
 images in [0, 1] with a range of 1 or in [0, 255] with one of 255.
@@ -15,6 +15,8 @@ from ganjax.errors import UserError
 _RANGE = 2.0
 _SIGMA, _RADIUS = 1.5, 5  # of the Gaussian window of 11x11 pixels
 _K1, _K2 = 0.01, 0.03
+# Of the scales of MS-SSIM, finest first; they sum to 1.
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Rec. 601, as Pillow's and OpenCV's grey.
 _LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -63,18 +65,46 @@ def ssim(a: Array, b: Array) -> Array:
             f"SSIM compares windows of {side}x{side} pixels; "
             f"give images larger than {a.shape[-3]}x{a.shape[-2]}"
         )
-    # Moments about the image's mean rather than about 0 lose fewer digits in variances.
-    centre = jnp.mean((a + b) / 2, axis=(-3, -2), keepdims=True)
-    x, y = a - centre, b - centre
-    mean_x, mean_y, xx, yy, xy = _window_mean(jnp.stack([x, y, x * x, y * y, x * y]))
-    variances = xx - mean_x * mean_x + yy - mean_y * mean_y
-    covariance = xy - mean_x * mean_y
-    c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
-    # The formula takes its means in a range where black is 0.
-    mean_x, mean_y = (mean + centre + _RANGE / 2 for mean in (mean_x, mean_y))
-    luminances = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    structures = (2 * covariance + c2) / (variances + c2)
+    luminances, structures = _similarities(a, b)
     return jnp.mean(luminances * structures, axis=(-3, -2, -1))
+
+
+def ms_ssim(a: Array, b: Array) -> Array:
+    """Multi-scale structural similarity (Wang et al. 2003, equation 7), mean over channels.
+
+    `ssim`'s windows on five scales with the paper's weights: contrast and structure on each,
+    luminance on the coarsest. Scales are means over 2x2 pixels; an odd last row or column is
+    repeated. Negative means count as 0, for they have no root. So TensorFlow's `ssim_multiscale`
+    has it, and pytorch-msssim where sides are multiples of 16.
+
+    Args:
+      a, b: float images [..., H, W, C] in [-1, 1], H and W 161 or more.
+
+    Returns:
+      [...], from 0 to 1, in float32 or wider; 1 for equal images.
+
+    Raises:
+      UserError: the shapes differ, or the images are integers or too small for five scales.
+    """
+    a, b = _comparable(a, b)
+    least = 2 * _RADIUS * 2 ** (len(_SCALES) - 1) + 1
+    if min(a.shape[-3:-1]) < least:
+        raise UserError(
+            f"MS-SSIM needs images of {least}x{least} pixels or more; "
+            f"{a.shape[-3]}x{a.shape[-2]} have no five scales, compare them by SSIM"
+        )
+    value = jnp.ones((), a.dtype)
+    for scale, weight in enumerate(_SCALES):
+        if scale:
+            a, b = _halve(a), _halve(b)
+        luminances, factor = _similarities(a, b)
+        if scale == len(_SCALES) - 1:
+            factor = luminances * factor
+        factor = jnp.mean(factor, axis=(-3, -2))
+        # The root's gradient at 0 is infinite.
+        positive = factor > 0
+        value = value * jnp.where(positive, jnp.where(positive, factor, 1) ** weight, 0)
+    return jnp.mean(value, axis=-1)
 
 
 def luminance(images: Array) -> Array:
@@ -99,6 +129,29 @@ def _widened(images: Array) -> Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; give floats (ganjax.images.to_float)")
     return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+
+
+def _similarities(x: Array, y: Array) -> tuple[Array, Array]:
+    """Of every window, how alike luminance is, and contrast and structure together."""
+    # Moments about the image's mean rather than about 0 lose fewer digits in variances.
+    centre = jnp.mean((x + y) / 2, axis=(-3, -2), keepdims=True)
+    x, y = x - centre, y - centre
+    mean_x, mean_y, xx, yy, xy = _window_mean(jnp.stack([x, y, x * x, y * y, x * y]))
+    variances = xx - mean_x * mean_x + yy - mean_y * mean_y
+    covariance = xy - mean_x * mean_y
+    c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
+    # The formula takes its means in a range where black is 0.
+    mean_x, mean_y = (mean + centre + _RANGE / 2 for mean in (mean_x, mean_y))
+    luminances = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    return luminances, (2 * covariance + c2) / (variances + c2)
+
+
+def _halve(images: Array) -> Array:
+    height, width = images.shape[-3:-1]
+    odd = [(0, 0)] * (images.ndim - 3) + [(0, height % 2), (0, width % 2), (0, 0)]
+    images = jnp.pad(images, odd, mode="edge")
+    rows = (images[..., 0::2, :, :] + images[..., 1::2, :, :]) / 2
+    return (rows[..., 0::2, :] + rows[..., 1::2, :]) / 2
 
 
 @jax.jit
