@@ -56,7 +56,8 @@ def network():
     apply = jax.jit(Inception().apply)
 
     def run(params, images):
-        with jax.numpy_dtype_promotion("strict"):
+        # The extractor's own precision: another would be another program.
+        with jax.numpy_dtype_promotion("strict"), jax.default_matmul_precision("highest"):
             return apply(params, images)
 
     return run
