@@ -15,12 +15,14 @@ from PIL import Image
 
 from ganjax import evaluate, evaluation, image_sets, measure
 from ganjax.cli import run_command
+from ganjax.data.avatars import ATTRIBUTES
 from ganjax.errors import UserError
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.protocols import Statistic, parse
 from ganjax.runs import load_run
 from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.task import Phase, Task
 from ganjax.training.workdir import read_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -39,16 +41,19 @@ CALLS = []  # the shape of every batch that the extractor is traced for
 
 def tiny_extractor(name: str, *, resizing: str = "") -> extractors.Extractor:
     """16 random projections of 4x4 blocks, under the name of a network of its own."""
-    weights = np.random.default_rng(0).normal(size=(48, 16)).astype(np.float32)
+    random = np.random.default_rng(0)
+    values = sum(map(len, ATTRIBUTES.values()))
+    variables = {"w": random.normal(size=(48, 16)), "logits": random.normal(size=(16, values))}
+    variables = {name: jnp.asarray(value, jnp.float32) for name, value in variables.items()}
 
     def apply(variables, images):
         CALLS.append(images.shape)
         batch, height, width, _ = images.shape
         blocks = images.astype(jnp.float32).reshape(batch, 4, height // 4, 4, width // 4, 3)
         x = jnp.tanh(blocks.mean((2, 4)).reshape(batch, 48) / 255 @ variables["w"])
-        return {"features": x, "logits": 3 * x[:, :5]}
+        return {"features": x, "logits": x @ variables["logits"]}
 
-    return extractors.Extractor(name, f"tiny{name}{resizing}", {"w": jnp.asarray(weights)}, apply)
+    return extractors.Extractor(name, f"tiny{name}{resizing}", variables, apply)
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +115,63 @@ def test_a_set_against_itself_is_at_no_distance(tmp_path, capsys):
     assert abs(rows[0]["value"]) < 1e-6
     assert rows[1]["precision"] == rows[1]["recall"] == rows[1]["value"] == 1
     assert rows[2]["coverage"] == 1
+
+
+def test_portraits_and_pixels_against_themselves(capsys):
+    names = "attributes64_avatars,swd32,is64"
+    sets = ["--generated", "avatars", "--reference", "avatars", "--image_size", 16]
+    attributes, patches, score = run(capsys, *sets, "--metrics", names)
+    assert attributes["value"] == attributes["coverage"] == attributes["coverage_head"] == 1
+    assert attributes["histogram_distance"] == attributes["histogram_distance_hair"] == 0
+    assert patches["value"] == 0 and patches["value_16"] == 0
+    assert 1 < score["value"] < sum(map(len, ATTRIBUTES.values())) and score["n_reference"] == 0
+
+
+def test_a_generator_without_variety_is_far_in_every_way(tmp_path, capsys):
+    a = tmp_path / "a"
+    a.mkdir()
+    for number in range(32):
+        Image.new("RGB", (16, 16), (90, 160, 40)).save(a / f"{number}.png")
+    names = "attributes32_avatars,swd32,frechet32_avatars,precision_recall32_avatars"
+    rows = run(capsys, "--generated", a, "--reference", "avatars", "--metrics", names)
+    assert rows[0]["coverage"] < 0.5 and rows[0]["histogram_distance"] > 0.1
+    assert rows[1]["value"] > 10 and rows[2]["value"] > 1
+    assert rows[3]["recall"] == 0
+
+
+def test_default_metrics():
+    names = [[p.name for p in evaluation.default_metrics(*x)] for x in
+             (("avatars", 50_000), ("avatars", 256), ("folder:x", 1500))]  # fmt: skip
+    assert names == [
+        ["frechet5000_avatars", "kernel5000_avatars", "attributes5000_avatars"],
+        ["frechet256_avatars", "attributes256_avatars"],
+        [
+            "frechet1500_tiny_darknet",
+            "kernel1500_tiny_darknet",
+            "precision_recall1500_tiny_darknet",
+        ],
+    ]
+
+
+def test_sheets_give_what_was_made_and_not_the_inputs():
+    """A task that turns images into images: its sheets' first row and column are inputs."""
+
+    def sample(state, inputs, rng):
+        x = inputs["content"].astype(jnp.float32) / 127.5 - 1
+        made = jnp.stack([x, -x], axis=1)
+        rows = jnp.concatenate([jnp.ones_like(x)[:, None], made], axis=1)
+        return {"sheet": jnp.concatenate([jnp.ones_like(rows[:1]), rows])}
+
+    def inputs():
+        for number in range(100):
+            yield {"content": np.full((2, 4, 4, 3), number, np.uint8)}
+
+    task = Task(None, None, None, sample, (Phase("train", 1, 2, (4, 4)),))
+    mesh, batch_size = evaluation.split_batch(3)
+    images = image_sets.make_translator(task, inputs, mesh)({}, 0)
+    batches = [np.asarray(x)[:valid, 0, 0, 0] for x, valid in images.batches(10, batch_size)]
+    expected = [0, 255, 0, 255, 1, 254, 1, 254, 2, 253]
+    np.testing.assert_array_equal(np.concatenate(batches), expected)
 
 
 def test_a_part_of_a_folder_is_drawn_once_and_for_all(tmp_path):
@@ -263,6 +325,18 @@ def test_training_measures_and_keeps_the_best(trained):
     best = min(values, key=values.get)
     assert Checkpoints.read_only(trained / "checkpoints").steps == sorted({best, 20})
     assert load_run(trained, "best")[2].startswith(f"step {best} ")
+
+
+def test_a_run_that_is_asked_to_stop_does_not_wait_for_its_measurement(trained, monkeypatch):
+    from ml_collections import ConfigDict
+
+    from ganjax.training.workdir import load_config
+
+    config = ConfigDict(load_config(trained))
+    task, state, _ = load_run(trained)
+    measured = evaluation.make_evaluation(task, config)
+    assert (measured.best, measured.lower_is_better) == (METRIC, True)
+    assert measured.run(state, lambda: True) is None
 
 
 def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
