@@ -4,7 +4,7 @@ Its last hidden layer is a feature vector for Frechet distances, its logits tell
 of portraits draws and what it leaves out (`ganjax/metrics/attributes.py`).
 Data: `avatars` at 32x32, rendered by ganjax itself, shifted, blurred and with noise a little.
 The weights that ship, and how often they are right: ganjax/weights/bundled/README.md.
-Cost: 20 minutes on one CPU core (about 300 img/s).
+Cost: 12 minutes on one CPU core (about 550 img/s).
 
     python train.py --config=configs/attributes_avatars.py
     python -m ganjax.export --workdir runs/attributes_avatars --output attributes.safetensors
