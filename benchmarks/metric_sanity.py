@@ -115,13 +115,13 @@ def photo_curves(path: str) -> list[list[Curve]]:
     real = features(images[::2])
 
     def kernel(fake: np.ndarray) -> float:
-        return 1000 * kernel_distance(real, fake, subset_size=250)[0]
+        return kernel_distance(real, fake, subset_size=250)[0]
 
     return _curves(
         features,
         {
             f"frechet{half}_tiny_darknet": lambda fake: _frechet(real, fake),
-            "kernel distance (subsets of 250) x 1000, tiny_darknet": kernel,
+            "kernel distance, subsets of 250, tiny_darknet": kernel,
         },
         images[1::2],
         without,
@@ -226,13 +226,13 @@ def _draw_panel(draw: ImageDraw.ImageDraw, curve: Curve, left: int, top: int) ->
         y = ceiling * part / 4
         (x0, height), (x1, _) = place(0, y), place(max(curve.x), y)
         draw.line([(x0, height), (x1, height)], fill="#dddddd" if part else "#333333", width=SCALE)
-        write((x0 - 5 * SCALE, height), f"{y:.3g}", "rm")
+        write((x0 - 5 * SCALE, height), f"{y:.5g}", "rm")
     for x in curve.x:
         across, down = place(x, 0)
         write((across, down + 5 * SCALE), f"{x:g}", "mt")
     middle = SCALE * (left + (LEFT + WIDTH - RIGHT) / 2)
-    write((middle, SCALE * (top + HEIGHT - 6)), curve.x_label, "mb")
-    write((middle, SCALE * (top + 6)), curve.title, "mt")
+    write((middle, SCALE * (top + HEIGHT - 8)), curve.x_label, "ms")
+    write((middle, SCALE * (top + 15)), curve.title, "ms")
     points = [place(x, max(y, 0)) for x, y in zip(curve.x, curve.y, strict=True)]
     draw.line(points, fill="#1f5fa8", width=2 * SCALE, joint="curve")
     for x, y in points:
