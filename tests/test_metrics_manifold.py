@@ -63,10 +63,22 @@ def test_equal_sets_far_from_zero():
 
 
 def test_copies_shrink_a_ball_to_a_point():
-    points = np.random.default_rng(1).normal(size=(3, 32)).astype(np.float32)
-    real = np.repeat(points, 5, axis=0)
-    assert precision_recall(real, points.repeat(4, axis=0)) == (1, 1)
-    assert precision_recall(real, points.repeat(4, axis=0) + np.float32(0.01)) == (0, 0)
+    """Which has copies of it within, though balls and distances have other centres."""
+    points = np.random.default_rng(1).normal(size=(30, 301)).astype(np.float32) + 1
+    real, fake = np.repeat(points, 5, axis=0), np.repeat(points, 4 + np.arange(30) % 9, axis=0)
+    assert precision_recall(real, fake) == (1, 1)
+    assert precision_recall(real, fake + np.float32(0.01)) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_border_is_in_the_closed_ball_and_not_in_the_open(seed):
+    """A row of points, evenly apart but for the ends, which move the means off round numbers."""
+    step = np.random.default_rng(seed).integers(-9, 9, 301)
+    places = np.array([-30, *range(20), 49])
+    real, fake = np.split((places[:, None] * step).astype(np.float32), 2)
+    np.testing.assert_allclose(precision_recall(real, fake, k=1), 1 / 11)
+    np.testing.assert_allclose(precision_recall(real, fake, k=2), 2 / 11)
+    assert density_coverage(real, fake, k=1) == (0, 0)
 
 
 def test_missing_modes_and_outliers():
