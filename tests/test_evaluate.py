@@ -367,6 +367,14 @@ def test_a_run_is_measured_as_it_was_while_it_trained(trained, capsys):
     assert live["value"] != newest["value"] and live["weights"] == "live"
 
 
+def test_nothing_is_downloaded_for_portraits(trained, capsys, monkeypatch):
+    monkeypatch.setattr(extractors, "load", LOAD)
+    evaluate.main(["--workdir", str(trained)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["frechet256_avatars", "attributes256_avatars"]
+    assert all(np.isfinite(float(line.split()[1])) for line in lines)
+
+
 def test_files_of_a_run_measure_as_the_run_itself(trained, tmp_path, capsys):
     """Images are rounded as in files, and the run's own data are its reference."""
     from ganjax import sample
