@@ -110,18 +110,8 @@ def measure(
     for side, images in (("generated", generated), ("reference", reference)):
         own = [need[len(found)] for need in needs if need[len(found)]]
         extra = _features(own) if keep else {}
-        values = (
-            gather(
-                images,
-                [*own, *extra.values()],
-                programs,
-                side,
-                batch_size=batch_size,
-                progress=progress,
-            )
-            if own
-            else {}
-        )
+        needed = [*own, *extra.values()]
+        values = gather(images, needed, programs, side, batch_size=batch_size, progress=progress)
         features |= {f"{side}/{name}": values[s]["features"] for name, s in extra.items()}
         found.append(values)
     results = []
@@ -168,7 +158,7 @@ def _too_few(name: str, size: int, needed: int, metric: str) -> UserError:
 
 
 def gather(
-    images: ImageSet,
+    images: ImageSet | None,
     wanted: Sequence[Statistic],
     programs: Mapping[tuple[str, str], Program],
     label: str,
@@ -179,6 +169,7 @@ def gather(
     """Statistics of a set: from the cache where its digest is known there, else in one pass.
 
     Args:
+      images: None where nothing is wanted.
       label: of the progress bar.
 
     Raises:
@@ -220,7 +211,7 @@ def gather(
         raise _too_few(images.name, seen, count, "a metric")
     for statistic, collector in collectors.items():
         values[statistic] = collector.finish()
-        if _cached(images, statistic) and jax.process_index() == 0:
+        if _cached(images, statistic):  # by every process: all must find it, or none
             save_cached(paths[statistic], values[statistic])
     return values
 
