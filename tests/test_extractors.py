@@ -224,3 +224,22 @@ def test_unknown_names_are_refused():
         extractors.load("darknet")
     with pytest.raises(UserError, match="resizing 'bicubic' is unknown; there is tf1"):
         extractors.load("tiny_darknet", resizing="bicubic")
+
+
+@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16", "lpips_vgg", "lpips_alex"])
+def test_files_of_other_networks_are_refused(name):
+    with pytest.raises(UserError, match="the file has no array"):
+        keymaps.convert(name, {"conv1_1/kernel": np.zeros((3, 3, 3, 64), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "array, shape, message",
+    [
+        ("conv2d_3/kernel", (3, 3, 32, 16), "conv3/kernel has .* must have the shape"),
+        ("batch_normalization_9/beta", (16,), "must have 32 values"),
+        ("conv2d_16/bias", (999,), "conv16/bias has .* must have the shape"),
+    ],
+)
+def test_wrong_shapes_of_tiny_darknet_are_refused(array, shape, message):
+    with pytest.raises(UserError, match=message):
+        keymaps.convert("tiny_darknet", draw_darknet() | {array: np.zeros(shape, np.float32)})

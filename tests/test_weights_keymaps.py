@@ -274,7 +274,7 @@ def refused(format_name: str, arrays: dict, says: str = "") -> None:
     assert says in message and message.isprintable() and len(message) < 500
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=SMALL)
 def small(request):
     arrays, names = SMALL[request.param]()
     kernels, biases = [], []
