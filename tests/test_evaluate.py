@@ -327,6 +327,18 @@ def test_training_measures_and_keeps_the_best(trained):
     assert load_run(trained, "best")[2].startswith(f"step {best} ")
 
 
+@pytest.mark.parametrize(("lower_is_better", "kept"), [(True, [2, 5]), (False, [1, 5])])
+def test_a_resumed_run_keeps_the_best_of_before(tmp_path, lower_is_better, kept):
+    for steps in ((1, 2, 3), (4, 5)):  # two runs of the same command
+        best = ("fid", lower_is_better)
+        checkpoints = Checkpoints(tmp_path / "c", keep=1, best=best)
+        for step in steps:
+            metrics = None if step == 4 else {"fid": [9.0, 3.0, 5.0, 0.0, 7.0][step - 1]}
+            checkpoints.save(step, {"a": jnp.zeros(3)}, metrics=metrics)
+        checkpoints.close()
+    assert Checkpoints.read_only(tmp_path / "c").steps == kept
+
+
 def test_a_run_that_is_asked_to_stop_does_not_wait_for_its_measurement(trained, monkeypatch):
     from ml_collections import ConfigDict
 
