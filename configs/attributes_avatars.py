@@ -19,7 +19,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config = ConfigDict()
     config.task = "attributes"
     config.seed = 0
-    config.parallel = "jit"  # one global batch over all devices
+    config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
     config.batch_size = 64
     config.total_kimg = 400.0  # thousands of portraits to train on: 8 epochs
 

@@ -32,8 +32,7 @@ def _check_common(config: Any) -> None:
         raise UserError(f"seed is {config.seed}; it must be 0 or more")
     if not config.total_kimg > 0:
         raise UserError(f"total_kimg is {config.total_kimg}; it must be above 0")
-    if config.parallel != "jit":
-        raise UserError(f"parallel is {config.parallel!r}; there is 'jit'")
+    _check_choice("parallel", config.parallel, ("jit", "pmap"))
     if config.keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {config.keep_checkpoints}; it must be 1 or more")
 

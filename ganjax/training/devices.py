@@ -1,12 +1,17 @@
 """The device mesh: replicated state, batches split along the "data" axis."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.errors import UserError
+from ganjax.training.state import State, mean_over_devices
+from ganjax.training.task import Batch
+
+TrainStep = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
 
 
 def make_mesh(batch_sizes: tuple[int, ...]) -> Mesh:
@@ -40,3 +45,49 @@ def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arr
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in batch.items()
     }
+
+
+def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
+    """`train_step` as `jax.pmap` and PyTorch's DistributedDataParallel run it.
+
+    Each device takes its rows for the whole batch: batch statistics, losses that compare rows and
+    random numbers (the key is folded with the device's place in the mesh) are its own. Optimisers
+    meet the mean of the gradients (`state.update`). Metrics and running statistics are the means of
+    the devices', where DistributedDataParallel keeps its first device's statistics alone; a
+    `grad_norm` is the mean of the devices' norms, not the norm of their mean.
+
+    Raises:
+      UserError: the game remembers things (`State.memory`), which each device would on its own.
+    """
+
+    def step(state: State, batch: Batch, rng: Array) -> tuple[State, dict[str, Array]]:
+        if state.memory:
+            raise UserError("parallel is 'pmap', but this game has one memory; choose 'jit'")
+        rng = jax.random.fold_in(rng, jax.lax.axis_index("data"))
+        state, metrics = train_step(state, batch, rng)
+        statistics, averaged, metrics = mean_over_devices(
+            (
+                {role: network.statistics for role, network in state.networks.items()},
+                {role: variables["batch_stats"] for role, variables in state.averages.items()},
+                metrics,
+            )
+        )
+        networks = {
+            role: network.replace(statistics=statistics[role])
+            for role, network in state.networks.items()
+        }
+        averages = {
+            role: variables | {"batch_stats": averaged[role]}
+            for role, variables in state.averages.items()
+        }
+        return state.replace(networks=networks, averages=averages), metrics
+
+    everywhere, rows = PartitionSpec(), PartitionSpec("data")
+    # With JAX's own check, gradients by replicated parameters would already be sums over devices.
+    return jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(everywhere, rows, everywhere),
+        out_specs=everywhere,
+        check_vma=False,
+    )

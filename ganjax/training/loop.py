@@ -66,8 +66,8 @@ def fit(
     config.json, metrics.jsonl, TensorBoard events, sample grids and checkpoints/STEP.
 
     Args:
-      config: a ConfigDict, kept in the folder; read are `seed`, `log_every`, `save_every`,
-        `sample_every` (in kimg, 0 for never but at the end) and `keep_checkpoints`.
+      config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `log_every`,
+        `save_every`, `sample_every` (in kimg, 0 for never but at the end) and `keep_checkpoints`.
       evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
 
     Raises:
@@ -76,6 +76,8 @@ def fit(
     """
     workdir.check(folder, config.to_dict())
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
+    if config.get("parallel") == "pmap":
+        task = task._replace(train_step=devices.per_device(task.train_step, mesh))
     run = _Run(task, data, config, folder, mesh, evaluation)
     try:
         return run.train()

@@ -1,5 +1,6 @@
 """The state of a training run: one pytree that holds all that a checkpoint must."""
 
+import math
 from typing import Any
 
 import jax
@@ -64,10 +65,25 @@ class State:
         return cls(zero, zero, networks, averages, memory or {})
 
 
+def mean_over_devices(tree: Tree) -> Tree:
+    """The mean of all devices' trees in a step that each device runs by itself, else `tree`.
+
+    JAX itself knows which of the two is traced: the axes of a `shard_map` or `pmap` are manual. No
+    game needs to know.
+    """
+    axes = jax.sharding.get_abstract_mesh().manual_axes
+    return jax.lax.pmean(tree, axes) if axes else tree
+
+
 def update(
     network: Network, gradients: Tree, statistics: Tree, optimiser: optax.GradientTransformation
 ) -> Network:
-    """One optimiser step on `network`, which takes over the new `statistics`."""
+    """One optimiser step on `network`, which takes over the new `statistics`.
+
+    Where every device has a batch of its own (`devices.per_device`), they all step along the mean
+    of their gradients.
+    """
+    gradients = mean_over_devices(gradients)
     updates, optimiser_state = optimiser.update(gradients, network.optimiser, network.params)
     return Network(optax.apply_updates(network.params, updates), statistics, optimiser_state)
 
@@ -84,10 +100,12 @@ def average(
       old: the average so far.
       new: a pytree of the same structure.
       images: real images consumed before this step, scalar.
-      batch_size: images consumed by this step.
+      batch_size: images consumed by this step, on one device where each runs it by itself.
       half_life: in images; 0 returns `new`.
       ramp_up: share of `images` that the half-life is at most.
     """
+    mesh = jax.sharding.get_abstract_mesh()
+    batch_size *= math.prod(mesh.shape[axis] for axis in mesh.manual_axes)
     half_life = jnp.minimum(half_life, ramp_up * images.astype(jnp.float32))
     decay = jnp.where(half_life > 0, 0.5 ** (batch_size / jnp.maximum(half_life, 1e-8)), 0.0)
     return jax.tree.map(lambda a, b: b + decay * (a - b), old, new)
