@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
     "provenance": set(),
-    "ops": set(),
+    "ops": {"ops"},
     "losses": set(),
     "adain": set(),
     "augment": {"adain"},

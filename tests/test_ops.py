@@ -1,4 +1,4 @@
-"""Convolutions against sums written out in float64, and every derivative of them."""
+"""Fast forms against sums written out in float64, and every derivative of them."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from ganjax import ops
 
-# Kernel, strides, padding, output padding: among them the form with a sub-pixel path (4, 2, 1).
+# Kernel, strides, padding, output padding.
 GEOMETRIES = [
     ((4, 4), 2, 1, 0),
     ((5, 5), 2, 2, 1),
@@ -20,7 +20,9 @@ GEOMETRIES = [
     ((5, 4), (3, 2), ((2, 1), (1, 1)), (2, 1)),
     ((2, 2), 2, 0, 0),
     ((4, 4), 2, 1, 1),
+    ((1, 3), 2, 0, 0),
 ]
+WIDE = 9  # channels of an image from which on its adjoint is computed phase by phase on CPUs
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +74,9 @@ def _draw(size, kernel, channels=(3, 2)):
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-@pytest.mark.parametrize("size", [(4, 4), (3, 5)])
-def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra):
-    x, k = _draw(size, kernel)
+@pytest.mark.parametrize(("size", "channels"), [((4, 4), (3, 2)), ((3, 5), (2, WIDE))])
+def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra, channels):
+    x, k = _draw(size, kernel, channels)
     got = ops.conv_transpose(x, k, strides=strides, padding=padding, output_padding=extra)
     np.testing.assert_allclose(got, scatter(x, k, strides, padding, extra), atol=1e-12)
 
@@ -88,18 +90,20 @@ def test_conv_is_its_definition(kernel, strides, padding, extra):
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
 def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
-    x, k = map(jnp.asarray, _draw((3, 4), kernel))
+    channels = (1, WIDE)
+    x, k = map(jnp.asarray, _draw((3, 4), kernel, channels))
     options = {"strides": strides, "padding": padding, "output_padding": extra}
     check_grads(lambda *a: ops.conv_transpose(*a, **options), (x, k), 2, modes=["rev"])
-    x, k = map(jnp.asarray, _draw((7, 6), kernel))
+    x, k = map(jnp.asarray, _draw((7, 6), kernel, channels[::-1]))
     check_grads(lambda *a: ops.conv(*a, strides=strides, padding=padding), (x, k), 2, modes=["rev"])
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra):
+@pytest.mark.parametrize("channels", [(3, 2), (WIDE, 2)])
+def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra, channels):
     """And so do gradients of gradient penalties, which WGAN-GP and R1 take."""
     strides, sides, _ = _pairs(strides, padding, extra)
-    x, k = map(jnp.asarray, _draw((8, 7), kernel))
+    x, k = map(jnp.asarray, _draw((8, 7), kernel, channels))
 
     def plain(x, k):
         layout = ("NHWC", "HWIO", "NHWC")
@@ -225,3 +229,59 @@ def test_shrink_averages_areas():
     masks = jnp.stack([mask, 1 - mask])  # shares of styles still make up one
     shrunk = jax.vmap(lambda m: ops.shrink(m, (6, 4)))(masks)
     np.testing.assert_allclose(shrunk.sum(0), 1, rtol=1e-12)
+
+
+def _plain_batch_norm(x, scale, bias):
+    mean = x.mean((0, 1, 2))
+    variance = ((x - mean[None, None, None]) ** 2).mean((0, 1, 2))
+    factor = scale / jnp.sqrt(variance + 1e-5)
+    return (x - mean[None, None, None]) * factor[None, None, None] + bias[None, None, None]
+
+
+def test_batch_norm_is_its_definition_to_the_second_derivative():
+    arguments = _image(3, 4, 2, 5), 1 + _image(5), _image(5)
+    y, mean, variance = ops.batch_norm(*arguments)
+    np.testing.assert_allclose(y, _plain_batch_norm(*arguments), atol=1e-12)
+    np.testing.assert_allclose(mean, np.mean(arguments[0], (0, 1, 2)), atol=1e-12)
+    np.testing.assert_allclose(variance, np.var(arguments[0], (0, 1, 2)), atol=1e-12)
+
+    def penalty(norm):
+        def loss(*a):
+            slopes = jax.grad(lambda *a: jnp.sum(jnp.sin(norm(*a))), (0, 1, 2))(*a)
+            return sum(jnp.sum(s**2) for s in slopes) + jnp.sum(norm(*a) ** 3)
+
+        return jax.grad(loss, (0, 1, 2))
+
+    ours = penalty(lambda *a: ops.batch_norm(*a)[0])(*arguments)
+    for a, b in zip(ours, penalty(_plain_batch_norm)(*arguments), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_batch_norm_in_float32_loses_nothing_to_a_large_mean():
+    """E[x^2] - E[x]^2 would be off by a tenth here."""
+    x = np.float32(1000 + np.asarray(_image(8, 16, 16, 3)))
+    gradient = np.float32(_image(8, 16, 16, 3))
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    y, pull = jax.vjp(lambda x: ops.batch_norm(x, ones, zeros)[0], x)
+    wide = [v.astype(np.float64) for v in (x, ones, zeros)]
+    exact, exact_pull = jax.vjp(lambda x: _plain_batch_norm(x, *wide[1:]), wide[0])
+    np.testing.assert_allclose(y, exact, atol=2e-4)  # float32 holds 1000 to 6e-5
+    np.testing.assert_allclose(
+        pull(gradient)[0], exact_pull(gradient.astype(np.float64))[0], atol=2e-4
+    )
+
+
+def test_batch_norm_of_bfloat16_accumulates_in_float32():
+    x = jnp.asarray(5 + _image(4, 8, 8, 3), jnp.bfloat16)
+    scale, bias = jnp.ones(3, jnp.float32), jnp.zeros(3, jnp.float32)
+    y, mean, variance = ops.batch_norm(x, scale, bias)
+    assert (y.dtype, mean.dtype, variance.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
+    wide = np.asarray(x, np.float64)
+    np.testing.assert_allclose(mean, wide.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(variance, wide.var((0, 1, 2)), rtol=1e-5)
+
+
+def test_a_bias_is_added_to_every_pixel():
+    x, bias = _image(2, 3, 4, 5), _image(5)
+    np.testing.assert_array_equal(ops.add_bias(x, bias), x + bias[None, None, None])
+    check_grads(lambda *a: jnp.sin(ops.add_bias(*a)), (x[:1, :2], bias), 2, modes=["rev"])

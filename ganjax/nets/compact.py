@@ -46,7 +46,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         x = ops.pad_reflect(x, self.kernel_size // 2)
-        return ops.conv(x, kernel, strides=self.strides) + bias[None, None, None]
+        return ops.add_bias(ops.conv(x, kernel, strides=self.strides), bias)
 
 
 class Encoder(nn.Module):

@@ -9,6 +9,7 @@ from jax import Array
 
 from ganjax import ops
 from ganjax.errors import UserError
+from ganjax.nets.norms import BatchNorm
 
 Form = Literal["4x4", "5x5"]
 FORMS = ("4x4", "5x5")
@@ -94,20 +95,12 @@ class _Convolution(nn.Module):
             x = ops.conv(x, kernel, strides=2, padding=padding)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            x = x + bias.astype(self.dtype)[None, None, None]
+            x = ops.add_bias(x, bias.astype(self.dtype))
         return x
 
 
-def _batch_norm(name: str, dtype: Any) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        momentum=0.9,
-        epsilon=1e-5,
-        dtype=dtype,
-        # E[x^2] - E[x]^2 would put ten times the error of float32 into the gradients.
-        use_fast_variance=False,
-        scale_init=_scale_init,
-        name=name,
-    )
+def _batch_norm(name: str) -> BatchNorm:
+    return BatchNorm(scale_init=_scale_init, name=name)
 
 
 class Generator(nn.Module):
@@ -145,7 +138,7 @@ class Generator(nn.Module):
             name="project",
         )(z)
         for n in range(doublings):
-            x = _batch_norm(f"norm_{n}", self.dtype)(x, use_running_average=not train)
+            x = _batch_norm(f"norm_{n}")(x, train=train)
             x = nn.relu(x)
             last = n == doublings - 1
             x = _Convolution(
@@ -192,7 +185,7 @@ class Discriminator(nn.Module):
                 name=f"down_{n + 1}",
             )(x)
             if n > 0:
-                x = _batch_norm(f"norm_{n + 1}", self.dtype)(x, use_running_average=not train)
+                x = _batch_norm(f"norm_{n + 1}")(x, train=train)
             x = nn.leaky_relu(x, 0.2)
         # The last convolution covers its whole input: a matrix product over all three axes.
         logits = nn.DenseGeneral(

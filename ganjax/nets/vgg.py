@@ -50,7 +50,7 @@ class Conv(nn.Module):
         border = self.kernel_size // 2
         if self.padding == "reflect" and border:
             x, border = ops.pad_reflect(x, border), 0
-        return ops.conv(x, kernel, padding=border) + bias[None, None, None]
+        return ops.add_bias(ops.conv(x, kernel, padding=border), bias)
 
 
 class VGG19(nn.Module):

@@ -114,13 +114,14 @@ def _convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
-    dilated = partial(_dilated_adjoint, geometry)
-    if geometry[:2] != ((2, 2), ((1, 1), (1, 1))) or geometry.kernel_size != (4, 4):
-        return dilated(output, kernel)
-    if geometry.image_size != tuple(2 * size for size in output.shape[1:3]):
+    dilated, phased = partial(_dilated_adjoint, geometry), partial(_phased_adjoint, geometry)
+    strided = max(geometry.strides) > 1
+    covered = all(k >= s for k, s in zip(geometry.kernel_size, geometry.strides, strict=True))
+    # Images of few channels make narrow convolutions of the phases, slower than the zeros are.
+    if not strided or not covered or kernel.shape[2] < 8:
         return dilated(output, kernel)
     # Other platforms have kernels of their own for the adjoint.
-    return lax.platform_dependent(output, kernel, cpu=_subpixel_adjoint, default=dilated)
+    return lax.platform_dependent(output, kernel, cpu=phased, default=dilated)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -174,96 +175,47 @@ def _dilated_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array
     return jax.linear_transpose(lambda image: convolve(image), image)(output)[0]
 
 
-def _subpixel_adjoint(output: Array, kernel: Array) -> Array:
-    """The adjoint of a 4x4 convolution of stride 2 and padding 1, without the zeros.
+def _phased_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
+    """The adjoint without the zeros: one plain convolution for each phase of the strides.
 
-    Every second row of the image depends on two rows of `output` through two rows of the kernel:
-    even rows 2i on i - 1 and i through kernel rows 3 and 1, odd rows 2i + 1 on i and i + 1 through
-    2 and 0; columns likewise. One 2x2 convolution computes the four parities as its channels.
+    Row i of the image meets the kernel's rows t of one phase only, those for which i + padding - t
+    is a multiple s * o of the stride; it is their sum over rows o of `output`. Columns likewise.
     """
-    batch, height, width, _ = output.shape
-    channels_image, channels_output = kernel.shape[2:]
-    taps = kernel[::-1, ::-1].reshape(2, 2, 2, 2, channels_image, channels_output)
-    taps = taps.transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, channels_output, 4 * channels_image)
-    geometry = _Geometry((1, 1), ((1, 1), (1, 1)), (height, width), (2, 2))
-    parities = _xla_convolve(geometry, output, taps)
-    parities = parities.reshape(batch, height + 1, width + 1, 2, 2, channels_image)
-    rows = [
-        jnp.stack([parities[:, y : y + height, x : x + width, y, x] for x in (0, 1)], axis=3)
-        for y in (0, 1)
-    ]
-    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, channels_image)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def pad_reflect(x: Array, width: int) -> Array:
-    """Mirrors `width` pixels at each border of [B, H, W, C], without repeating the border itself.
-
-    Sides shorter than `width` + 1 pixels are mirrored again and again. XLA's own derivative copies
-    the whole image several times; this one is six times as fast on CPUs.
-    """
-    return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)), mode="reflect")
-
-
-def _fold_back(width: int, _: None, padded: Array) -> tuple[Array]:
-    batch, *sides, channels = padded.shape
-    if min(sides) < 4 * width + 2:  # the mirrored borders overlap
-        pads = ((0, 0), (width, width), (width, width), (0, 0))
-        shape = (batch, *(side - 2 * width for side in sides), channels)
-        image = jax.ShapeDtypeStruct(shape, padded.dtype)
-        return jax.linear_transpose(lambda x: jnp.pad(x, pads, mode="reflect"), image)(padded)
-    for axis in (1, 2):
-        part, end = partial(lax.slice_in_dim, padded, axis=axis), padded.shape[axis]
-        low = part(width + 1, 2 * width + 1) + lax.rev(part(0, width), (axis,))
-        high = part(end - 2 * width - 1, end - width - 1) + lax.rev(part(end - width, end), (axis,))
-        first, last = part(width, width + 1), part(end - width - 1, end - width)
-        middle = part(2 * width + 1, end - 2 * width - 1)
-        padded = jnp.concatenate([first, low, middle, high, last], axis)
-    return (padded,)
-
-
-pad_reflect.defvjp(lambda x, width: (pad_reflect(x, width), None), _fold_back)
-
-
-def max_pool(x: Array) -> Array:
-    """2x2 max-pool of [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), C].
-
-    As the maximum of four slices: on CPUs twice as fast as a window reduction, whose gradient is
-    slower still.
-    """
-    height, width = x.shape[1:3]
-    if height % 2 or width % 2:
-        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rows = jnp.maximum(x[:, ::2], x[:, 1::2])
-    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
-
-
-def upsample(x: Array) -> Array:
-    """Nearest-neighbour upsampling of [B, H, W, C] to [B, 2H, 2W, C]."""
-    batch, height, width, channels = x.shape
-    shape = (batch, height, 2, width, 2, channels)
-    return jnp.broadcast_to(x[:, :, None, :, None], shape).reshape(
-        batch, 2 * height, 2 * width, channels
+    kernel = kernel.swapaxes(2, 3)
+    rows, columns = (
+        [_phase(stride, low + n, k) for n in range(stride)]
+        for stride, (low, _), k in zip(
+            geometry.strides, geometry.padding, geometry.kernel_size, strict=True
+        )
     )
+    height, width = (-(-n // s) for n, s in zip(geometry.image_size, geometry.strides, strict=True))
+
+    def convolve(row: _Phase, column: _Phase) -> Array:
+        padding = (
+            (-row.start, height - 1 + row.start + row.count - output.shape[1]),
+            (-column.start, width - 1 + column.start + column.count - output.shape[2]),
+        )
+        phase = _Geometry((1, 1), padding, output.shape[1:3], (row.count, column.count))
+        taps = jnp.stack([jnp.stack([kernel[t, u] for u in column.taps]) for t in row.taps])
+        return _xla_convolve(phase, output, taps)
+
+    images = [jnp.stack([convolve(row, column) for column in columns], axis=3) for row in rows]
+    shape = (output.shape[0], height * len(rows), width * len(columns), kernel.shape[3])
+    image = jnp.stack(images, axis=2).reshape(shape)
+    return image[:, : geometry.image_size[0], : geometry.image_size[1]]
 
 
-def space_to_depth(x: Array) -> Array:
-    """[B, H, W, C] to [B, H / 2, W / 2, 4 C]: each 2x2 block becomes the channels of a pixel."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+class _Phase(NamedTuple):
+    """Image index m * stride + n is the sum over j of taps[j] * output[m + start + j]."""
+
+    taps: range
+    start: int
+    count: int
 
 
-def depth_to_space(x: Array) -> Array:
-    """The inverse of `space_to_depth`."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, 2, 2, channels // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
-
-
-def shrink(x: Array, size: tuple[int, int]) -> Array:
-    """Area-averages [B, H, W, C] to `size`, (H / k, W / k) with a whole k for either side."""
-    batch, _, _, channels = x.shape
-    height, width = size
-    blocks = x.reshape(batch, height, x.shape[1] // height, width, x.shape[2] // width, channels)
-    return blocks.mean(axis=(2, 4))
+def _phase(stride: int, shifted: int, kernel_size: int) -> _Phase:
+    """The phase of image index n, where `shifted` is n + the padding before it."""
+    offset, first = divmod(shifted, stride)
+    count = -(-(kernel_size - first) // stride)
+    last = first + stride * (count - 1)
+    return _Phase(range(last, -1, -stride), offset - count + 1, count)

@@ -1,0 +1,25 @@
+"""Exact fast forms of what networks are made of: each equals a plain form, value and gradients."""
+
+from ganjax.ops.channels import add_bias, batch_norm
+from ganjax.ops.convolutions import conv, conv_transpose
+from ganjax.ops.resampling import (
+    depth_to_space,
+    max_pool,
+    pad_reflect,
+    shrink,
+    space_to_depth,
+    upsample,
+)
+
+__all__ = [
+    "add_bias",
+    "batch_norm",
+    "conv",
+    "conv_transpose",
+    "depth_to_space",
+    "max_pool",
+    "pad_reflect",
+    "shrink",
+    "space_to_depth",
+    "upsample",
+]

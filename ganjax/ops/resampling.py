@@ -1,0 +1,81 @@
+"""Pixels moved, mirrored, pooled and repeated; NHWC images."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def pad_reflect(x: Array, width: int) -> Array:
+    """Mirrors `width` pixels at each border of [B, H, W, C], without repeating the border itself.
+
+    Sides shorter than `width` + 1 pixels are mirrored again and again. XLA's own derivative copies
+    the whole image several times; this one is six times as fast on CPUs.
+    """
+    return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)), mode="reflect")
+
+
+def _fold_back(width: int, _: None, padded: Array) -> tuple[Array]:
+    batch, *sides, channels = padded.shape
+    if min(sides) < 4 * width + 2:  # the mirrored borders overlap
+        pads = ((0, 0), (width, width), (width, width), (0, 0))
+        shape = (batch, *(side - 2 * width for side in sides), channels)
+        image = jax.ShapeDtypeStruct(shape, padded.dtype)
+        return jax.linear_transpose(lambda x: jnp.pad(x, pads, mode="reflect"), image)(padded)
+    for axis in (1, 2):
+        part, end = partial(lax.slice_in_dim, padded, axis=axis), padded.shape[axis]
+        low = part(width + 1, 2 * width + 1) + lax.rev(part(0, width), (axis,))
+        high = part(end - 2 * width - 1, end - width - 1) + lax.rev(part(end - width, end), (axis,))
+        first, last = part(width, width + 1), part(end - width - 1, end - width)
+        middle = part(2 * width + 1, end - 2 * width - 1)
+        padded = jnp.concatenate([first, low, middle, high, last], axis)
+    return (padded,)
+
+
+pad_reflect.defvjp(lambda x, width: (pad_reflect(x, width), None), _fold_back)
+
+
+def max_pool(x: Array) -> Array:
+    """2x2 max-pool of [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), C].
+
+    As the maximum of four slices: on CPUs twice as fast as a window reduction, whose gradient is
+    slower still.
+    """
+    height, width = x.shape[1:3]
+    if height % 2 or width % 2:
+        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rows = jnp.maximum(x[:, ::2], x[:, 1::2])
+    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def upsample(x: Array) -> Array:
+    """Nearest-neighbour upsampling of [B, H, W, C] to [B, 2H, 2W, C]."""
+    batch, height, width, channels = x.shape
+    shape = (batch, height, 2, width, 2, channels)
+    return jnp.broadcast_to(x[:, :, None, :, None], shape).reshape(
+        batch, 2 * height, 2 * width, channels
+    )
+
+
+def space_to_depth(x: Array) -> Array:
+    """[B, H, W, C] to [B, H / 2, W / 2, 4 C]: each 2x2 block becomes the channels of a pixel."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+
+
+def depth_to_space(x: Array) -> Array:
+    """The inverse of `space_to_depth`."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, 2, 2, channels // 4)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
+
+
+def shrink(x: Array, size: tuple[int, int]) -> Array:
+    """Area-averages [B, H, W, C] to `size`, (H / k, W / k) with a whole k for either side."""
+    batch, _, _, channels = x.shape
+    height, width = size
+    blocks = x.reshape(batch, height, x.shape[1] // height, width, x.shape[2] // width, channels)
+    return blocks.mean(axis=(2, 4))
