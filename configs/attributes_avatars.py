@@ -20,6 +20,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.task = "attributes"
     config.seed = 0
     config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
+    config.steps_per_call = 1  # train steps that an accelerator does in one go
     config.batch_size = 64
     config.total_kimg = 400.0  # thousands of portraits to train on: 8 epochs
 

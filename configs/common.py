@@ -13,6 +13,7 @@ def dcgan() -> ConfigDict:
     config.task = "dcgan"
     config.seed = 0
     config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
+    config.steps_per_call = 1  # train steps that an accelerator does in one go
     config.batch_size = 64
     config.total_kimg = 5000.0  # thousands of real images to train on
 
@@ -54,6 +55,7 @@ def adain() -> ConfigDict:
     config.task = "adain"
     config.seed = 0
     config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
+    config.steps_per_call = 1  # train steps that an accelerator does in one go
     config.batch_size = 8
     config.total_kimg = 1280.0  # thousands of contents to train on: 160,000 steps
     config.init_from = ""  # weights to start from, FILE.safetensors; "" for random ones

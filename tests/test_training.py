@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,7 @@ def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
 def make_config(**fields) -> ConfigDict:
     config = ConfigDict(
         {"seed": 1, "log_every": 0.008, "save_every": 0.04, "sample_every": 0.08,
-         "keep_checkpoints": 3, "batch_size": 8, "data": {"source": "a"}}
+         "keep_checkpoints": 3, "batch_size": 8, "data": {"source": "a"}, "steps_per_call": 1}
     )  # fmt: skip
     config.update(fields)
     return config
@@ -129,6 +130,28 @@ def test_resume_is_bit_exact_across_phases(straight, tmp_path, size, number):
     losses = [{row["step"]: row["loss_model"] for row in r} for r in rows]
     shared = losses[0].keys() & losses[1].keys()
     assert len(shared) >= 20 and all(losses[0][s] == losses[1][s] for s in shared)
+
+
+def test_several_steps_per_call(straight, tmp_path):
+    """Of 10 and 24 steps, a call does 4, or what is left; all else is as with single steps."""
+    config = make_config(steps_per_call=4)
+    whole = fit(make_task(), Streams(), config, tmp_path / "whole")
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), whole, straight[0])
+    with pytest.raises(Interrupted, match="step 18 is saved"):
+        fit(make_task(), Streams(interrupt=(8, 9)), config, tmp_path / "run")
+    assert_same(fit(make_task(), Streams(), config, tmp_path / "run"), whole)
+    with pytest.raises(UserError, match="steps_per_call is 4, was 1"):
+        fit(make_task(), Streams(), config, straight[1])
+    steps = [row["step"] for row in read_metrics(tmp_path / "run")]
+    assert {4, 8, 10, 14, 18} <= set(steps) <= {4, 8, *range(10, TOTAL_STEPS + 1, 4)}
+
+
+def test_a_loss_that_is_not_finite_is_found_within_a_call(tmp_path):
+    config = make_config(steps_per_call=4)
+    with pytest.raises(UserError, match=r"step 15: loss_model is nan.*step 10 is good"):
+        fit(make_task(poison_step=14), Streams(), config, tmp_path / "run")
+    with pytest.raises(UserError, match="steps_per_call is 0; give 1 or more"):
+        fit(make_task(), Streams(), make_config(steps_per_call=0), tmp_path / "other")
 
 
 def test_resume_serves_the_next_batch(tmp_path):

@@ -34,13 +34,19 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec("data"))
+def split(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
-def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process' rows of a batch -> the global batch, split over the mesh."""
-    sharding = split(mesh)
+def to_devices(
+    batch: Mapping[str, np.ndarray], mesh: Mesh, *, axis: int = 0
+) -> dict[str, jax.Array]:
+    """This process' rows of a batch -> the global batch, split over the mesh.
+
+    Args:
+      axis: that of the rows.
+    """
+    sharding = split(mesh, axis=axis)
     return {
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in batch.items()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,14 +67,17 @@ def fit(
     config.json, metrics.jsonl, TensorBoard events, sample grids and checkpoints/STEP.
 
     Args:
-      config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `log_every`,
-        `save_every`, `sample_every` (in kimg, 0 for never but at the end) and `keep_checkpoints`.
+      config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `steps_per_call`,
+        `log_every`, `save_every`, `sample_every` (in kimg, 0 for never but at the end) and
+        `keep_checkpoints`. What is due falls on the ends of calls.
       evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
 
     Raises:
       UserError: the folder holds another run, a loss is no longer finite, or a save failed.
       Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
+    if config.steps_per_call < 1:
+        raise UserError(f"steps_per_call is {config.steps_per_call}; give 1 or more")
     workdir.check(folder, config.to_dict())
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     if config.get("parallel") == "pmap":
@@ -110,7 +114,7 @@ class _Run:
             lambda purpose=purpose: jax.random.fold_in(jax.random.key(config.seed), purpose)
             for purpose in range(3)
         )
-        self.step_fn = jax.jit(self._step, donate_argnums=0)
+        self.call_fn = jax.jit(self._call, donate_argnums=0)
         self.sample_fn = jax.jit(self._sample)
 
     def _step(self, state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
@@ -118,6 +122,12 @@ class _Run:
         new, metrics = self.task.train_step(state, batch, rng)
         consumed = len(next(iter(batch.values())))
         return new.replace(step=state.step + 1, images=state.images + consumed), metrics
+
+    def _call(self, state: State, batches: Batch) -> tuple[State, dict[str, Array]]:
+        """One step for each of the stacked batches [steps, B, ...]; metrics are [steps]."""
+        # CPUs run convolutions in loops some 50 times slower than outside.
+        unroll = True if jax.default_backend() == "cpu" else 1
+        return jax.lax.scan(self._step, state, batches, unroll=unroll)
 
     def _sample(self, state: State, inputs: Batch | None) -> dict[str, Array]:
         rng = self.sample_rng()
@@ -163,7 +173,7 @@ class _Run:
         return state
 
     def _batches(self, phase: Phase, number: int, *, first: int) -> Iterator[Batch]:
-        """Batches on the devices, each sent while the one before it is in use."""
+        """A call's batches, stacked, on the devices; sent while those before are in use."""
         # Every phase shuffles anew: its batch size differs, so positions mean nothing across it.
         seed = int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0])
         batches = self.data.batches(
@@ -175,10 +185,17 @@ class _Run:
             process_count=jax.process_count(),
         )
         ahead: deque[Batch] = deque()
-        for batch in batches:
-            ahead.append(devices.to_devices(batch, self.mesh))
+        per_call = self.config.steps_per_call
+        while first < phase.steps:
+            # Calls end on multiples of their length, wherever the run is taken up.
+            steps = min(per_call - first % per_call, phase.steps - first)
+            call = list(islice(batches, steps))
+            stacked = {name: np.stack([batch[name] for batch in call]) for name in call[0]}
+            ahead.append(devices.to_devices(stacked, self.mesh, axis=1))
             if len(ahead) == 2:
                 yield ahead.popleft()
+            first += steps
+        yield from ahead
 
     def _train_phase(
         self,
@@ -191,18 +208,19 @@ class _Run:
         requested: Callable[[], int | None],
     ) -> State:
         config, last_log = self.config, (time.monotonic(), bar.n)
-        pending: tuple[int, int, dict[str, Array]] | None = None
-        for batch in batches:
+        pending: tuple[int, int, int, dict[str, Array]] | None = None
+        for call in batches:
             if self.writer is None:  # the data is there and sound: now the folder becomes a run
                 workdir.claim(self.folder, config.to_dict())
                 self.writer = workdir.Writer(self.folder, step=step)
             before = bar.n
-            state, metrics = self.step_fn(state, batch)
-            # The metrics of the step before: fetching this one's would make the device wait.
+            state, metrics = self.call_fn(state, call)
+            # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
                 self._check(*pending)
-            step, images = step + 1, before + phase.batch_size
-            pending = step, images, metrics
+            steps = len(next(iter(call.values())))
+            pending = step, before, phase.batch_size, metrics
+            step, images = step + steps, before + steps * phase.batch_size
             stop = requested()
             last = step == end or stop is not None
             log, save, sample = (
@@ -213,7 +231,7 @@ class _Run:
                 step == end or _due(config.evaluate_every, before, images)
             )
             save = save or evaluate
-            if log or save or step == 1:
+            if log or save or step == steps:
                 values = self._check(*pending)
                 pending = None
                 now = time.monotonic()
@@ -223,7 +241,7 @@ class _Run:
                 self.writer.scalars(step, row)
                 losses = {k[5:]: f"{v:.3f}" for k, v in values.items() if k.startswith("loss_")}
                 bar.set_postfix(losses, refresh=False)
-            bar.update(phase.batch_size)
+            bar.update(images - before)
             if sample:
                 self._write_samples(state, step, phase)
             scores = None
@@ -241,22 +259,36 @@ class _Run:
                 )
             if step == end:
                 return state
-        raise AssertionError("a pipeline's batches never end")
+        raise AssertionError("the batches end where the phase does")
 
-    def _check(self, step: int, images: int, metrics: dict[str, Array]) -> dict[str, float]:
-        """The metrics as floats; stops the run where one is not finite."""
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self.recent.append({"step": step, "kimg": images / 1000, **values})
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if not bad:
-            return values
+    def _check(
+        self, step: int, images: int, batch_size: int, metrics: dict[str, Array]
+    ) -> dict[str, float]:
+        """The metrics of a call's last step as floats; stops the run where any is not finite.
+
+        Args:
+          step: before the call.
+          images: consumed before the call.
+          metrics: [steps of the call] each.
+        """
+        columns = jax.device_get(metrics)
+        for row in zip(*columns.values(), strict=True):
+            values = dict(zip(columns, map(float, row), strict=True))
+            step, images = step + 1, images + batch_size
+            self.recent.append({"step": step, "kimg": images / 1000, **values})
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if bad:
+                self._stop(step, {name: values[name] for name in bad})
+        return values
+
+    def _stop(self, step: int, bad: dict[str, float]) -> None:
         self.checkpoints.wait()
         report = self.folder / f"nonfinite_{step}.json"
         if jax.process_index() == 0:
             report.write_text(json.dumps(list(self.recent), indent=1) + "\n")
         kept = self.checkpoints.steps
         raise UserError(
-            f"step {step}: {', '.join(f'{name} is {values[name]}' for name in bad)}; "
+            f"step {step}: {', '.join(f'{name} is {value}' for name, value in bad.items())}; "
             f"the last {len(self.recent)} steps are in {report}; "
             + (f"the checkpoint of step {kept[-1]} is good; " if kept else "")
             + "train with a lower optimiser.learning_rate in a new --workdir"
