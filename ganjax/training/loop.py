@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.experimental.multihost_utils import reached_preemption_sync_point
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -114,8 +115,9 @@ class _Run:
             lambda purpose=purpose: jax.random.fold_in(jax.random.key(config.seed), purpose)
             for purpose in range(3)
         )
-        self.call_fn = jax.jit(self._call, donate_argnums=0)
-        self.sample_fn = jax.jit(self._sample)
+        everywhere = devices.replicated(mesh)  # each process saves, and may look
+        self.call_fn = jax.jit(self._call, donate_argnums=0, out_shardings=everywhere)
+        self.sample_fn = jax.jit(self._sample, out_shardings=everywhere)
 
     def _step(self, state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
         rng = jax.random.fold_in(self.train_rng(), state.step)
@@ -125,9 +127,16 @@ class _Run:
 
     def _call(self, state: State, batches: Batch) -> tuple[State, dict[str, Array]]:
         """One step for each of the stacked batches [steps, B, ...]; metrics are [steps]."""
+        steps = len(next(iter(batches.values())))
+        if steps > 1 and jax.default_backend() != "cpu":
+            return jax.lax.scan(self._step, state, batches)
         # CPUs run convolutions in loops some 50 times slower than outside.
-        unroll = True if jax.default_backend() == "cpu" else 1
-        return jax.lax.scan(self._step, state, batches, unroll=unroll)
+        rows = []
+        for number in range(steps):
+            batch = {name: values[number] for name, values in batches.items()}
+            state, metrics = self._step(state, batch)
+            rows.append(metrics)
+        return state, jax.tree.map(lambda *row: jnp.stack(row), *rows)
 
     def _sample(self, state: State, inputs: Batch | None) -> dict[str, Array]:
         rng = self.sample_rng()
@@ -166,9 +175,9 @@ class _Run:
         if found is None:
             return init()
         state, damages = found
-        for damage in damages:
-            print(f"warning: {damage}; it is kept in {self.folder / 'damaged'}", file=sys.stderr)
         if jax.process_index() == 0:
+            for damage in damages:
+                print(f"warning: {damage}; it is kept in {self.folder}/damaged", file=sys.stderr)
             print(f"resuming {self.folder} from step {int(state.step)}", file=sys.stderr)
         return state
 
@@ -339,7 +348,11 @@ def _due(every: float, before: int, after: int) -> bool:
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[], int | None]]:
-    """Collects SIGINT and SIGTERM, so that the step under way ends; a second one is not held."""
+    """Collects SIGINT and SIGTERM, so that the step under way ends; a second one is not held.
+
+    Of several processes, a SIGTERM of any one stops all after the same step: they must ask equally
+    often. JAX's own handler tells it to the others.
+    """
     received: list[int] = []
     previous = {}
 
@@ -347,10 +360,18 @@ def _stop_requests() -> Iterator[Callable[[], int | None]]:
         received.append(number)
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    asked = count(1)
+
+    def requested() -> int | None:
+        if several and not received and reached_preemption_sync_point(next(asked)):
+            received.append(signal.SIGTERM)
+        return received[0] if received else None
+
+    several = jax.process_count() > 1
+    for number in () if several else (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, handle)
     try:
-        yield lambda: received[0] if received else None
+        yield requested
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
