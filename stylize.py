@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     if not targets:
         return
 
-    start_jax()
+    start_jax(compile_cache=arguments.compile_cache)
     from tqdm import tqdm
 
     from ganjax import stylise
@@ -165,6 +165,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="contents of equal size that go together (default: 1 on a CPU, else 8)",
     )  # fmt: skip
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    add_cache_flag(parser)
     return parser.parse_args(argv)
 
 

@@ -1,5 +1,6 @@
 """What the command lines share: one-line errors, config files, caches."""
 
+import argparse
 import ast
 import difflib
 import errno
@@ -47,12 +48,25 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def start_jax() -> None:
+def add_cache_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that `start_jax` takes as `compile_cache`."""
+    parser.add_argument(
+        "--no_compile_cache",
+        dest="compile_cache",
+        action="store_false",
+        help="compile all programs anew, and keep none for the next start",
+    )
+
+
+def start_jax(*, compile_cache: bool = True) -> None:
     """Sets what JAX reads when it starts; to be called before the first computation.
 
-    Compiled programs are cached in `cache_folder()`, unless $JAX_COMPILATION_CACHE_DIR names
-    another folder. jaxlib below 0.11 runs convolutions on CPUs twice as fast without YNNPACK;
-    a user's own XLA_FLAGS come first.
+    jaxlib below 0.11 runs convolutions on CPUs twice as fast without YNNPACK; a user's own
+    XLA_FLAGS come first.
+
+    Args:
+      compile_cache: compiled programs are kept in `cache_folder()`, unless
+        $JAX_COMPILATION_CACHE_DIR names another folder.
     """
     if version("jaxlib").startswith("0.10."):
         flag = "--xla_cpu_experimental_ynn_fusion_type"  # unknown to later ones, which would abort
@@ -62,7 +76,9 @@ def start_jax() -> None:
 
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if not compile_cache:
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         # By default programs that took less than a second are compiled at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -67,6 +67,7 @@ def main(argv: list[str]) -> None:
     add("--pairs", type=int, default=50, metavar="N", help="of --human (default: 50)")
     add("--question", metavar="TEXT", help="what --human asks")
     add("--score", nargs="+", type=Path, metavar="FILE", help="a page of --human, then its answers")
+    add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
@@ -88,7 +89,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from ganjax.metrics.protocols import parse
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
-    start_jax()
+    start_jax(compile_cache=arguments.compile_cache)
     from ganjax import evaluation, measure
     from ganjax.images import write_atomic
 
@@ -161,6 +162,8 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
     if arguments.weights == "live":
         live = {role: state.networks[role].variables for role in state.averages}
         state = state.replace(averages=live)
+    if "classifier" in state.networks:
+        raise UserError(f"{arguments.workdir} trained a classifier, which draws no images")
     config = ConfigDict(load_config(arguments.workdir))
     generated = evaluation.make_model(task, config, mesh)(state, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> None:
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
     add("--float32", action="store_true", help="full precision: twice the size")
     add("--overwrite", action="store_true", help="replace a file that is there already")
+    add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     output = arguments.output
     if output.suffix != ".safetensors":
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     if output.exists() and not arguments.overwrite:
         raise UserError(f"{output} exists; --overwrite replaces it")
 
-    start_jax()
+    start_jax(compile_cache=arguments.compile_cache)
     import jax
     import numpy as np
 

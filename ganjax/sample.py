@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> None:
         help="the running average of the generator, or its last weights (default: ema)",
     )  # fmt: skip
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     if not arguments.output.absolute().parent.is_dir():
         raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
 
-    start_jax()
+    start_jax(compile_cache=arguments.compile_cache)
     draw, images_of, checkpoint = _load(arguments.workdir, arguments.checkpoint, arguments.weights)
     metadata = None
     if not arguments.no_metadata:
@@ -79,6 +80,8 @@ def _load(workdir: Path, step: str | None, weights: str):
     from ganjax.runs import load_run
 
     task, state, checkpoint = load_run(workdir, step)
+    if "classifier" in state.networks:
+        raise UserError(f"{workdir} trained a classifier, which draws no images")
     if task.draw is None:
         raise UserError(f"{workdir} turns images into images; use stylize.py")
     if weights == "live":
