@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import load_config, run_command, start_jax
+from ganjax.cli import add_cache_flag, load_config, run_command, start_jax
 
 EPILOG = """\
 examples:
@@ -38,13 +38,22 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--workdir", metavar="DIR", help="folder of the run (default: runs/ and the config's name)"
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other processes of the run; SLURM, Open MPI and GKE are recognised anyway",
+    )
+    add_cache_flag(parser)
     arguments, overrides = parser.parse_known_args(argv)
     config = load_config(arguments.config, overrides)
     name = Path(arguments.config.partition(":")[0]).stem
     variant = arguments.config.partition(":")[2].replace(",", "_")
     workdir = Path(arguments.workdir or Path("runs", f"{name}_{variant}" if variant else name))
 
-    start_jax()
+    start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.training.devices import join_processes
+
+    join_processes(asked=arguments.distributed)
     from ganjax import data, tasks
     from ganjax.training.loop import Interrupted, fit
 

@@ -1,5 +1,6 @@
-"""The device mesh: replicated state, batches split along the "data" axis."""
+"""Processes and the mesh of their devices: replicated state, batches split along "data"."""
 
+import os
 from collections.abc import Callable, Mapping
 
 import jax
@@ -12,6 +13,48 @@ from ganjax.training.state import State, mean_over_devices
 from ganjax.training.task import Batch
 
 TrainStep = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
+
+# What launchers tell each process of a run: how many there are, or on which hosts.
+_COUNTS = (
+    "JAX_NUM_PROCESSES",
+    "SLURM_STEP_NUM_TASKS",
+    "OMPI_COMM_WORLD_SIZE",
+    "MEGASCALE_NUM_SLICES",
+)
+_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+
+
+def join_processes(*, asked: bool = False) -> None:
+    """Joins this process with the others of its run; before any computation.
+
+    Recognised are $JAX_NUM_PROCESSES (with $JAX_PROCESS_ID and $JAX_COORDINATOR_ADDRESS), the tasks
+    of a SLURM step or of Open MPI's mpirun, and the workers of a TPU slice on Kubernetes.
+
+    Args:
+      asked: join even where nothing is recognised, as on Cloud TPU VMs.
+
+    Raises:
+      UserError: the others are not found.
+    """
+    several = any(os.environ.get(name, "1") != "1" for name in _COUNTS)
+    if not (asked or several or any("," in os.environ.get(name, "") for name in _HOSTS)):
+        return
+    try:
+        given = {
+            argument: int(os.environ[name])
+            for argument, name in (
+                ("num_processes", "JAX_NUM_PROCESSES"),
+                ("process_id", "JAX_PROCESS_ID"),
+            )
+            if name in os.environ
+        }
+        jax.distributed.initialize(**given)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")[:200]
+        raise UserError(
+            f"the processes of this run do not find each other: {reason}; set "
+            "JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
+        ) from error
 
 
 def make_mesh(batch_sizes: tuple[int, ...]) -> Mesh:
