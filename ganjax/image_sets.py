@@ -14,6 +14,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from ganjax.data.cache import load_in_threads
+from ganjax.data.embedded import Avatars
 from ganjax.data.files import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
@@ -33,6 +34,8 @@ class ImageSet(NamedTuple):
       image_size: (H, W).
       batches: (count, batch_size) -> the first `count` images as uint8 [batch_size, H, W, 3],
         split over the mesh, each with how many of its rows count: all but in the last batch.
+      attributes: count -> those of the first `count` images, int32 [count, A] as
+        `ganjax.data.avatars` has them; None where they are not known.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ImageSet(NamedTuple):
     digest: str
     image_size: tuple[int, int]
     batches: Callable[[int, int], Iterator[tuple[Array, int]]]
+    attributes: Callable[[int], np.ndarray] | None = None
 
 
 def open_set(
@@ -74,15 +78,19 @@ def open_set(
     if image_size is None:
         raise UserError(f"images of {name} have no size of their own; give --image_size=64")
     count = min(len(source), limit) if limit else len(source)
-    ordered = _Ordered(source, np.random.default_rng(0).permutation(count))
+    order = np.random.default_rng(0).permutation(count)
+    ordered = _Ordered(source, order)
 
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
         arrays = _good_images(ordered, count, image_size, channels, name)
         for rows, valid in _rebatch(arrays, wanted, batch_size):
             yield _to_mesh(_to_rgb(rows), mesh), valid
 
+    attributes = None
+    if isinstance(source, Avatars):
+        attributes = lambda wanted: source.attributes(order[:wanted])  # noqa: E731
     digest = json.dumps([source.digest, count, image_size, channels])
-    return ImageSet(name, count, digest, image_size, batches)
+    return ImageSet(name, count, digest, image_size, batches, attributes)
 
 
 def make_generator(task: Task, mesh: Mesh) -> Callable[[State, int], ImageSet]:
@@ -149,12 +157,17 @@ def make_translator(
     return make
 
 
-def open_pairs(a: str, b: str) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
+def open_pairs(
+    a: str, b: str, *, one_size: bool = True
+) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
+    Args:
+      one_size: the two of a pair must be equally large.
+
     Returns:
-      Names in order, each with a function that reads both: uint8 [H, W, 3] of one shape; it
-      raises UserError where one cannot be read or they differ in size.
+      Names in order, each with a function that reads both, uint8 [H, W, 3]; it raises UserError
+      where one cannot be read or is of a wrong size.
 
     Raises:
       UserError: one of the two lacks a partner, or is no folder or .zip.
@@ -170,7 +183,7 @@ def open_pairs(a: str, b: str) -> list[tuple[str, Callable[[], tuple[np.ndarray,
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         x, y = (read_image(side[stem]()) for side in sides)
-        if x.shape != y.shape:
+        if one_size and x.shape != y.shape:
             sizes = " and ".join(f"{z.shape[0]}x{z.shape[1]}" for z in (x, y))
             raise UserError(f"the two images {stem} are {sizes}; make them equally large")
         return x, y

@@ -15,7 +15,7 @@ from ganjax.data.visibility import hide
 from ganjax.errors import UserError
 from ganjax.image_sets import ImageSet, open_pairs
 from ganjax.images import to_float
-from ganjax.metrics import attributes, extractors, similarity
+from ganjax.metrics import attributes, extractors, pairs
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
 from ganjax.metrics.kernel import kernel_distance
@@ -117,6 +117,9 @@ def measure(
     results = []
     for protocol, (a, b) in zip(wanted, needs, strict=True):
         values = compare(protocol, found[0][a], found[1][b] if b else None)
+        if protocol.kind == "attributes":
+            values |= _accuracy("", generated, found[0][a]["logits"])
+            values |= _accuracy("reference_", reference, found[1][b]["logits"])
         digest = programs[protocol.extractor, protocol.resizing].digest
         results.append(Result(protocol, values, digest, a.count, b.count if b else 0))
     return results, features
@@ -281,22 +284,39 @@ def _attributes(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
     }
 
 
+def _accuracy(side: str, images: ImageSet, logits: np.ndarray) -> dict[str, float]:
+    """How often the classifier is right where the attributes of images are known."""
+    if not images.attributes:
+        return {}
+    labels = hide(images.attributes(len(logits)))
+    shares = attributes.accuracy(attributes.predict(logits, ATTRIBUTES), labels, ATTRIBUTES)
+    return {
+        f"{side}accuracy": float(np.mean(list(shares.values()))),
+        **{f"{side}accuracy_{name}": share for name, share in shares.items()},
+    }
+
+
 def measure_pairs(
     wanted: Sequence[Protocol], generated: str, reference: str, *, progress: bool = True
 ) -> list[Result]:
     """Metrics of equally named images in two folders or .zip files: means over all pairs.
 
     Raises:
-      UserError: an image has no partner, or its partner another size.
+      UserError: weights are missing, or an image has no partner or one of a wrong size.
     """
-    run = {protocol: jax.jit(getattr(similarity, protocol.kind)) for protocol in wanted}
-    values: dict[Protocol, list[float]] = {p: [] for p in wanted}
-    pairs = open_pairs(generated, reference)
-    with _progress("pairs", len(pairs), progress) as bar:
-        for _, read in pairs:
+    sights = {name: pairs.load(name) for name in dict.fromkeys(p.extractor for p in wanted)}
+    values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
+    one_size = not all(protocol.sizes_may_differ for protocol in wanted)
+    files = open_pairs(generated, reference, one_size=one_size)
+    with _progress("pairs", len(files), progress) as bar:
+        for _, read in files:
             a, b = map(to_float, read())
-            for protocol in wanted:
-                values[protocol].append(float(run[protocol](a, b)))
+            seen = {name: (s.perceive(a), s.perceive(b)) for name, s in sights.items()}
+            for p in wanted:
+                value = pairs.compare(p.kind, *seen[p.extractor], sights[p.extractor].channels)
+                values[p].append(np.asarray(value).item())
             bar.update()
-    count = len(pairs)
-    return [Result(p, {"value": float(np.mean(v))}, "", count, count) for p, v in values.items()]
+    return [
+        Result(p, {"value": float(np.mean(v))}, sights[p.extractor].digest, len(v), len(v))
+        for p, v in values.items()
+    ]

@@ -20,10 +20,13 @@ from ganjax.errors import UserError
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.protocols import Statistic, parse
+from ganjax.nets.vgg import VGG19
+from ganjax.nets.vgg16 import VGG16
 from ganjax.runs import load_run
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.task import Phase, Task
 from ganjax.training.workdir import read_metrics
+from ganjax.weights.safetensors import write_safetensors
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -35,6 +38,7 @@ SMALL = [
     "--config.keep_checkpoints=1",
 ]  # 20 steps
 METRIC = "frechet64_vgg16"
+LPIPS = [("relu1_2", 64), ("relu2_2", 128), ("relu3_3", 256), ("relu4_3", 512), ("relu5_3", 512)]
 LOAD = extractors.load
 CALLS = []  # the shape of every batch that the extractor is traced for
 
@@ -125,6 +129,15 @@ def test_portraits_and_pixels_against_themselves(capsys):
     assert attributes["histogram_distance"] == attributes["histogram_distance_hair"] == 0
     assert patches["value"] == 0 and patches["value_16"] == 0
     assert 1 < score["value"] < sum(map(len, ATTRIBUTES.values())) and score["n_reference"] == 0
+
+
+def test_the_classifier_is_held_to_the_attributes_of_portraits(capsys, monkeypatch):
+    monkeypatch.setattr(extractors, "load", LOAD)
+    words = ["--generated", "avatars:test", "--reference", "avatars", "--image_size", 32]
+    (row,) = run(capsys, *words, "--metrics", "attributes128_avatars")
+    assert row["accuracy"] > 0.85 and row["reference_accuracy"] > 0.85
+    names = {name.removeprefix("accuracy_") for name in row if name.startswith("accuracy_")}
+    assert names == set(ATTRIBUTES)
 
 
 def test_a_generator_without_variety_is_far_in_every_way(tmp_path, capsys):
@@ -298,6 +311,84 @@ def test_pairs_are_compared_by_name(tmp_path, capsys):
     write_images(tmp_path / "c", 3, seed=1, size=12)
     with pytest.raises(UserError, match="two images 0000 are 16x16 and 12x12"):
         run(capsys, "--generated", a, "--reference", tmp_path / "c", "--metrics", "psnr")
+
+
+def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys, monkeypatch):
+    """With drawn weights; the values are those of the networks' layers by the plain formulas."""
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
+    random = np.random.default_rng(0)
+    modules = {
+        "vgg16": VGG16(dense=False),
+        "vgg19_normalised": VGG19(width=4),
+        "vgg19_16x": VGG19(width=4, head_width=64),
+    }
+    params = {}
+    for name, module in modules.items():
+        like = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+        params[name] = jax.tree.map(
+            lambda x: (
+                np.resize(random.normal(size=9973), x.shape).astype(np.float32)
+                * np.float32(2 / np.prod(x.shape[:-1])) ** 0.5
+            ),
+            like,
+        )
+    params["lpips_vgg"] = {name: random.uniform(size=n).astype(np.float32) for name, n in LPIPS}
+    for name, tree in params.items():
+        flat = {
+            jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        }
+        write_safetensors(tmp_path / f"{name}.safetensors", flat, {})
+    a, b = (write_images(tmp_path / x, 1, seed=i, size=16) for i, x in enumerate("ab"))
+    names = ["lpips_vgg", "style_loss_vgg19", "content_loss_vgg19", "gram_distance_vgg19"]
+    names += ["content_loss_vgg19_16x"]
+    rows = run(capsys, "--generated", a, "--reference", b, "--metrics", ",".join(names))
+    x, y = (np.asarray(Image.open(f / "0000.png"))[None] / np.float32(127.5) - 1 for f in (a, b))
+
+    def features(name):
+        apply = jax.jit(modules[name].apply)
+        outputs = [apply({"params": params[name]}, z) for z in (x, y)]
+        return [{k: np.asarray(v[0], np.float64) for k, v in z.items()} for z in outputs]
+
+    f, g = features("vgg16")
+    f, g = (
+        {k: z / np.linalg.norm(z, axis=-1, keepdims=True) for k, z in h.items()} for h in (f, g)
+    )
+    w = params["lpips_vgg"]
+    expected = [sum(np.mean((f[k] - g[k]) ** 2 @ w[k].astype(float)) for k in w)]
+    f, g = features("vgg19_normalised")
+    pixels = [{k: z.reshape(-1, z.shape[-1]) for k, z in h.items()} for h in (f, g)]
+    spread = [{k: np.sqrt(z.var(0) + 1e-5) for k, z in h.items()} for h in pixels]
+    expected.append(
+        sum(
+            np.mean((pixels[0][k].mean(0) - pixels[1][k].mean(0)) ** 2)
+            + np.mean((spread[0][k] - spread[1][k]) ** 2)
+            for k in f
+        )
+    )
+    expected.append(np.mean((f["relu4_1"] - g["relu4_1"]) ** 2))
+    grams = [{k: z.T @ z / len(z) for k, z in h.items()} for h in pixels]
+    expected.append(
+        sum(np.sum((grams[0][k] - grams[1][k]) ** 2) / np.sum(grams[1][k] ** 2) for k in f)
+    )
+    f, g = features("vgg19_16x")
+    expected.append(np.mean((f["relu4_1"] - g["relu4_1"]) ** 2))
+    np.testing.assert_allclose([row["value"] for row in rows], expected, rtol=2e-3)
+    assert [row["extractor"] for row in rows] == ["vgg16", *["vgg19"] * 3, "vgg19_16x"]
+    assert len({row["digest"] for row in rows}) == 3
+
+    large = write_images(tmp_path / "large", 1, seed=1, size=24)
+    sets = ["--generated", a, "--reference", large, "--metrics"]
+    (row,) = run(capsys, *sets, "style_loss_vgg19_16x")
+    assert row["value"] > 0
+    with pytest.raises(UserError, match="two images 0000 are 16x16 and 24x24"):
+        run(capsys, *sets, "style_loss_vgg19_16x,content_loss_vgg19_16x")
+    tiny = write_images(tmp_path / "tiny", 1, seed=1, size=12)
+    with pytest.raises(UserError, match="vgg19 needs images of 16x16.*one is 12x12"):
+        run(capsys, "--generated", a, "--reference", tiny, "--metrics", "style_loss_vgg19")
+    (tmp_path / "lpips_vgg.safetensors").unlink()
+    with pytest.raises(UserError, match="python -m ganjax.weights fetch lpips_vgg"):
+        run(capsys, "--generated", a, "--reference", b, "--metrics", "lpips_vgg")
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,10 @@ class Avatars:
     def __len__(self) -> int:
         return _SIZES[self._split]
 
+    def attributes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The labels alone: int32 [N, A]."""
+        return avatars.draw_attributes(indices, split=self._split)
+
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:

@@ -54,10 +54,10 @@ def open_source(spec: str, *, split: str = "train") -> Source:
     """
     kind, _, where = spec.partition(":")
     match kind:
-        case "avatars" if not where:
+        case "avatars" if where in ("", "train", "test"):
             from ganjax.data.embedded import Avatars
 
-            return Avatars(split=split)
+            return Avatars(split=where or split)
         case "folder" if where:
             from ganjax.data.files import open_files
 

@@ -51,8 +51,10 @@ def load(name: str, *, resizing: str = "") -> Extractor:
         raise UserError(f"resizing {resizing!r} is unknown; there is {', '.join(DIALECTS)}")
     match name:
         case "avatars":  # which is in the package
-            file = "attributes_avatars"
-            return _make(name, Classifier(), SIDE, resizing or "clean", file=file)
+            # A classifier's features are of any size; these come to that of Inception's, about 0.4,
+            # where the kernel's 1 counts.
+            file, scale = "attributes_avatars", 1 / 32
+            return _make(name, Classifier(), SIDE, resizing or "clean", scale=scale, file=file)
         case "inception":
             dialect = resizing or "tf1"
             centre = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
@@ -71,11 +73,12 @@ def _make(
     dialect: str,
     *,
     centre: float = 127.5,
+    scale: float = 1.0,
     file: str = "",
 ) -> Extractor:
     """An extractor that sees (pixel - centre) / centre in squares of `size` pixels.
 
-    Its weights are called `file`, by default as itself.
+    Its features are multiplied by `scale`. Its weights are called `file`, by default as itself.
     """
 
     def apply(variables: Any, images: Array) -> dict[str, Array]:
@@ -83,15 +86,16 @@ def _make(
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
             outputs = module.apply(variables, (x - centre) / centre)
-        return {kind: outputs[kind] for kind in ("features", "logits")}
+        return {"features": scale * outputs["features"], "logits": outputs["logits"]}
 
     params = weights.load(file or name)
-    protocol = f"{name} {size} {dialect} {centre}"
+    protocol = f"{name} {size} {dialect} {centre} {scale}"
     variables = {"params": jax.tree.map(jnp.asarray, params)}
-    return Extractor(name, _digest(params, protocol), variables, apply)
+    return Extractor(name, digest_of(params, protocol), variables, apply)
 
 
-def _digest(params: Any, protocol: str) -> str:
+def digest_of(params: Any, protocol: str) -> str:
+    """16 hex digits of weights and of the text that says what is done with them."""
     digest = hashlib.sha256(protocol.encode())
     for path, leaf in jax.tree.leaves_with_path(params):
         digest.update(f"\n{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())

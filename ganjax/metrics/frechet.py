@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ganjax.errors import UserError
 from ganjax.metrics.checks import check_features, check_widths
 
-_BLOCK = 4096  # rows that are summed at once
+_BLOCK = 8192  # rows that are summed at once
 
 
 class Moments(NamedTuple):

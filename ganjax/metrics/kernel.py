@@ -46,43 +46,63 @@ def kernel_distance(
             f"give more images or a subset_size from 2 to {min(len(real), len(fake))}"
         )
     rng = np.random.RandomState(seed)
+    draws = [
+        [rng.choice(len(features), subset_size, replace=False) for features in (fake, real)]
+        for _ in range(subsets)
+    ]
     centre = real.mean(axis=0)
+    shares = [_shares(features, centre) for features in (fake, real)]
+
     subset = np.empty((2, subset_size, real.shape[1]), real.dtype)
     distances = []
-    for _ in range(subsets):
-        for features, rows in zip((fake, real), subset, strict=True):
-            chosen = rng.choice(len(features), subset_size, replace=False)
-            np.take(features, chosen, axis=0, out=rows, mode="clip")  # other modes copy twice
+    for chosen in draws:
+        for features, rows, out in zip((fake, real), chosen, subset, strict=True):
+            np.take(features, rows, axis=0, out=out, mode="clip")  # other modes copy twice
         subset -= centre
-        distances.append(_discrepancy(*subset, centre))
+        a, b = (values[rows] for values, rows in zip(shares, chosen, strict=True))
+        distances.append(_discrepancy(*subset, a, b))
     return float(np.mean(distances)), float(np.std(distances))
 
 
-def _discrepancy(x: np.ndarray, y: np.ndarray, centre: np.ndarray) -> float:
-    """Of sets [N, D] from which `centre` [D] has been subtracted."""
-    # float64 products would take twice the time. Those of float32 are taken about a common centre
-    # and the rest in float64: the discrepancy, a small difference of large means, then keeps 6
-    # digits where plain float32 leaves 2.
-    count, width = x.shape
+# float64 products would take twice the time. Those of float32 are taken about a common centre c and
+# the rest in float64: the discrepancy, a small difference of large means, then keeps 6 digits where
+# plain float32 leaves 2. With u = x - c and w = y - c, x.y / D + 1 = u.w / D + a(u) + a(w).
+
+
+def _shares(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """a(u) of every row: [N] in float64."""
     wide = centre.astype(np.float64)
-    # x.y / D + 1 of the uncentred rows is products / D + a_i + b_j.
-    a, b = ((u.astype(np.float64) @ wide + wide @ wide / 2) / width + 0.5 for u in (x, y))
-    within = _off_diagonal(x @ x.T, a, width) + _off_diagonal(y @ y.T, b, width)
-    return within / (count * (count - 1)) - 2 * _sum(x @ y.T, a, b, width) / count**2
+    return (np.einsum("nd,d->n", features, wide) - wide @ wide / 2) / len(wide) + 0.5
 
 
-def _off_diagonal(products: np.ndarray, a: np.ndarray, width: int) -> float:
-    diagonal = products.diagonal().astype(np.float64) / width + 2 * a
-    return _sum(products, a, a, width) - np.sum(diagonal**3)
+def _discrepancy(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """Of centred sets [N, D] and their shares [N]."""
+    count = len(x)
+    within = _sum(x, x, a, a, pairs=True) + _sum(y, y, b, b, pairs=True)
+    return within / (count * (count - 1)) - 2 * _sum(x, y, a, b) / count**2
 
 
-def _sum(products: np.ndarray, a: np.ndarray, b: np.ndarray, width: int) -> float:
-    """The sum of (products / width + a_i + b_j)^3, in float64."""
-    total = 0.0
-    for start in range(0, len(products), _ROWS):
-        rows = slice(start, start + _ROWS)
-        values = np.multiply(products[rows], 1 / width, dtype=np.float64)
-        values += a[rows, None]
-        values += b
-        total += np.vdot(values * values, values)
+def _sum(
+    x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, *, pairs: bool = False
+) -> float:
+    """The sum over i and j of (p_ij + a_i + b_j)^3 with p = x.y / D, expanded in powers of p.
+
+    Args:
+      pairs: only where i differs from j.
+    """
+    count, width = x.shape
+    total = count * np.sum(a**3 + b**3) + 3 * (np.sum(a**2) * b.sum() + a.sum() * np.sum(b**2))
+    # What is linear in p is a product of sums over i and over j.
+    u, v = (np.stack([np.ones(count), s, s**2]).astype(z.dtype) @ z for z, s in ((x, a), (y, b)))
+    total += 3 / width * np.einsum("kd,kd,k->", u, v[::-1], [1.0, 2.0, 1.0])
+    products = x @ y.T
+    columns = np.stack([np.ones(count), b], axis=1).astype(x.dtype)
+    for start in range(0, count, _ROWS):
+        rows = products[start : start + _ROWS]
+        squares = rows * rows
+        alone, with_b = (squares @ columns).T.astype(np.float64)
+        quadratic = a[start : start + _ROWS] @ alone + with_b.sum()
+        total += 3 / width**2 * quadratic + np.vdot(squares, rows) / float(width) ** 3
+    if pairs:
+        total -= np.sum((products.diagonal().astype(np.float64) / width + a + b) ** 3)
     return total

@@ -26,7 +26,15 @@ _PUBLISHED = {
     "dc": ("density_coverage", "vgg16"),
 }
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
-_PAIRED = ("psnr", "ssim", "ms_ssim")
+_PAIRED = {
+    **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim")},
+    **{
+        f"{kind}_{network}": (kind, network)
+        for kind in ("style_loss", "content_loss", "gram_distance")
+        for network in ("vgg19", "vgg19_16x")
+    },
+    "lpips_vgg": ("lpips", "vgg16"),
+}
 _FEWEST = {
     "frechet": 2,
     "kernel": 1000,  # the size of its subsets
@@ -50,7 +58,8 @@ class Protocol(NamedTuple):
     Attributes:
       name: as the user gave it.
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
-        "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim".
+        "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim",
+        "style_loss", "content_loss", "gram_distance", "lpips".
       count: generated images, and reference images unless `full`; 0 for all pairs.
       full: the reference is the whole of its set.
       extractor: whose features are compared; "" where the pixels are.
@@ -67,7 +76,12 @@ class Protocol(NamedTuple):
     @property
     def paired(self) -> bool:
         """Compares images of the same name one by one."""
-        return self.kind in _PAIRED
+        return self.name in _PAIRED
+
+    @property
+    def sizes_may_differ(self) -> bool:
+        """Compares pairs by statistics of all their pixels."""
+        return self.kind in ("style_loss", "gram_distance")
 
     @property
     def one_sided(self) -> bool:
@@ -119,7 +133,8 @@ def parse(names: str) -> tuple[Protocol, ...]:
 
 def _parse(name: str) -> Protocol:
     if name in _PAIRED:
-        return Protocol(name, name)
+        kind, extractor = _PAIRED[name]
+        return Protocol(name, kind, extractor=extractor)
     match = _FORM.fullmatch(name)
     fields = match and _fields(match["kind"], match["of"] or "")
     if not fields:

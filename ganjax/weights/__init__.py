@@ -66,10 +66,19 @@ def load(name: str) -> dict[str, Any]:
         path = BUNDLED / f"{name}.safetensors"
         path = path if path.exists() else weights_folder() / path.name
     if not path.exists():
-        raise UserError(
-            f"weights {path} do not exist; get them with `python -m ganjax.weights fetch`, or "
-            "with `python -m ganjax.weights import FILE --as FORMAT`"
-        )
+        raise UserError(f"weights {path} do not exist; get them with {_commands(name)}")
     arrays = read(path)
     half = {n: v.astype("float32") for n, v in arrays.items() if v.itemsize < 4}
     return nested(arrays | half)
+
+
+def _commands(name: str) -> str:
+    """What gets the weights of that name."""
+    from ganjax.weights.keymaps import FORMATS
+    from ganjax.weights.sources import SOURCES
+
+    source = name if name in [source.name for source in SOURCES] else ""
+    fetch = f"`python -m ganjax.weights fetch {source or 'NAME'}`"
+    layout = name if name in FORMATS else ""
+    convert = f"`python -m ganjax.weights import FILE --as {layout or 'FORMAT'}`"
+    return convert if layout and not source else f"{fetch}, or with {convert}"

@@ -1,0 +1,90 @@
+"""Metrics of two images, some of which look at them through a network."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from jax import Array
+
+from ganjax import weights
+from ganjax.errors import UserError
+from ganjax.metrics import perceptual, similarity
+from ganjax.metrics.extractors import digest_of
+from ganjax.nets.vgg import VGG19
+from ganjax.nets.vgg16 import VGG16
+
+_LEAST = 16  # pixels along a side: the deepest layers are at 1/8 and 1/16 of it
+_CONTENT = "relu4_1"  # AdaIN's choice; its style is in relu1_1 .. relu4_1, all that `VGG19` gives
+_WEIGHTS = {"vgg19": "vgg19_normalised", "vgg19_16x": "vgg19_16x"}
+
+
+class Sight(NamedTuple):
+    """What a metric compares of two images.
+
+    Attributes:
+      digest: 16 hex digits of the network's weights; "" where the pixels are compared.
+      perceive: a float image [H, W, 3] in [-1, 1] -> the same, or layer -> [1, h, w, C].
+      channels: of LPIPS: layer -> [C].
+    """
+
+    digest: str
+    perceive: Callable[[Array], Any]
+    channels: Mapping[str, Array]
+
+
+def load(extractor: str) -> Sight:
+    """The network of a paired metric, with its weights.
+
+    Args:
+      extractor: as in `Protocol`.
+
+    Raises:
+      UserError: there are no such weights, or not all layers of them.
+    """
+    if not extractor:
+        return Sight("", lambda image: image, {})
+    if extractor == "vgg16":
+        return _make(extractor, VGG16(dense=False), weights.load("vgg16"), "lpips_vgg")
+    name = _WEIGHTS[extractor]
+    params = weights.load(name)
+    if "conv4_1" not in params:
+        raise UserError(f"weights {name} end before relu4_1; import the file of the whole network")
+    head_width = 64 if "head1_1" in params else 0
+    module = VGG19(last="relu4_1", width=len(params["conv1_1"]["bias"]), head_width=head_width)
+    return _make(extractor, module, params, "")
+
+
+def _make(extractor: str, module: nn.Module, params: Any, channels_name: str) -> Sight:
+    @jax.jit
+    def features(params: Any, image: Array) -> dict[str, Array]:
+        with jax.default_matmul_precision("highest"):
+            return module.apply({"params": params}, image[None])
+
+    def perceive(image: Array) -> dict[str, Array]:
+        if min(image.shape[:2]) < _LEAST:
+            height, width = image.shape[:2]
+            raise UserError(
+                f"{extractor} needs images of {_LEAST}x{_LEAST} pixels or more; "
+                f"one is {height}x{width}"
+            )
+        return features(params, image)
+
+    channels = weights.load(channels_name) if channels_name else {}
+    return Sight(
+        digest_of({"network": params, "channels": channels}, extractor), perceive, channels
+    )
+
+
+@partial(jax.jit, static_argnames="kind")
+def compare(kind: str, a: Any, b: Any, channels: Mapping[str, Array]) -> Array:
+    """A metric of what a `Sight` perceives of two images and its `channels`: [] or [1]."""
+    match kind:
+        case "lpips":
+            return perceptual.lpips(a, b, channels)
+        case "content_loss":
+            return perceptual.content_loss({_CONTENT: a[_CONTENT]}, {_CONTENT: b[_CONTENT]})
+        case "style_loss" | "gram_distance":
+            return getattr(perceptual, kind)(a, b)
+    return getattr(similarity, kind)(a, b)
