@@ -109,6 +109,7 @@ class _Run:
             folder / "checkpoints", keep=config.keep_checkpoints, best=best
         )
         self.writer: workdir.Writer | None = None
+        self.images = 0  # consumed; the progress bars of other processes count nothing
         self.recent: deque[dict[str, float]] = deque(maxlen=20)
         # Random numbers are functions of (seed, step): nothing random is in the state.
         self.sample_rng, self.train_rng, self.init_rng = (
@@ -146,9 +147,9 @@ class _Run:
 
     def train(self) -> State:
         state = self._restore_or_init()
-        step = int(state.step)
+        step, self.images = int(state.step), int(state.images)
         total = sum(phase.steps * phase.batch_size for phase in self.task.phases)
-        with _stop_requests() as requested, _progress(total, int(state.images)) as bar:
+        with _stop_requests() as requested, _progress(total, self.images) as bar:
             begin = 0
             for number, phase in enumerate(self.task.phases):
                 end = begin + phase.steps
@@ -160,8 +161,8 @@ class _Run:
                     state = self._train_phase(state, phase, batches, step, end, bar, requested)
                     step = end
                 begin = end
-            if self.writer is None:
-                bar.write(f"{self.folder} is already trained to {bar.n / 1000:g} kimg")
+            if self.writer is None and jax.process_index() == 0:
+                bar.write(f"{self.folder} is already trained to {self.images / 1000:g} kimg")
         return state
 
     def _restore_or_init(self) -> State:
@@ -216,13 +217,13 @@ class _Run:
         bar: tqdm,
         requested: Callable[[], int | None],
     ) -> State:
-        config, last_log = self.config, (time.monotonic(), bar.n)
+        config, last_log = self.config, (time.monotonic(), self.images)
         pending: tuple[int, int, int, dict[str, Array]] | None = None
         for call in batches:
             if self.writer is None:  # the data is there and sound: now the folder becomes a run
                 workdir.claim(self.folder, config.to_dict())
                 self.writer = workdir.Writer(self.folder, step=step)
-            before = bar.n
+            before = self.images
             state, metrics = self.call_fn(state, call)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
@@ -230,6 +231,7 @@ class _Run:
             steps = len(next(iter(call.values())))
             pending = step, before, phase.batch_size, metrics
             step, images = step + steps, before + steps * phase.batch_size
+            self.images = images
             stop = requested()
             last = step == end or stop is not None
             log, save, sample = (
@@ -312,7 +314,9 @@ class _Run:
             return None
         for row in rows:
             self.writer.evaluation(step, row)
-            bar.write(f"{bar.n / 1000:g} kimg: {row['metric']} {row['value']:.5g}", file=sys.stderr)
+            if jax.process_index() == 0:
+                text = f"{self.images / 1000:g} kimg: {row['metric']} {row['value']:.5g}"
+                bar.write(text, file=sys.stderr)
         values = {row["metric"]: row["value"] for row in rows}
         return {self.evaluation.best: values[self.evaluation.best]}
 
