@@ -18,7 +18,7 @@ _PATCH, _PATCHES = 7, 128  # pixels along a side; patches per image and level
 _COARSEST = 16  # pixels along the side of the last level
 _REPEATS, _DIRECTIONS = 4, 128
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-_GROUP, _CHUNK = 32, 2**16  # directions, and patches, that are projected at once
+_GROUP, _CHUNK = 64, 2**13  # directions, and patches, that are projected at once
 
 
 def descriptors(
@@ -85,14 +85,14 @@ def sliced_wasserstein(
         directions = rng.standard_normal((patches[0].size, _REPEATS * _DIRECTIONS))
         directions /= np.linalg.norm(directions, axis=0)
         scales = [_scales(x) for x in (patches, fake[side])]
-        total = 0.0
+        total, projected = 0.0, np.empty((2, _GROUP, len(patches)), np.float32)
         for start in range(0, directions.shape[1], _GROUP):
             group = directions[:, start : start + _GROUP]
-            a, b = (
-                np.sort(_project(x, group, *scale), axis=1)
-                for x, scale in zip((patches, fake[side]), scales, strict=True)
-            )
-            total += np.abs(a - b).sum(dtype=np.float64)
+            for x, scale, out in zip((patches, fake[side]), scales, projected, strict=True):
+                _project(x, group, *scale, out)
+                out.sort(axis=1)
+            for a, b in zip(*projected, strict=True):
+                total += np.abs(a - b).sum(dtype=np.float64)
         distances[side] = 1e3 * total / (directions.shape[1] * len(patches))
     return distances
 
@@ -154,24 +154,31 @@ def _blur(side: int) -> np.ndarray:
 def _scales(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every channel, [C] in float64; the latter 1 where it is 0."""
     channels = patches.shape[-1]
-    pieces = [patches[i : i + _CHUNK] for i in range(0, len(patches), _CHUNK)]
-    mean = sum(p.sum(axis=(0, 1, 2), dtype=np.float64) for p in pieces)
-    mean = mean / (patches.size / channels)
-    squares = sum(np.square(p - mean).sum(axis=(0, 1, 2)) for p in pieces)
-    std = np.sqrt(squares / (patches.size / channels))
-    return mean, np.where(std > 0, std, 1)
+    count, start = patches.size // channels, patches[0, 0, 0].astype(np.float64)
+    sums, squares = np.zeros(channels), np.zeros(channels)
+    for i in range(0, len(patches), _CHUNK):
+        # Products, as sums over an axis before one of 3 channels are slow; about a value of each
+        # channel, for exact zeros where it is constant.
+        pixels = patches[i : i + _CHUNK].reshape(-1, channels) - start
+        sums += np.ones(len(pixels)) @ pixels
+        squares += (pixels.T @ pixels).diagonal()
+    mean = sums / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean + start, np.where(std > 0, std, 1)
 
 
 def _project(
-    patches: np.ndarray, directions: np.ndarray, mean: np.ndarray, std: np.ndarray
-) -> np.ndarray:
-    """Standardised patches along directions [D, G]: [G, N] in float32."""
+    patches: np.ndarray,
+    directions: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Standardised patches along directions [D, G], into `out` [G, N] in float32."""
     # Standardising the directions in their stead leaves the patches as they are.
     scaled = directions / np.tile(std, len(directions) // len(std))[:, None]
     shift = np.tile(mean, len(directions) // len(mean)) @ scaled
     scaled, shift = scaled.T.astype(np.float32), shift[:, None].astype(np.float32)
-    projected = np.empty((len(scaled), len(patches)), np.float32)
     for start in range(0, len(patches), _CHUNK):
         rows = patches[start : start + _CHUNK].reshape(-1, scaled.shape[1]).astype(np.float32)
-        projected[:, start : start + _CHUNK] = scaled @ rows.T
-    return projected - shift
+        np.subtract(scaled @ rows.T, shift, out=out[:, start : start + _CHUNK])
