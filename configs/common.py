@@ -77,6 +77,7 @@ def adain() -> ConfigDict:
     config.model.form = "vgg19"  # vgg19 (the paper) | compact
     config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19), or "random"
     config.model.width = 32  # channels at 1/2 of the resolution (compact)
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
     # "WEIGHTS:LAYER,LAYER", WEIGHTS as `ganjax.weights` knows them, or "random": a narrow VGG-19
@@ -101,6 +102,57 @@ def adain() -> ConfigDict:
     config.log_every = 0.4  # kimg
     config.save_every = 20.0  # kimg
     config.sample_every = 20.0  # kimg
+    config.keep_checkpoints = 3
+    return config
+
+
+def progressive() -> ConfigDict:
+    """Progressive GAN as published for one device: 1024x1024 RGB, WGAN-GP, 12 million images."""
+    config = ConfigDict()
+    config.task = "progressive"
+    config.seed = 0
+    config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
+    config.steps_per_call = 1  # train steps that an accelerator does in one go
+    config.total_kimg = 12000.0  # thousands of real images in all; the last size takes the rest
+
+    # By resolution, from 4x4 on; the last value serves all later ones, too.
+    config.growth = ConfigDict()
+    config.growth.batch_sizes = (128, 128, 128, 64, 32, 16, 8, 4)
+    config.growth.fade_kimg = (600.0,)  # images during which a resolution is faded in
+    config.growth.stable_kimg = (600.0,)  # images after that
+
+    config.data = ConfigDict()
+    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.image_size = "1024"  # of the last resolution; "128x96" grows from 4x3
+    config.data.channels = 3  # 1 grey, 3 RGB, 4 RGBA
+    config.data.flip = True  # mirror every other image
+    config.data.pyramid = True  # decode the last resolution only; smaller ones are its means
+    config.data.labels = False  # learn the images' classes, model.classes of them
+    config.data.limit = 0  # use only so many images; 0 for all
+    config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
+
+    config.model = ConfigDict()
+    config.model.width = 512  # channels up to 32x32; they halve with each doubling from there on
+    config.model.latent_size = 512
+    config.model.classes = 0  # of the labels; 0 for none
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+    config.model.remat = False  # less memory, more time: compute activations twice
+
+    config.loss = ConfigDict()
+    config.loss.penalty_weight = 10.0  # of the gradient penalty
+    config.loss.drift_weight = 1e-3  # of the squared scores of real images
+    config.loss.label_weight = 1.0  # of the classification of images with labels
+    config.ema_half_life_kimg = 10.0  # of the generator's average; 0 for none
+    config.optimiser = ConfigDict()
+    config.optimiser.learning_rates = (1e-3,) * 8 + (1.5e-3,)  # by resolution
+    config.optimiser.b1 = 0.0
+    config.optimiser.b2 = 0.99
+
+    config.log_every = 5.0  # kimg
+    config.save_every = 100.0  # kimg
+    config.sample_every = 100.0  # kimg
+    config.evaluate_every = 0.0  # kimg; 0 for never
+    config.evaluate_metrics = ""  # "" for what suits the data (docs/metrics.md)
     config.keep_checkpoints = 3
     return config
 
@@ -150,6 +202,20 @@ SMOKE = {
         "log_every": 0.004,
         "save_every": 0.012,
         "sample_every": 0.024,
+        "keep_checkpoints": 5,
+    },
+    "progressive": {
+        "data.source": "avatars",
+        "data.image_size": "16",
+        "data.limit": 256,
+        "model.width": 64,
+        "growth.batch_sizes": (16, 8),
+        "growth.fade_kimg": (0.064,),
+        "growth.stable_kimg": (0.064,),
+        "total_kimg": 0.32,
+        "log_every": 0.016,
+        "save_every": 0.048,
+        "sample_every": 0.096,
         "keep_checkpoints": 5,
     },
     "attributes": {

@@ -1,6 +1,7 @@
 """AdaIN's game: its losses by their formulas, what it trains and keeps, its samples, its resume."""
 
 import os
+import re
 import signal
 from functools import cache
 
@@ -217,8 +218,8 @@ def compact_params():
     return jax.tree.map(draw, shapes)
 
 
-def test_the_compact_model_learns_a_batch():
-    task = adain.make(
+def make_compact(**options):
+    return adain.make(
         stylizers.make_compact(8),
         tasks._perceptual(["random:relu1_1,relu2_1"])[0],
         optimiser=optax.adam(3e-3),
@@ -227,7 +228,34 @@ def test_the_compact_model_learns_a_batch():
         style_layers=LAYERS,
         ema_half_life=20.0,
         start=compact_params(),
+        **options,
     )
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
+    """The networks are traced only: CPUs take minutes for what they lack arithmetic for."""
+    task = make_compact(dtype=jnp.bfloat16)
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    batch = {k: jax.ShapeDtypeStruct((2, 32, 32, 3), np.uint8) for k in ("content", "style")}
+    step = jax.jit(task.train_step).trace(state, batch, jax.random.key(0))
+    convolutions = re.findall(r":(\w+)\[[\d,]*\] = conv_general_dilated", str(step.jaxpr))
+    assert len(convolutions) > 50 and set(convolutions) == {"bf16"}
+    state, _ = step.out_info
+    floats = [x.dtype for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+    assert set(floats) == {jnp.dtype(jnp.float32)}
+
+    results = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        toy = make_toy(dtype=dtype, identity_weight=2.0)
+        _, metrics = jax.jit(toy.train_step)(toy.init(None), draw_batch(), jax.random.key(0))
+        assert {value.dtype for value in metrics.values()} == {jnp.dtype(jnp.float32)}
+        results.append(metrics)
+    for name, value in results[0].items():
+        np.testing.assert_allclose(results[1][name], value, rtol=0.03, err_msg=name)
+
+
+def test_the_compact_model_learns_a_batch():
+    task = make_compact()
     state = jax.jit(task.init)(jax.random.key(0))
     start = jax.device_get(state)
     step = jax.jit(task.train_step)
@@ -330,6 +358,7 @@ def test_layers_come_from_the_encoder_that_was_named_for_them(tmp_path):
         ({"loss.covariance_layers": ("conv",)}, "loss.covariance_layers is"),
         ({"loss.content_layers": ()}, "loss.content_layers is empty"),
         ({"loss.style_weight": -1.0}, "loss.style_weight is below 0"),
+        ({"model.dtype": "float16"}, "model.dtype is 'float16'"),
     ],
 )
 def test_impossible_fields_are_refused(fields, message):

@@ -21,12 +21,16 @@ def make(config: Any) -> Task:
             return _adain(config)
         case "attributes":
             return _attributes(config)
+        case "progressive":
+            return _progressive(config)
         case other:
-            raise UserError(f"task {other!r} is unknown; there is dcgan, adain and attributes")
+            raise UserError(
+                f"task {other!r} is unknown; there is dcgan, adain, attributes and progressive"
+            )
 
 
 def _check_common(config: Any) -> None:
-    if config.batch_size < 1:
+    if config.get("batch_size", 1) < 1:
         raise UserError(f"batch_size is {config.batch_size}; it must be 1 or more")
     if config.seed < 0:
         raise UserError(f"seed is {config.seed}; it must be 0 or more")
@@ -82,6 +86,8 @@ def _dcgan(config: Any) -> Task:
 
 
 def _adain(config: Any) -> Task:
+    import jax.numpy as jnp
+
     from ganjax import weights
     from ganjax.images import parse_image_size
     from ganjax.nets import stylizers
@@ -97,6 +103,7 @@ def _adain(config: Any) -> Task:
     if config.data.channels != 3:
         raise UserError(f"data.channels is {config.data.channels}; adain takes 3 (RGB)")
     _check_choice("model.form", config.model.form, ("compact", "vgg19"))
+    _check_choice("model.dtype", config.model.dtype, ("float32", "bfloat16"))
     if config.model.form == "compact":
         stylizer = stylizers.make_compact(config.model.width)
     else:
@@ -132,6 +139,7 @@ def _adain(config: Any) -> Task:
         vary=config.data.vary_styles,
         ema_half_life=config.ema_half_life_kimg * 1000,
         start=start,
+        dtype=jnp.dtype(config.model.dtype),
     )
 
 
@@ -162,6 +170,59 @@ def _attributes(config: Any) -> Task:
         optimiser=optimisers.make(config.optimiser),
         phases=(Phase("train", config.total_kimg, config.batch_size, (SIDE, SIDE)),),
         disturbance=config.disturbance,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def _progressive(config: Any) -> Task:
+    import jax.numpy as jnp
+    from ml_collections import ConfigDict
+
+    from ganjax.images import parse_image_size
+    from ganjax.nets.progressive import GROUP, Discriminator, Generator
+    from ganjax.tasks import progressive
+    from ganjax.training import optimisers
+
+    data, model, growth, loss = config.data, config.model, config.growth, config.loss
+    if min(model.width, model.latent_size) < 1 or model.classes < 0:
+        raise UserError("model.width and model.latent_size must be 1 or more, model.classes 0")
+    if (model.classes > 0) != data.labels:
+        raise UserError("set data.labels to True and model.classes to their number, or neither")
+    _check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    for name, values in (*growth.items(), ("learning_rate", config.optimiser.learning_rates)):
+        if not values or min(values) < 0:
+            raise UserError(f"{name} is {values}; give 0 or more for one resolution or more")
+    if wrong := [b for b in growth.batch_sizes if b < 1 or b % min(b, GROUP)]:
+        raise UserError(f"growth.batch_sizes has {wrong[0]}; give 1, 2, 3 or multiples of {GROUP}")
+    for name in ("penalty_weight", "drift_weight", "label_weight"):
+        if loss[name] < 0:
+            raise UserError(f"loss.{name} is below 0; give 0 or more")
+    image_size = parse_image_size(data.image_size)
+    fields = {
+        "image_size": image_size,
+        "channels": data.channels,
+        "width": model.width,
+        "classes": model.classes,
+        "remat": model.remat,
+        "dtype": jnp.dtype(model.dtype),
+    }
+    moments = {"b1": config.optimiser.b1, "b2": config.optimiser.b2}
+    try:
+        phases = progressive.grow(image_size, **growth, total_kimg=config.total_kimg)
+    except ValueError as error:
+        raise UserError(f"{error}; raise total_kimg") from error
+    return progressive.make(
+        Generator(**fields),
+        Discriminator(**fields),
+        optimisers=[
+            optimisers.make(ConfigDict({"learning_rate": rate, **moments}))
+            for rate in config.optimiser.learning_rates
+        ],
+        phases=phases,
+        latent_size=model.latent_size,
+        penalty_weight=loss.penalty_weight,
+        drift_weight=loss.drift_weight,
+        label_weight=loss.label_weight,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 

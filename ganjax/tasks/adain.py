@@ -36,6 +36,7 @@ def make(
     vary: bool = False,
     ema_half_life: float = 0.0,
     start: Any = None,
+    dtype: Any = None,
 ) -> Task:
     """The game of Huang and Belongie 2017, equations 11 to 13.
 
@@ -50,6 +51,8 @@ def make(
       vary: make more styles of few (`augment.vary_styles`).
       ema_half_life: of the stylizer's average, in images; 0 for no averaging.
       start: params to start from; None for random ones.
+      dtype: of the computation, bfloat16 for instance; None for that of the images. Parameters,
+        statistics, losses and samples are float32 at least.
     """
     layers = tuple(dict.fromkeys((*content_layers, *style_layers)))
 
@@ -69,6 +72,8 @@ def make(
         )
         if vary:
             style = vary_styles(rng, style)
+        if dtype is not None:
+            content, style = content.astype(dtype), style.astype(dtype)
         style_features = perceive(style, layers)
         own_features = perceive(content, content_layers)
         targets = {
@@ -93,7 +98,7 @@ def make(
                 same = stylise(params, content[:1], content[:1])
                 first = {name: own_features[name][:1] for name in content_layers}
                 seen = perceive(same, content_layers)
-                value = jnp.mean(jnp.square(same - content[:1]))
+                value = jnp.mean(adain.content_loss(same, content[:1]))
                 value = value + 0.1 * _content_loss(seen, first, content_layers)
                 terms["identity"] = identity_weight * value
             return sum(terms.values()), terms
