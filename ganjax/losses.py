@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 
@@ -38,3 +39,35 @@ NON_SATURATING = AdversarialPair(
 
 SATURATING = NON_SATURATING._replace(generator=lambda logits: -jax.nn.softplus(logits))
 """The minimax formula: the generator pays log(1 - D(G(z))) (Goodfellow et al. 2014, equation 1)."""
+
+WASSERSTEIN = AdversarialPair(
+    real=lambda scores: -scores,
+    fake=lambda scores: scores,
+    generator=lambda scores: -scores,
+)
+"""-D(x), D(G(z)) and -D(G(z)) of a critic D (Arjovsky et al. 2017, algorithm 1)."""
+
+
+def gradient_penalty(
+    critic: Callable[[Array], Array], real: Array, fake: Array, mix: Array
+) -> Array:
+    """WGAN-GP: (|grad D| - 1)^2 between real and generated images (Gulrajani 2017, equation 3).
+
+    Args:
+      critic: images [B, H, W, C] -> scores [B].
+      real, fake: [B, H, W, C].
+      mix: [B] in [0, 1]; image i is examined at real + mix * (fake - real).
+
+    Returns:
+      [B].
+    """
+    mixed = real + mix[:, None, None, None] * (fake - real)
+    slopes = jax.grad(lambda images: critic(images).sum())(mixed)
+    # The root's own slope at 0 is infinite: a flat critic would end in NaN.
+    norms = jnp.sqrt(jnp.square(slopes).sum((1, 2, 3)) + 1e-16)
+    return jnp.square(norms - 1)
+
+
+def drift(scores: Array) -> Array:
+    """D(x)^2 of real images, which keeps a critic's scores near 0 (Karras et al. 2018, A.1)."""
+    return jnp.square(scores)
