@@ -13,6 +13,9 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache / "xla")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from ganjax.cli import start_jax  # noqa: E402
+
+start_jax()  # the flags that users' commands run with
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
