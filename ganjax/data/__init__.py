@@ -35,7 +35,8 @@ def _labelled(data: Any) -> Stream:
         if not source.label_names:
             raise UserError(f"data.source {data.source} has no labels; set data.labels to False")
         names["label"] = "label"
-    return Stream(source, names, data.channels, data.flip, data.limit)
+    pyramid = parse_image_size(data.image_size) if data.get("pyramid", False) else None
+    return Stream(source, names, data.channels, data.flip, data.limit, pyramid=pyramid)
 
 
 def _unpaired(data: Any) -> tuple[Stream, ...]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganjax.data.cache import Examples, open_examples
+from ganjax.data.pyramid import Halved
 from ganjax.data.source import Source
 from ganjax.errors import UserError
 from ganjax.images import resize
@@ -27,6 +28,8 @@ class Stream(NamedTuple):
       zoom: the part is 1 to `zoom` times the batch's image size, as far as `load_size` goes, and
         scaled down to it.
       share: of the rows of a batch; streams that give the same names share them in their order.
+      pyramid: (H, W) of the largest images; smaller ones are made of those of twice their size, so
+        that nothing is decoded twice. None for images decoded to each size on their own.
     """
 
     source: Source
@@ -37,6 +40,7 @@ class Stream(NamedTuple):
     load_size: tuple[int, int] | None = None
     zoom: float = 1.0
     share: float = 1.0
+    pyramid: tuple[int, int] | None = None
 
 
 class Pipeline(NamedTuple):
@@ -78,14 +82,7 @@ class Pipeline(NamedTuple):
         if seed < 0:
             raise UserError(f"seed is {seed}; it must be 0 or more")
         examples = [
-            open_examples(
-                stream.source,
-                image_size=_load_size(stream, image_size),
-                channels=stream.channels,
-                folder=self.cache_dir,
-                limit=stream.limit,
-                progress=process_index == 0,
-            )
+            _open(stream, _load_size(stream, image_size), self.cache_dir, process_index == 0)[1]
             for stream in self.streams
         ]
         if batch_size % process_count:
@@ -162,6 +159,25 @@ class _Part(NamedTuple):
         if (height, width) == self.image_size:
             return part
         return resize(part, self.image_size)
+
+
+def _open(
+    stream: Stream, image_size: tuple[int, int], folder: Path, progress: bool
+) -> tuple[Source, Examples]:
+    """The source of a stream's images of one size, and they themselves."""
+    source, limit = stream.source, stream.limit
+    if stream.pyramid and image_size < stream.pyramid:
+        source = Halved(*_open(stream, (2 * image_size[0], 2 * image_size[1]), folder, progress))
+        limit = 0
+    examples = open_examples(
+        source,
+        image_size=image_size,
+        channels=stream.channels,
+        folder=folder,
+        limit=limit,
+        progress=progress,
+    )
+    return source, examples
 
 
 def _load_size(stream: Stream, image_size: tuple[int, int]) -> tuple[int, int]:

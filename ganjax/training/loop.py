@@ -250,8 +250,12 @@ class _Run:
                 last_log = now, images
                 row = {"kimg": images / 1000, **values, "images_per_second": round(rate, 2)}
                 self.writer.scalars(step, row)
-                losses = {k[5:]: f"{v:.3f}" for k, v in values.items() if k.startswith("loss_")}
-                bar.set_postfix(losses, refresh=False)
+                shown = {
+                    name.removeprefix("loss_"): f"{value:.3f}"
+                    for name, value in values.items()
+                    if name.startswith("loss_") or name == "alpha"
+                }
+                bar.set_postfix(shown, refresh=False)
             bar.update(images - before)
             if sample:
                 self._write_samples(state, step, phase)

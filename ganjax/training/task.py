@@ -38,7 +38,8 @@ class Task(NamedTuple):
       init: rng -> State.
       train_step: (state, batch, rng) -> (state, metrics), one whole iteration of the game. The
         batch is a dict of named arrays, images as uint8 [B, H, W, C]; metrics are scalars named
-        `loss_<role>` and `grad_norm_<role>`. The loop itself counts steps and images.
+        `loss_<role>` and `grad_norm_<role>`, and `alpha` where something is faded in. The loop
+        itself counts steps and images.
       draw: (rng, index [N]) -> inputs of `sample`; a row depends on rng and its index alone. None
         for games that turn images into images: their inputs are a batch of the data.
       sample: (state, inputs, rng) -> {name: images [N, H, W, C] in [-1, 1]}, or [rows, columns, H,

@@ -1,0 +1,44 @@
+"""Progressive GAN on avatars, the embedded portraits, grown from 4x4 to 32x32 on a CPU.
+
+Paper: Karras, Aila, Laine and Lehtinen 2018, https://arxiv.org/abs/1710.10196; narrower than
+published, and with far fewer images per resolution.
+Data: `avatars`, rendered by ganjax itself from (seed, index); 50,000 training images.
+
+    python train.py --config=configs/progressive_avatars.py        # 32x32, 64 channels
+    python train.py --config=configs/progressive_avatars.py:128    # 128x128 as published, for a GPU
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import apply_arguments, progressive
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    config = progressive()
+    config.data.source = "avatars"
+    config.data.image_size = "32"
+    config.data.flip = False  # the renderer mirrors by itself what may be mirrored
+    config.model.width = 64
+    config.model.latent_size = 64
+    config.growth.batch_sizes = (32, 32, 16, 16)
+    config.growth.fade_kimg = (0.0, 15.0, 15.0, 20.0)
+    config.growth.stable_kimg = (15.0, 15.0, 20.0)
+    config.total_kimg = 200.0
+    config.log_every = 0.5
+    config.save_every = 10.0
+    config.sample_every = 5.0
+    config.ema_half_life_kimg = 2.0
+    large = {
+        "data.image_size": "128",
+        "model.width": 512,
+        "model.latent_size": 512,
+        "growth.batch_sizes": (128, 128, 128, 64, 32, 16),
+        "growth.fade_kimg": (300.0,),
+        "growth.stable_kimg": (300.0,),
+        "total_kimg": 4800.0,
+        "log_every": 5.0,
+        "save_every": 100.0,
+        "sample_every": 50.0,
+        "ema_half_life_kimg": 10.0,
+    }
+    return apply_arguments(config, arguments, {"128": large})
