@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -595,11 +596,21 @@ def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys
     assert len(lines) == 1 and message in lines[0], lines
 
 
+def test_a_classifier_draws_nothing(tmp_path, monkeypatch):
+    from ganjax import runs, sample
+
+    state = SimpleNamespace(networks={"classifier": None})
+    monkeypatch.setattr(runs, "load_run", lambda *_: (None, state, "step 1"))
+    for command in (evaluate, sample):
+        with pytest.raises(UserError, match="trained a classifier, which draws no images"):
+            command.main(["--workdir", str(tmp_path)])
+
+
 def test_missing_weights_are_one_line_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(extractors, "load", LOAD)
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
     a = str(write_images(tmp_path / "a", 8, seed=1))
-    with pytest.raises(UserError, match="python -m ganjax.weights import"):
+    with pytest.raises(UserError, match="python -m ganjax.weights import FILE --as tiny_darknet"):
         evaluate.main(["--generated", a, "--reference", a, "--metrics", "frechet8_tiny_darknet"])
 
 
