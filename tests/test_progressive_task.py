@@ -1,0 +1,234 @@
+"""Progressive growing: phases, fades, the game's step, resume at any moment, halved images."""
+
+import os
+import signal
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from configs.common import apply_arguments, progressive
+from ganjax import tasks
+from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.data.pyramid import halve
+from ganjax.errors import UserError
+from ganjax.nets.progressive import Discriminator, Generator
+from ganjax.tasks import progressive as game
+from ganjax.training.loop import Interrupted, fit
+from ganjax.training.workdir import read_metrics
+
+GROWTH = {"batch_sizes": (16, 8), "fade_kimg": (0.032,), "stable_kimg": (0.032, 0.016)}
+PHASES = game.grow((8, 8), **GROWTH, total_kimg=0.096)
+FIELDS = {"image_size": 8, "width": 4}
+
+
+def make_task(optimiser=None):
+    return game.make(
+        Generator(**FIELDS),
+        Discriminator(**FIELDS),
+        optimisers=[optimiser or optax.adam(1e-3, b1=0.0, b2=0.99)],
+        phases=PHASES,
+        latent_size=6,
+        ema_half_life=50,
+    )
+
+
+def test_phases_of_growth():
+    phases = game.grow(
+        (128, 96),
+        batch_sizes=(16, 8, 4),
+        fade_kimg=(0, 2, 3),
+        stable_kimg=(1, 0, 5),
+        total_kimg=60,
+    )
+    assert [phase.name for phase in phases[:4]] == ["4x3", "8x6 fade", "16x12 fade", "16x12"]
+    assert [phase.kimg for phase in phases[:4]] == [1, 2, 3, 5]
+    assert [phase.batch_size for phase in phases[:4]] == [16, 8, 4, 4]
+    assert phases[-1] == ("128x96", 60 - 1 - 2 - 4 * 3 - 3 * 5, 4, (128, 96))
+    with pytest.raises(ValueError, match="end before 128x96"):
+        game.grow((128, 96), **GROWTH, total_kimg=0.2)
+
+
+class Images:
+    """Random images; a signal to stop comes with the batch `interrupt`, counted over all phases."""
+
+    def __init__(self, interrupt=-1):
+        self.interrupt, self.served = interrupt, 0
+
+    def batches(self, *, seed, first, batch_size, image_size, **processes):
+        number = first
+        while True:
+            if self.interrupt == self.served:
+                os.kill(os.getpid(), signal.SIGTERM)
+            self.served += 1
+            rng = np.random.default_rng([seed, number])
+            yield {"image": rng.integers(0, 256, (batch_size, *image_size, 3), np.uint8)}
+            number += 1
+
+
+def _config():
+    return ConfigDict(
+        {"seed": 1, "log_every": 0.001, "save_every": 0.02, "sample_every": 0.0,
+         "keep_checkpoints": 3, "data": {"source": "a"}, "steps_per_call": 1}
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run from start to end, and how often its step was traced at each size."""
+    folder, traced, task = tmp_path_factory.mktemp("straight") / "run", Counter(), make_task()
+
+    def train_step(state, batch, rng):
+        traced[batch["image"].shape[1]] += 1
+        return task.train_step(state, batch, rng)
+
+    return fit(task._replace(train_step=train_step), Images(), _config(), folder), folder, traced
+
+
+def test_one_compilation_per_resolution_and_none_in_a_fade(straight):
+    assert straight[2] == {4: 1, 8: 1}
+
+
+def test_alpha_follows_the_images(straight):
+    rows = read_metrics(straight[1])
+    alphas = [row["alpha"] for row in rows]
+    # 2 steps of 16 at 4x4; 4 of 8 fade 8x8 in; the rest.
+    np.testing.assert_allclose(alphas, [1, 1, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
+    assert [int(phase.steps) for phase in PHASES] == [2, 4, 4]
+
+
+@pytest.mark.parametrize("place", [1, 4, 8])  # at 4x4, in the fade, after it
+def test_resume_is_bit_exact_at_any_moment(straight, tmp_path, place):
+    with pytest.raises(Interrupted):
+        fit(make_task(), Images(place), _config(), tmp_path / "run")
+    state = fit(make_task(), Images(), _config(), tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, state, straight[0])
+
+
+def test_the_optimiser_starts_anew_with_a_resolution_only(straight):
+    task, state = make_task(), straight[0]
+    count = lambda state: int(state.networks["generator"].optimiser[0].count)  # noqa: E731
+    assert count(state) == 8  # steps at 8x8
+    assert count(task.begin_phase(state, PHASES[1])) == 0
+    assert count(task.begin_phase(state, PHASES[2])) == 8
+
+
+def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
+    task, state = make_task(), straight[0]
+    inputs, sample = task.draw(jax.random.key(0), jnp.arange(4)), jax.jit(task.sample)
+    for images, level, alpha in ((0, 0, 1.0), (32, 1, 0.0), (48, 1, 0.5), (96, 1, 1.0)):
+        drawn = sample(state.replace(images=jnp.int32(images)), inputs, jax.random.key(0))
+        variables = state.averages["generator"]
+        expected = Generator(**FIELDS).apply(variables, inputs["z"], alpha, level=level)
+        expected = expected.repeat(8 // expected.shape[1], 1).repeat(8 // expected.shape[2], 2)
+        np.testing.assert_allclose(drawn["samples"], np.clip(expected, -1, 1), atol=1e-5)
+
+
+def test_a_step_is_the_published_game():
+    """Against the losses of appendix A written out, in the middle of a fade."""
+    rate = 1e-2
+    task = make_task(optax.sgd(rate))
+    generator, discriminator = Generator(**FIELDS), Discriminator(**FIELDS)
+    rng = np.random.default_rng(0)
+    image = jnp.asarray(rng.uniform(-1, 1, (8, 8, 8, 3)), jnp.float32)
+
+    @jax.jit
+    def both():
+        state = task.init(jax.random.key(0)).replace(images=jnp.int32(48))
+        after, metrics = task.train_step(state, {"image": image}, jax.random.key(3))
+        z_key, other_key, mix_key = jax.random.split(jax.random.key(3), 3)
+        z, other = (jax.random.normal(key, (8, 6)) for key in (z_key, other_key))
+        mix = jax.random.uniform(mix_key, (8,))[:, None, None, None]
+        coarse = image.reshape(8, 4, 2, 4, 2, 3).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+        real = (image + coarse) / 2
+        g, d = (state.networks[role].params for role in ("generator", "discriminator"))
+
+        def make(g, z):
+            return generator.apply({"params": g}, z, 0.5)
+
+        def score(d, x):
+            return discriminator.apply({"params": d}, x, 0.5)
+
+        def d_loss(d):
+            fake = make(g, z)
+            slopes = jax.grad(lambda x: score(d, x).sum())(mix * fake + (1 - mix) * real)
+            penalty = (jnp.sqrt(jnp.sum(slopes**2, (1, 2, 3))) - 1) ** 2
+            scores = score(d, real)
+            return jnp.mean(score(d, fake) - scores + 10 * penalty + 1e-3 * scores**2)
+
+        new_d = jax.tree.map(lambda w, dw: w - rate * dw, d, jax.grad(d_loss)(d))
+        g_gradients = jax.grad(lambda g: -score(new_d, make(g, other)).mean())(g)
+        new_g = jax.tree.map(lambda w, dw: w - rate * dw, g, g_gradients)
+        got = {role: network.params for role, network in after.networks.items()}
+        expected = {"generator": new_g, "discriminator": new_d}
+        return got, expected, metrics["loss_discriminator"], d_loss(d)
+
+    got, expected, loss, expected_loss = both()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, expected)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+
+
+def test_impossible_configs_are_one_line():
+    def make(**fields):
+        config = apply_arguments(progressive(), "smoke")
+        config.update_from_flattened_dict(fields)
+        return tasks.make(config)
+
+    names = ["4x4", "8x8 fade", "8x8", "16x16 fade", "16x16"]
+    assert [phase.name for phase in make().phases] == names
+    for fields, message in (
+        ({"total_kimg": 0.2}, "end before 16x16 is reached.*raise total_kimg"),
+        ({"data.labels": True}, "model.classes"),
+        ({"data.image_size": "45"}, "cannot reach 45x45"),
+        ({"growth.batch_sizes": (6,)}, "multiples of 4"),
+        ({"growth.fade_kimg": ()}, "fade_kimg is"),
+        ({"loss.drift_weight": -1.0}, "drift_weight is below 0"),
+        ({"model.dtype": "int8"}, "choose float32 or bfloat16"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make(**fields)
+
+
+class Noise:
+    digest, label_names = "noise", ("a", "b")
+
+    def __init__(self):
+        self.sizes = []
+
+    def __len__(self):
+        return 10
+
+    def load(self, indices, image_size, channels):
+        self.sizes.append(image_size)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (10, *image_size, channels), np.uint8)
+        return {"image": images[list(indices)], "label": np.asarray(indices, np.int32)}, []
+
+
+def test_a_pyramid_decodes_the_largest_images_alone(tmp_path):
+    source = Noise()
+    stream = Stream(source, {"image": "image", "label": "label"}, pyramid=(16, 24))
+    pipeline = Pipeline((stream,), tmp_path)
+    largest, _ = source.load(range(10), (16, 24), 3)
+    source.sizes.clear()
+    for size in ((4, 6), (16, 24)):
+        batch = next(pipeline.batches(seed=0, first=0, batch_size=10, image_size=size))
+        expected = largest["image"]
+        while expected.shape[1] > size[0]:
+            n, h, w, c = expected.shape
+            means = expected.reshape(n, h // 2, 2, w // 2, 2, c).astype(np.float64).mean((2, 4))
+            expected = np.rint(means).astype(np.uint8)
+        np.testing.assert_array_equal(batch["image"], expected[batch["label"]])
+    assert set(source.sizes) == {(16, 24)}
+
+
+def test_halving_rounds_to_the_nearest():
+    images = np.stack(np.unravel_index(np.arange(9**4), (9,) * 4), -1).astype(np.uint8)
+    blocks = images.reshape(-1, 2, 2, 1)
+    expected = np.rint(images.mean(-1)).astype(np.uint8)
+    np.testing.assert_array_equal(halve(blocks)[:, 0, 0, 0], expected)
+    assert halve(np.full((1, 2, 2, 1), 255, np.uint8)).item() == 255
