@@ -43,6 +43,9 @@ def main(argv: list[str]) -> None:
         action="store_true",
         help="join the other processes of the run; SLURM, Open MPI and GKE are recognised anyway",
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="say what the run will take on this machine, and leave"
+    )
     add_cache_flag(parser)
     arguments, overrides = parser.parse_known_args(argv)
     config = load_config(arguments.config, overrides)
@@ -59,6 +62,12 @@ def main(argv: list[str]) -> None:
 
     try:
         task = tasks.make(config)
+        if arguments.plan:
+            from ganjax.plan import plan
+
+            for line in plan(task, data.make(config)):
+                print(line, flush=True)
+            return
         evaluation = None
         if config.get("evaluate_every", 0):
             from ganjax.evaluation import make_evaluation

@@ -12,12 +12,15 @@ examples:
   python -m ganjax.sample --workdir runs/dcgan_avatars                     a grid of 64
   python -m ganjax.sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
   python -m ganjax.sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
+  python -m ganjax.sample --workdir runs/dcgan_avatars --growth --output growth.gif
+                                          the same 64 while the run learnt to draw them
 
 The folder of the run is all that is needed. Image number i of a seed is always the same image,
 however many are drawn. Every file says in its metadata that a trained model made it.
 """
 CHUNK = 64  # images per call of the network
 WALK_FRAMES = 30  # from one picture to the next
+GROWTH_FRAMES_PER_SECOND = 5
 
 
 def main(argv: list[str]) -> None:
@@ -41,6 +44,10 @@ def main(argv: list[str]) -> None:
         "--weights", choices=("ema", "live"), default="ema",
         help="the running average of the generator, or its last weights (default: ema)",
     )  # fmt: skip
+    add(
+        "--growth", action="store_true",
+        help="FILE.gif or FILE.mp4 of the grids that the run drew while it trained",
+    )  # fmt: skip
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
@@ -54,6 +61,12 @@ def main(argv: list[str]) -> None:
     if not arguments.output.absolute().parent.is_dir():
         raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
 
+    if arguments.growth:
+        if suffix not in (".gif", ".mp4"):
+            raise UserError(f"--growth with --output {arguments.output}: give FILE.gif or FILE.mp4")
+        _write_growth(arguments.output, arguments.workdir, not arguments.no_metadata)
+        print(f"wrote {arguments.output}", file=sys.stderr)
+        return
     start_jax(compile_cache=arguments.compile_cache)
     draw, images_of, checkpoint = _load(arguments.workdir, arguments.checkpoint, arguments.weights)
     metadata = None
@@ -128,6 +141,22 @@ def _write_walk(path: Path, inputs, images_of, metadata) -> None:
 
     walk = {name: _closed_walk(value) for name, value in inputs.items()}
     write_animation(path, images_of(walk), frames_per_second=30, metadata=metadata)
+
+
+def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
+    """All grids of one fixed z, in the order in which they were drawn."""
+    from ganjax.images import read_image, write_animation
+    from ganjax.provenance import provenance
+    from ganjax.training.workdir import load_config
+
+    seed = load_config(workdir)["seed"]
+    grids = sorted((workdir / "samples").glob("*.png"))
+    if not grids:
+        raise UserError(f"{workdir} holds no samples; train until the first ones")
+    checkpoint = f"steps {int(grids[0].stem)} to {int(grids[-1].stem)}"
+    metadata = provenance(seed=seed, checkpoint=checkpoint) if with_metadata else None
+    frames = (read_image(grid) for grid in grids)
+    write_animation(path, frames, frames_per_second=GROWTH_FRAMES_PER_SECOND, metadata=metadata)
 
 
 def _closed_walk(stops):
