@@ -3,7 +3,7 @@
 Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
 dcgan.torch (4x4 kernels, no bias).
 Data: `avatars`, rendered by ganjax itself from (seed, index); 50,000 training images.
-Cost: 32x32 in 5 minutes on two CPU cores (about 240 img/s, float32), with faces, hair, glasses and
+Cost: 32x32 in 4 minutes on two CPU cores (about 310 img/s, float32), with faces, hair, glasses and
 hats that are easy to tell, and backgrounds without their patterns yet. 64x64 at about 50 img/s.
 
     python train.py --config=configs/dcgan_avatars.py        # 32x32
