@@ -1,12 +1,119 @@
-"""Processes of one run: which launchers are recognised, and what is said where they do not meet."""
+"""Several processes train one run: killed, resumed as one and as two, stopped by one SIGTERM."""
 
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from ganjax.errors import UserError
+from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.devices import join_processes
+from ganjax.training.workdir import read_metrics
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "--config=configs/dcgan_avatars.py:smoke",
+    "--config.data.image_size=16",
+    "--config.data.limit=32",
+    "--config.model.width=4",
+    "--config.batch_size=8",
+    "--config.log_every=0.008",
+    "--config.save_every=0.016",
+    "--config.sample_every=0.032",
+    "--config.keep_checkpoints=1000",
+]
+BATCH, KEPT, REACHED = 8, 4, 12  # images of a step; steps: resumed from, and compared up to
+
+
+@pytest.fixture
+def launch():
+    """Starts a training on four devices of so many processes; stderr goes to files."""
+    started = []
+
+    def start(workdir: Path, processes: int, *, kimg: float) -> list[subprocess.Popen]:
+        devices = f"--xla_force_host_platform_device_count={4 // processes}"
+        cache = workdir.parent / "cache"
+        environment = os.environ | {"XLA_FLAGS": devices, "GANJAX_CACHE": str(cache)}
+        if processes > 1:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{free.getsockname()[1]}"
+            environment |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
+        words = [*SMALL, f"--config.total_kimg={kimg}", f"--workdir={workdir}"]
+        for number in range(processes):
+            with workdir.with_name(f"{workdir.name}_{number}.txt").open("w") as output:
+                environment["JAX_PROCESS_ID"] = str(number)
+                process = subprocess.Popen(
+                    [sys.executable, "train.py", *words],
+                    cwd=ROOT, env=environment, stdout=output, stderr=output,
+                )  # fmt: skip
+                started.append(process)
+        return started[-processes:]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def texts(workdir: Path) -> list[str]:
+    return [path.read_text() for path in sorted(workdir.parent.glob(f"{workdir.name}_?.txt"))]
+
+
+def wait_for(workdir: Path, step: int, processes: list[subprocess.Popen]) -> None:
+    deadline = time.monotonic() + 280
+    while not (workdir / "checkpoints" / str(step)).exists():
+        running = all(process.poll() is None for process in processes)
+        assert running and time.monotonic() < deadline, texts(workdir)
+        time.sleep(0.05)
+
+
+def losses(workdir: Path) -> dict[int, list[float]]:
+    rows = read_metrics(workdir)
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))  # written once
+    names = [name for name in rows[0] if name.startswith(("loss_", "logit_", "grad_norm_"))]
+    return {row["step"]: [row[name] for name in names] for row in rows}
+
+
+def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
+    two, one = tmp_path / "two", tmp_path / "one"
+    killed = launch(two, 2, kimg=80)
+    wait_for(two, REACHED, killed)
+    for process in killed:
+        process.kill()
+    assert [process.wait() for process in killed] == [-signal.SIGKILL] * 2
+    straight = losses(two)
+    for step in Checkpoints.read_only(two / "checkpoints").steps:
+        if step > KEPT:
+            shutil.rmtree(two / "checkpoints" / str(step))
+    shutil.copytree(two, one)
+
+    (alone,) = launch(one, 1, kimg=REACHED * BATCH / 1000)
+    assert alone.wait(280) == 0, texts(one)
+    again = launch(two, 2, kimg=80)
+    wait_for(two, REACHED, again)
+    again[1].send_signal(signal.SIGTERM)
+    assert [process.wait(280) for process in again] == [128 + signal.SIGTERM] * 2, texts(two)
+
+    for workdir in (one, two):
+        assert f"from step {KEPT}" in texts(workdir)[0]
+        resumed = losses(workdir)
+        for step in range(KEPT + 1, REACHED + 1):
+            np.testing.assert_allclose(
+                resumed[step], straight[step], rtol=2e-7, atol=2e-7, err_msg=f"{step}"
+            )
+    last = Checkpoints.read_only(two / "checkpoints").steps[-1]
+    assert last == max(losses(two))
+    assert all(f"step {last} is saved" in text for text in texts(two))
+    assert "resuming" not in texts(two)[1] and "img/s" not in texts(two)[1]
 
 
 @pytest.mark.parametrize(
