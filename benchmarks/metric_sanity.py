@@ -54,6 +54,8 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.output.suffix != ".png":
         raise UserError(f"--output {arguments.output}: give FILE.png")
+    if not arguments.output.absolute().parent.is_dir():
+        raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
     if not 500 <= arguments.count <= 4000 or arguments.count % BATCH:
         raise UserError(f"--count {arguments.count}: give 500 to 4000, a multiple of {BATCH}")
 

@@ -72,9 +72,11 @@ class Step:
 
 def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Step:
     """The step of a task as its config describes it, at other sizes; starts JAX."""
-    overrides = [f"--config.batch_size={batch_size}", f"--config.data.image_size={image_size}"]
-    if task == "dcgan":
-        overrides.append(f"--config.model.dtype={dtype}")
+    overrides = [
+        f"--config.batch_size={batch_size}",
+        f"--config.data.image_size={image_size}",
+        f"--config.model.dtype={dtype}",
+    ]
     config = load_config(CONFIGS[task], [*overrides, *OVERRIDES[task]])
     start_jax()
     import jax

@@ -4,13 +4,13 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ours
-from benchmarks.timing import Contestant, Figures, race
+from benchmarks import ours, peers
+from benchmarks.timing import Contestant, Figures, Program, race
 from ganjax.errors import UserError
 
 OURS, ROOFLINE = "ganjax", "matrix product"
@@ -53,9 +53,17 @@ def make_parser(module: str, description: str, epilog: str) -> argparse.Argument
     return parser
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """The options of benchmarks of networks, which have PyTorch peers."""
+def add_network_options(parser: argparse.ArgumentParser, *, batch_size: int) -> None:
+    """The options of benchmarks of networks, which have PyTorch peers.
+
+    Args:
+      batch_size: the default.
+    """
     add = parser.add_argument
+    add(
+        "--batch_size", type=int, nargs="+", default=[batch_size], metavar="N",
+        help=f"images in a step; one comparison for each (default: {batch_size})",
+    )  # fmt: skip
     add(
         "--dtype", choices=("float32", "bfloat16"), default="float32",
         help="of the computation (default: float32)",
@@ -73,7 +81,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Checks the options of `make_parser`.
+    """Checks the options of `make_parser` and `add_network_options`.
 
     Raises:
       UserError: a value is impossible.
@@ -82,6 +90,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--rounds is {arguments.rounds}; it must be 1 or more")
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    if min(sizes := getattr(arguments, "batch_size", [1])) < 1:
+        raise UserError(f"--batch_size is {min(sizes)}; it must be 1 or more")
 
 
 def torch_forms(compiled: bool | None) -> list[tuple[str, dict[str, Any]]]:
@@ -110,24 +120,35 @@ def _torch_has_gpu() -> bool:
 
 def compare(
     name: str,
-    contestants: Sequence[Contestant],
+    mine: Callable[..., Program],
+    peer: str | None,
     arguments: argparse.Namespace,
+    forms: Sequence[tuple[str, dict[str, Any]]],
     *,
-    items: int,
+    batch_size: int,
 ) -> dict[str, Any]:
-    """Times ganjax (the first contestant) against the others, prints a table, returns the row.
+    """Times ganjax against a peer's forms, prints a table, returns the row.
 
     Args:
-      name: of the row.
-      arguments: of the command line, with the options of `add_network_options`.
-      items: images in a step.
+      name: the row's begins with it; the batch size and the type follow.
+      mine: keywords `batch_size`, `image_size` and `dtype` -> our program.
+      peer: its module in `benchmarks.peers`; None where there is none.
+      arguments: of the command line, with the options of `add_network_options` and `image_size`.
+      forms: of `torch_forms`.
     """
-    entrants = list(contestants)
+    dtype = arguments.dtype
+    options = {"batch_size": batch_size, "image_size": arguments.image_size, "dtype": dtype}
+    entrants = [Contestant(OURS, partial(mine, **options))]
+    if peer:
+        entrants += [
+            Contestant(form, partial(peers.build, peer, **options, **keywords))
+            for form, keywords in forms
+        ]
     if not arguments.no_roofline:
-        product = partial(ours.matrix_product, dtype=arguments.dtype)
+        product = partial(ours.matrix_product, dtype=dtype)
         entrants.append(Contestant(ROOFLINE, product))
     figures = race(entrants, rounds=arguments.rounds, turn_seconds=arguments.turn_seconds)
-    row = make_row(name, figures, items=items)
+    row = make_row(f"{name}_b{batch_size}_{dtype}", figures, items=batch_size)
     print(table(row))
     return row
 

@@ -31,7 +31,7 @@ HELPS = {
     "help_stylize": ("stylize.py", "--help"),
     **{
         f"help_{name}": ("-m", f"ganjax.{name}", "--help")
-        for name in ("sample", "prepare", "export", "weights")
+        for name in ("sample", "evaluate", "prepare", "export", "weights")
     },
     "import_adain": ("-c", "import ganjax.adain"),
 }

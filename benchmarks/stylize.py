@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from benchmarks import ours, peers, report
-from benchmarks.timing import Contestant
+from benchmarks import ours, report
 from ganjax.cli import run_command
 from ganjax.errors import UserError
 
@@ -28,17 +27,11 @@ def main(argv: list[str]) -> None:
         "--model", choices=tuple(MODELS), nargs="+", default=list(MODELS), metavar="NAME",
         help="vgg19, compact (default: both)",
     )  # fmt: skip
-    add(
-        "--batch_size", type=int, nargs="+", default=[1], metavar="N",
-        help="pictures at a time; one comparison for each (default: 1)",
-    )  # fmt: skip
     add("--image_size", type=int, default=512, metavar="PIXELS", help="(default: 512)")
-    report.add_network_options(parser)
+    report.add_network_options(parser, batch_size=1)
     arguments = parser.parse_args(argv)
     report.check(arguments)
     size = arguments.image_size
-    if min(arguments.batch_size) < 1:
-        raise UserError(f"--batch_size is {min(arguments.batch_size)}; it must be 1 or more")
     if not 32 <= size <= 1024 or size % 16:
         raise UserError(f"--image_size is {size}; give a multiple of 16 from 32 to 1024")
 
@@ -46,19 +39,13 @@ def main(argv: list[str]) -> None:
     rows = []
     for model in arguments.model:
         for batch_size in arguments.batch_size:
-            options = {"batch_size": batch_size, "image_size": size, "dtype": arguments.dtype}
-            contestants = [
-                Contestant(report.OURS, partial(ours.stylise, form=model, **options)),
-                *(
-                    Contestant(name, partial(peers.build, MODELS[model], **options, **form))
-                    for name, form in forms
-                ),
-            ]
             row = report.compare(
-                f"adain_{model}_{size}_b{batch_size}_{arguments.dtype}",
-                contestants,
+                f"adain_{model}_{size}",
+                partial(ours.stylise, form=model),
+                MODELS[model],
                 arguments,
-                items=batch_size,
+                forms,
+                batch_size=batch_size,
             )
             rows.append(row)
             report.write_json(arguments.json, rows)

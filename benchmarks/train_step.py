@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from benchmarks import ours, peers, report
-from benchmarks.timing import Contestant
+from benchmarks import ours, report
 from ganjax.cli import run_command
 from ganjax.errors import UserError
 
@@ -27,36 +26,24 @@ def main(argv: list[str]) -> None:
     )
     add = parser.add_argument
     add("--task", choices=tuple(ours.CONFIGS), default="dcgan", help="(default: dcgan)")
-    add(
-        "--batch_size", type=int, nargs="+", default=[64], metavar="N",
-        help="one comparison for each (default: 64)",
-    )  # fmt: skip
     add("--image_size", type=int, default=64, metavar="PIXELS", help="(default: 64)")
-    report.add_network_options(parser)
+    report.add_network_options(parser, batch_size=64)
     arguments = parser.parse_args(argv)
     report.check(arguments)
-    task, size, dtype = arguments.task, arguments.image_size, arguments.dtype
-    if min(arguments.batch_size) < 1:
-        raise UserError(f"--batch_size is {min(arguments.batch_size)}; it must be 1 or more")
+    task, size = arguments.task, arguments.image_size
     if not 16 <= size <= 1024 or size & (size - 1):
         raise UserError(f"--image_size is {size}; give a power of two from 16 to 1024")
-    if task != "dcgan" and dtype != "float32":
-        raise UserError(f"--task {task} computes in float32 only; leave out --dtype")
 
     rows, has_peer = [], task == "dcgan" and not arguments.no_peers
     forms = report.torch_forms(arguments.compile) if has_peer else []
     for batch_size in arguments.batch_size:
-        options = {"batch_size": batch_size, "image_size": size, "dtype": dtype}
-        contestants = [Contestant(report.OURS, partial(ours.train_step, task=task, **options))]
-        contestants += [
-            Contestant(name, partial(peers.build, "dcgan", **options, **form))
-            for name, form in forms
-        ]
         row = report.compare(
-            f"{task}{size}_b{batch_size}_{dtype}",
-            contestants,
+            f"{task}{size}",
+            partial(ours.train_step, task=task),
+            "dcgan" if has_peer else None,
             arguments,
-            items=batch_size,
+            forms,
+            batch_size=batch_size,
         )
         mine = row["contestants"][report.OURS]
         if "donated_bytes" in mine:

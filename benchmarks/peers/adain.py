@@ -3,10 +3,11 @@
 As in https://github.com/naoto0804/pytorch-AdaIN, with random weights; images lie on the device.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from benchmarks.ours import pictures
 from benchmarks.peers import common
 from benchmarks.timing import Program
 
@@ -15,28 +16,10 @@ ENCODER = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512)
 DECODER = (256, "U", 256, 256, 256, 128, "U", 128, 64, "U", 64)
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """Stylisation, from two images on the device to one."""
+def build(**options: Any) -> Program:
+    """Stylisation, from two images on the device to one; see `common.stylisation`."""
     torch.manual_seed(0)
-    network = common.prepare(AdaIN().eval(), channels_last=channels_last)
-    run = torch.compile(network) if compiled else network
-    content, style = (
-        common.to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
-    )
-
-    def step() -> None:
-        with torch.inference_mode(), common.autocast(dtype):
-            run(content, style)
-
-    return common.program(step, parameters=common.parameters(network))
+    return common.stylisation(AdaIN(), **options)
 
 
 class AdaIN(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.ours import pictures
 from benchmarks.timing import Program, host_memory
 
 
@@ -47,6 +48,30 @@ def program(step: Callable[[], Any], **notes: Any) -> Program:
 
     memory = torch.cuda.max_memory_allocated if gpu else host_memory
     return Program(run, "gpu" if gpu else "cpu", peak_memory=memory, notes=notes)
+
+
+def stylisation(
+    network: nn.Module,
+    *,
+    batch_size: int,
+    image_size: int,
+    dtype: str,
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> Program:
+    """Passes of `network` over contents and styles that lie on the device."""
+    network = prepare(network.eval(), channels_last=channels_last)
+    run = torch.compile(network) if compiled else network
+    content, style = (
+        to_device(images, channels_last=channels_last)
+        for images in pictures(batch_size, image_size)
+    )
+
+    def step() -> None:
+        with torch.inference_mode(), autocast(dtype):
+            run(content, style)
+
+    return program(step, parameters=parameters(network))
 
 
 def parameters(*modules: nn.Module) -> int:

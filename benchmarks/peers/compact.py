@@ -1,10 +1,11 @@
 """The compact stylizer (`ganjax/nets/compact.py`) as somebody would write it in PyTorch."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, relu
 
-from benchmarks.ours import pictures
 from benchmarks.peers import common
 from benchmarks.peers.adain import adain, statistics
 from benchmarks.timing import Program
@@ -13,28 +14,10 @@ WIDTH = 32
 BLOCKS = 3
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """Stylisation, from two images on the device to one."""
+def build(**options: Any) -> Program:
+    """Stylisation, from two images on the device to one; see `common.stylisation`."""
     torch.manual_seed(0)
-    network = common.prepare(Compact().eval(), channels_last=channels_last)
-    run = torch.compile(network) if compiled else network
-    content, style = (
-        common.to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
-    )
-
-    def step() -> None:
-        with torch.inference_mode(), common.autocast(dtype):
-            run(content, style)
-
-    return common.program(step, parameters=common.parameters(network))
+    return common.stylisation(Compact(), **options)
 
 
 def _conv(below: int, above: int, stride: int = 1) -> nn.Conv2d:

@@ -10,8 +10,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import Program
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from ganjax.images import SUFFIXES
 
 
 def build(*, path: Path, batch_size: int, image_size: int, workers: int = 2) -> Program:
@@ -49,7 +48,7 @@ class Images(Dataset):
         else:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        self.names = sorted(name for name in names if name.lower().endswith(SUFFIXES))
+        self.names = sorted(name for name in names if name.lower().endswith(tuple(SUFFIXES)))
 
     def __len__(self) -> int:
         return len(self.names)
