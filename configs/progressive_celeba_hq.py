@@ -3,8 +3,8 @@
 Paper: Karras, Aila, Laine and Lehtinen 2018, https://arxiv.org/abs/1710.10196; 600,000 images to
 fade each resolution in and 600,000 after that, 12 million in all.
 Data: the 30,000 images of CelebA-HQ as a folder or a .zip of files:
-`--config.data.source=folder:celeba_hq_1024.zip`. Decoded once per resolution into the cache
-folder, 120 GiB in all.
+`--config.data.source=folder:celeba_hq_1024.zip`. Decoded once into the cache folder and
+halved there for each smaller resolution, 120 GiB in all.
 Cost: for a GPU or TPU; not measured.
 
     python train.py --config=configs/progressive_celeba_hq.py

@@ -296,6 +296,11 @@ def to_float(images: Any) -> Any:
     return images.astype("float32") / np.float32(127.5) - np.float32(1)
 
 
+def as_float(images: Any) -> Any:
+    """uint8 images as floats (`to_float`), floats as they are."""
+    return to_float(images) if images.dtype == np.uint8 else images
+
+
 def to_uint8(images: Any) -> Any:
     """Float images in [-1, 1] (numpy or JAX) as uint8, rounded; values outside are clipped."""
     scaled = (images.astype("float32") + np.float32(1)) * np.float32(127.5)

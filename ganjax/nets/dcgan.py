@@ -34,7 +34,7 @@ def seed_and_doublings(image_size: tuple[int, int]) -> tuple[tuple[int, int], in
     Raises:
       UserError: no such seed exists; the message names the nearest sizes that have one.
     """
-    seed = _split(image_size)
+    seed = split_size(image_size)
     if seed is None:
         smaller, larger = (_nearest(image_size, step) for step in (-1, 1))
         nearest = " or ".join(f"{h}x{w}" for h, w in (smaller, larger) if h)
@@ -45,11 +45,14 @@ def seed_and_doublings(image_size: tuple[int, int]) -> tuple[tuple[int, int], in
     return seed
 
 
-def _split(image_size: tuple[int, int]) -> tuple[tuple[int, int], int] | None:
+def split_size(
+    image_size: tuple[int, int], *, least: int = 2
+) -> tuple[tuple[int, int], int] | None:
+    """The seed and its doublings, `least` or more; None where there are none."""
     height, width = image_size
     seeds = [
         ((height >> n, width >> n), n)
-        for n in range(2, 16)
+        for n in range(least, 16)
         if height % 2**n == 0 and width % 2**n == 0 and min(height, width) >> n in _SEED_SIDES
     ]
     return min(seeds, key=lambda seed: abs(min(seed[0]) - 4), default=None)
@@ -63,7 +66,7 @@ def _nearest(image_size: tuple[int, int], step: int) -> tuple[int, int]:
             unit = 2**n
             rounded = [math.ceil(s / unit) if step > 0 else s // unit for s in image_size]
             size = (rounded[0] * unit, rounded[1] * unit)
-            if min(rounded) > 0 and _split(size):
+            if min(rounded) > 0 and split_size(size):
                 yield size
 
     distance = lambda size: sum(abs(a - b) for a, b in zip(size, image_size, strict=True))  # noqa: E731

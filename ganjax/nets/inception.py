@@ -37,7 +37,7 @@ class Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         border = [(self.padded * (side // 2),) * 2 for side in self.kernel_size]
         x = ops.conv(x, kernel, strides=self.strides, padding=border)
-        return nn.relu(x + bias[None, None, None])
+        return nn.relu(ops.add_bias(x, bias))
 
 
 def _half(features: int, kernel_size: tuple[int, int] = (3, 3)) -> tuple:

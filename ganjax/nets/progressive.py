@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from ganjax import ops
 from ganjax.errors import UserError
+from ganjax.nets.dcgan import split_size
 
 GROUP = 4  # images that the minibatch standard deviation compares
 _FULL_WIDTH_DOUBLINGS = 3  # up to 32x32 all layers are equally wide; then each half as wide
@@ -22,16 +23,13 @@ def start_and_doublings(image_size: tuple[int, int]) -> tuple[tuple[int, int], i
     Raises:
       UserError: halving leads to no start whose shorter side is 3 to 8 pixels.
     """
-    height, width = image_size
-    doublings = 0
-    while height % 2 == width % 2 == 0 and min(height, width) > 5:
-        height, width, doublings = height // 2, width // 2, doublings + 1
-    if not 3 <= min(height, width) <= 8:
+    start = split_size(image_size, least=0)
+    if start is None:
         raise UserError(
             f"progressive growing cannot reach {image_size[0]}x{image_size[1]}: give a start with "
             "a side of 3 to 8 pixels, doubled some times, like 128 (4x4) or 128x96 (4x3)"
         )
-    return (height, width), doublings
+    return start
 
 
 def _features(width: int, level: int) -> int:

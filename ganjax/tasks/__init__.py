@@ -176,7 +176,6 @@ def _attributes(config: Any) -> Task:
 
 def _progressive(config: Any) -> Task:
     import jax.numpy as jnp
-    from ml_collections import ConfigDict
 
     from ganjax.images import parse_image_size
     from ganjax.nets.progressive import GROUP, Discriminator, Generator
@@ -206,7 +205,6 @@ def _progressive(config: Any) -> Task:
         "remat": model.remat,
         "dtype": jnp.dtype(model.dtype),
     }
-    moments = {"b1": config.optimiser.b1, "b2": config.optimiser.b2}
     try:
         phases = progressive.grow(image_size, **growth, total_kimg=config.total_kimg)
     except ValueError as error:
@@ -215,7 +213,7 @@ def _progressive(config: Any) -> Task:
         Generator(**fields),
         Discriminator(**fields),
         optimisers=[
-            optimisers.make(ConfigDict({"learning_rate": rate, **moments}))
+            optimisers.make(config.optimiser, learning_rate=rate)
             for rate in config.optimiser.learning_rates
         ],
         phases=phases,

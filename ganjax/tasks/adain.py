@@ -10,7 +10,7 @@ from jax import Array
 
 from ganjax import adain
 from ganjax.augment import vary_styles
-from ganjax.images import to_float
+from ganjax.images import as_float, to_float
 from ganjax.nets.stylizers import Stylizer, blend_transfer
 from ganjax.training.state import Network, State, average, update
 from ganjax.training.task import Phase, Task
@@ -66,10 +66,7 @@ def make(
         return stylizer.stylise(params, content, blend_transfer(statistics, jnp.ones(1)))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        content, style = (
-            to_float(images) if images.dtype == jnp.uint8 else images
-            for images in (batch["content"], batch["style"])
-        )
+        content, style = (as_float(batch[name]) for name in ("content", "style"))
         if vary:
             style = vary_styles(rng, style)
         if dtype is not None:

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ganjax.images import to_float
+from ganjax.images import as_float
 from ganjax.losses import AdversarialPair
 from ganjax.nets.dcgan import Discriminator, Generator
 from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task
+from ganjax.training.task import Phase, Task, draw_latents
 
 
 def make(
@@ -49,8 +49,7 @@ def make(
         )
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        real = batch["image"]
-        real = to_float(real) if real.dtype == jnp.uint8 else real
+        real = as_float(batch["image"])
         z = batch.get("z")
         z = jax.random.normal(rng, (real.shape[0], latent_size)) if z is None else z
         gen, disc = state.networks["generator"], state.networks["discriminator"]
@@ -104,8 +103,7 @@ def make(
         return state, metrics
 
     def draw(rng: Array, index: Array) -> dict[str, Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
-        return {"z": jax.vmap(lambda key: jax.random.normal(key, (latent_size,)))(keys)}
+        return {"z": draw_latents(rng, index, latent_size)}
 
     def sample(state: State, inputs: dict[str, Array], rng: Array) -> dict[str, Array]:
         return {"samples": generator.apply(state.averages["generator"], inputs["z"], train=False)}

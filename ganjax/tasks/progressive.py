@@ -10,7 +10,7 @@ import optax
 from jax import Array
 
 from ganjax import ops
-from ganjax.images import to_float
+from ganjax.images import as_float
 from ganjax.losses import WASSERSTEIN, drift, gradient_penalty
 from ganjax.nets.progressive import (
     Discriminator,
@@ -20,7 +20,7 @@ from ganjax.nets.progressive import (
     start_and_doublings,
 )
 from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task
+from ganjax.training.task import Phase, Task, draw_latents
 
 
 def grow(
@@ -141,8 +141,7 @@ def make(
         return state.replace(networks=networks)
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        real = batch["image"]
-        real = to_float(real) if real.dtype == jnp.uint8 else real
+        real = as_float(batch["image"])
         labels = batch["label"] if generator.classes else None
         level = level_of(real.shape[1:3], start)
         optimiser, alpha = by_level(optimisers, level), alpha_at(state.images, level)
@@ -209,8 +208,7 @@ def make(
         return state, metrics
 
     def draw(rng: Array, index: Array) -> dict[str, Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
-        inputs = {"z": jax.vmap(lambda key: jax.random.normal(key, (latent_size,)))(keys)}
+        inputs = {"z": draw_latents(rng, index, latent_size)}
         return inputs | ({"label": index % generator.classes} if generator.classes else {})
 
     def sample(state: State, inputs: dict[str, Array], rng: Array) -> dict[str, Array]:

@@ -7,24 +7,28 @@ import optax
 from ganjax.errors import UserError
 
 
-def make(config: Any) -> optax.GradientTransformation:
+def make(config: Any, *, learning_rate: float | None = None) -> optax.GradientTransformation:
     """Adam with `learning_rate`, `b1` and `b2`.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
     `clip_norm`, longer gradients are shortened to it first.
 
+    Args:
+      learning_rate: instead of the config's.
+
     Raises:
       UserError: a value is out of its range.
     """
-    if not config.learning_rate > 0:
-        raise UserError(f"optimiser.learning_rate is {config.learning_rate}; it must be above 0")
+    rate = config.learning_rate if learning_rate is None else learning_rate
+    if not rate > 0:
+        raise UserError(f"optimiser.learning_rate is {rate}; it must be above 0")
     for name in ("b1", "b2"):
         if not 0 <= config[name] < 1:
             raise UserError(f"optimiser.{name} is {config[name]}; it must be in [0, 1)")
     for name in ("decay", "clip_norm"):
         if config.get(name, 0) < 0:
             raise UserError(f"optimiser.{name} is {config[name]}; it must be 0 or more")
-    rate, decay, clip_norm = config.learning_rate, config.get("decay"), config.get("clip_norm")
+    decay, clip_norm = config.get("decay"), config.get("clip_norm")
     schedule = (lambda step: rate / (1 + decay * step)) if decay else rate
     adam = optax.adam(schedule, b1=config.b1, b2=config.b2)
     return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 from jax import Array
 
 from ganjax.training.state import State
@@ -29,6 +30,12 @@ class Phase(NamedTuple):
     def steps(self) -> int:
         """Train steps of the phase; the last one may pass `kimg` by less than a batch."""
         return -int(-self.kimg * 1000 // self.batch_size)
+
+
+def draw_latents(rng: Array, index: Array, size: int) -> Array:
+    """z [N, size] from N(0, I); a row depends on `rng` and its entry of `index` [N] alone."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
+    return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
 class Task(NamedTuple):
