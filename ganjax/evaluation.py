@@ -37,7 +37,7 @@ def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
     The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once.
     """
     count = min(size, COUNT)
-    extractor = "avatars" if source == "avatars" else "tiny_darknet"
+    extractor = "avatars" if source.partition(":")[0] == "avatars" else "tiny_darknet"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     return parse(",".join(f"{kind}{count}_{extractor}" for kind in kinds))

@@ -139,7 +139,11 @@ def _write_singles(folder: Path, inputs, images_of, metadata) -> None:
 def _write_walk(path: Path, inputs, images_of, metadata) -> None:
     from ganjax.images import write_animation
 
-    walk = {name: _closed_walk(value) for name, value in inputs.items()}
+    walk = {
+        # Labels stay as they are from each stop to the next.
+        name: _closed_walk(value) if value.ndim > 1 else value.repeat(WALK_FRAMES)
+        for name, value in inputs.items()
+    }
     write_animation(path, images_of(walk), frames_per_second=30, metadata=metadata)
 
 
