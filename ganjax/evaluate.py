@@ -100,15 +100,18 @@ def _measure(arguments: argparse.Namespace) -> None:
         if arguments.workdir or not arguments.reference:
             raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
         results += measure.measure_pairs(paired, arguments.generated, arguments.reference)
+        run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
         mesh, batch_size = evaluation.split_batch(arguments.batch_size)
         open_sets = _open_run if arguments.workdir else _open_images
         generated, open_reference, about = open_sets(arguments, mesh)
         run |= about
+        one_sided = rest and all(protocol.one_sided for protocol in rest)
+        reference = None if one_sided else open_reference()
         if not rest:
-            rest = evaluation.default_metrics(about["reference"], open_reference().size)
+            size = min(reference.size, generated.size or reference.size)
+            rest = evaluation.default_metrics(about["reference"], size)
         programs = measure.load_programs(rest, mesh)
-        reference = None if all(protocol.one_sided for protocol in rest) else open_reference()
         keep = arguments.save_features is not None
         found, features = measure.measure(
             rest, generated, reference, programs, batch_size=batch_size, keep=keep
@@ -155,15 +158,12 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
     from ganjax import evaluation
     from ganjax.image_sets import open_set
     from ganjax.images import parse_image_size
-    from ganjax.runs import load_run
+    from ganjax.runs import load_generator
     from ganjax.training.workdir import load_config
 
-    task, state, checkpoint = load_run(arguments.workdir, arguments.checkpoint)
-    if arguments.weights == "live":
-        live = {role: state.networks[role].variables for role in state.averages}
-        state = state.replace(averages=live)
-    if "classifier" in state.networks:
-        raise UserError(f"{arguments.workdir} trained a classifier, which draws no images")
+    task, state, checkpoint = load_generator(
+        arguments.workdir, arguments.checkpoint, arguments.weights
+    )
     config = ConfigDict(load_config(arguments.workdir))
     generated = evaluation.make_model(task, config, mesh)(state, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ganjax import data
 from ganjax.errors import UserError
 from ganjax.image_sets import ImageSet, make_generator, make_translator, open_set
-from ganjax.measure import Result, load_programs, measure
+from ganjax.measure import Result, check_needs, load_programs, measure
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
@@ -121,6 +121,7 @@ def make_evaluation(task: Task, config: Any) -> Evaluation:
     for protocol in wanted:
         if protocol.paired:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
+        check_needs(protocol, reference._replace(size=None), reference)  # now, not hours later
     programs = load_programs(wanted, mesh)
     model = make_model(task, config, mesh)
 

@@ -182,7 +182,10 @@ def open_pairs(
             )
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
-        x, y = (read_image(side[stem]()) for side in sides)
+        try:
+            x, y = (read_image(side[stem]()) for side in sides)
+        except UserError as error:
+            raise UserError(f"{stem}: {error}") from error
         if one_size and x.shape != y.shape:
             sizes = " and ".join(f"{z.shape[0]}x{z.shape[1]}" for z in (x, y))
             raise UserError(f"the two images {stem} are {sizes}; make them equally large")
@@ -195,12 +198,17 @@ def _by_stem(name: str) -> dict[str, Callable[[], bytes]]:
     files = open_source(_spec(name))
     if not isinstance(files, Files):
         raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
-    return {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
+    found = {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
+    if len(found) < len(files.names):
+        raise UserError(f"{name} has two images whose names differ in the suffix only; remove one")
+    return found
 
 
 def _spec(name: str) -> str:
     """A data source's text; a plain path to a folder or file is accepted, too."""
-    return f"folder:{name}" if Path(name).expanduser().exists() else name
+    # A folder that happens to be called avatars does not hide them; ./avatars is that folder.
+    path = name != "avatars" and Path(name).expanduser().exists()
+    return f"folder:{name}" if path else name
 
 
 class _Ordered:

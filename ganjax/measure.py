@@ -105,7 +105,7 @@ def measure(
     Raises:
       UserError: a set has too few images, or a metric needs a reference and there is none.
     """
-    needs = [_needs(protocol, generated, reference) for protocol in wanted]
+    needs = [check_needs(protocol, generated, reference) for protocol in wanted]
     found, features = [], {}
     for side, images in (("generated", generated), ("reference", reference)):
         own = [need[len(found)] for need in needs if need[len(found)]]
@@ -125,9 +125,14 @@ def measure(
     return results, features
 
 
-def _needs(
+def check_needs(
     protocol: Protocol, generated: ImageSet, reference: ImageSet | None
 ) -> tuple[Statistic, Statistic | None]:
+    """The statistics that a metric takes of either set.
+
+    Raises:
+      UserError: a set is known to have too few images for them, or images of a wrong size.
+    """
     if reference is None and not protocol.one_sided:
         raise UserError(f"{protocol.name} needs a reference; give --reference=SOURCE")
     if protocol.kind == "sliced_wasserstein" and generated.image_size != reference.image_size:

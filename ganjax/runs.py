@@ -50,6 +50,24 @@ def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, st
     return task, state, f"step {step} {checkpoints.digest(step)}"
 
 
+def load_generator(workdir: Path, step: str | None, weights: str) -> tuple[Any, Any, str]:
+    """`load_run` of a model that draws images, whose averages are the weights wanted.
+
+    Args:
+      weights: "ema", the running average, or "live", the last weights.
+
+    Raises:
+      UserError: as `load_run`, or the run draws no images.
+    """
+    task, state, checkpoint = load_run(workdir, step)
+    if "classifier" in state.networks:
+        raise UserError(f"{workdir} trained a classifier, which draws no images")
+    if weights == "live":
+        live = {role: state.networks[role].variables for role in state.averages}
+        state = state.replace(averages=live)
+    return task, state, checkpoint
+
+
 def _best_step(workdir: Path, checkpoints: Any) -> int:
     """By the metric of the newest evaluation; the newest of equals."""
     from ganjax.metrics.protocols import parse

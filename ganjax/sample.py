@@ -90,16 +90,11 @@ def _load(workdir: Path, step: str | None, weights: str):
     import jax.numpy as jnp
 
     from ganjax.images import to_uint8
-    from ganjax.runs import load_run
+    from ganjax.runs import load_generator
 
-    task, state, checkpoint = load_run(workdir, step)
-    if "classifier" in state.networks:
-        raise UserError(f"{workdir} trained a classifier, which draws no images")
+    task, state, checkpoint = load_generator(workdir, step, weights)
     if task.draw is None:
         raise UserError(f"{workdir} turns images into images; use stylize.py")
-    if weights == "live":
-        live = {role: state.networks[role].variables for role in state.averages}
-        state = state.replace(averages=live)
 
     @jax.jit
     def images_of_chunk(state, inputs):

@@ -443,6 +443,53 @@ def test_a_run_that_is_asked_to_stop_does_not_wait_for_its_measurement(trained, 
     assert measured.run(state, lambda: True) is None
 
 
+def test_impossible_metrics_are_refused_before_training(trained):
+    from ml_collections import ConfigDict
+
+    from ganjax.training.workdir import load_config
+
+    config = ConfigDict(load_config(trained)).unlock()
+    config.evaluate_metrics = "frechet60000_vgg16"
+    with pytest.raises(UserError, match="avatars has .* images, frechet60000_vgg16 needs 60000"):
+        evaluation.make_evaluation(load_run(trained)[0], config)
+
+
+def test_a_folder_called_avatars_does_not_hide_them(tmp_path, monkeypatch):
+    write_images(tmp_path / "avatars", 8, seed=1)
+    monkeypatch.chdir(tmp_path)
+    mesh, _ = evaluation.split_batch(8)
+    sizes = [image_sets.open_set(name, mesh, image_size=(16, 16)).size for name in _AVATARS]
+    assert sizes == [50_000, 8, 8]
+
+
+_AVATARS = ("avatars", "./avatars", "folder:avatars")
+
+
+def test_without_metrics_the_smaller_set_decides_on_their_number(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 8, seed=1)
+    b = write_images(tmp_path / "b", 12, seed=2)
+    rows = run(capsys, "--generated", a, "--reference", b)
+    assert {row["metric"]: row["n"] for row in rows} == {
+        "frechet8_tiny_darknet": 8,
+        "precision_recall8_tiny_darknet": 8,
+    }
+
+
+def test_pairs_name_what_is_wrong_and_what_was_compared(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 2, seed=1)
+    b = write_images(tmp_path / "b", 2, seed=2)
+    words = ["--generated", a, "--reference", b, "--metrics", "psnr"]
+    (row,) = run(capsys, *words)
+    assert (row["generated"], row["reference"]) == (str(a), str(b))
+    Image.open(b / "0001.png").save(b / "0001.bmp")
+    with pytest.raises(UserError, match="b has two images whose names differ in the suffix only"):
+        run(capsys, *words)
+    (b / "0001.bmp").unlink()
+    (b / "0001.png").write_bytes((b / "0001.png").read_bytes()[:300])
+    with pytest.raises(UserError, match="^0001: image is damaged"):
+        run(capsys, *words)
+
+
 def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
     import train
 

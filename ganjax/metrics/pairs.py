@@ -57,6 +57,8 @@ def load(extractor: str) -> Sight:
 
 
 def _make(extractor: str, module: nn.Module, params: Any, channels_name: str) -> Sight:
+    held = jax.device_put(params)  # once, not for every image
+
     @jax.jit
     def features(params: Any, image: Array) -> dict[str, Array]:
         with jax.default_matmul_precision("highest"):
@@ -69,7 +71,7 @@ def _make(extractor: str, module: nn.Module, params: Any, channels_name: str) ->
                 f"{extractor} needs images of {_LEAST}x{_LEAST} pixels or more; "
                 f"one is {height}x{width}"
             )
-        return features(params, image)
+        return features(held, image)
 
     channels = weights.load(channels_name) if channels_name else {}
     return Sight(
