@@ -26,8 +26,10 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", required=True, metavar="FILE[:ARGS]", help="config file, e.g. with :smoke"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", metavar="FILE[:ARGS]", help="config file, e.g. with :smoke")
+    what.add_argument(
+        "--replay", metavar="DIR", help="show where a step went wrong that stopped a run"
     )
     parser.add_argument(
         "--config.FIELD",
@@ -48,6 +50,15 @@ def main(argv: list[str]) -> None:
     )
     add_cache_flag(parser)
     arguments, overrides = parser.parse_known_args(argv)
+    if arguments.replay:
+        if overrides:
+            parser.error(f"--replay takes no {overrides[0]}")
+        start_jax(compile_cache=arguments.compile_cache)
+        from ganjax.runs import replay
+
+        for line in replay(Path(arguments.replay)):
+            print(line, flush=True)
+        return
     config = load_config(arguments.config, overrides)
     name = Path(arguments.config.partition(":")[0]).stem
     variant = arguments.config.partition(":")[2].replace(",", "_")
@@ -58,7 +69,8 @@ def main(argv: list[str]) -> None:
 
     join_processes(asked=arguments.distributed)
     from ganjax import data, tasks
-    from ganjax.training.loop import Interrupted, fit
+    from ganjax.training.loop import fit
+    from ganjax.training.signals import Interrupted
 
     try:
         task = tasks.make(config)

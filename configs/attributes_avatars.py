@@ -50,4 +50,5 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.save_every = 20.0  # kimg
     config.sample_every = 0.0  # a classifier draws nothing
     config.keep_checkpoints = 3
+    config.max_skips = 10
     return apply_arguments(config, arguments)

@@ -46,6 +46,7 @@ def dcgan() -> ConfigDict:
     # what suits the data (docs/metrics.md).
     config.evaluate_metrics = ""
     config.keep_checkpoints = 3
+    config.max_skips = 10  # updates in succession that may be skipped for not being finite
     return config
 
 
@@ -103,6 +104,7 @@ def adain() -> ConfigDict:
     config.save_every = 20.0  # kimg
     config.sample_every = 20.0  # kimg
     config.keep_checkpoints = 3
+    config.max_skips = 10  # updates in succession that may be skipped for not being finite
     return config
 
 
@@ -154,6 +156,7 @@ def progressive() -> ConfigDict:
     config.evaluate_every = 0.0  # kimg; 0 for never
     config.evaluate_metrics = ""  # "" for what suits the data (docs/metrics.md)
     config.keep_checkpoints = 3
+    config.max_skips = 10  # updates in succession that may be skipped for not being finite
     return config
 
 

@@ -1,5 +1,6 @@
 """A training run, loaded from its folder."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,11 @@ def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, st
       UserError: there is no run, no such checkpoint, or it is damaged.
     """
     import jax
-    from ml_collections import ConfigDict
 
     from ganjax import tasks
     from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
-    from ganjax.training.workdir import load_config
 
-    config = ConfigDict(load_config(workdir))
-    if "init_from" in config:
-        config.init_from = ""  # the checkpoint holds what became of it; the file may be gone
-    task = tasks.make(config)
+    task = tasks.make(_config(workdir))
     checkpoints = Checkpoints.read_only(workdir / "checkpoints")
     if not checkpoints.steps:
         raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
@@ -66,6 +62,40 @@ def load_generator(workdir: Path, step: str | None, weights: str) -> tuple[Any, 
         live = {role: state.networks[role].variables for role in state.averages}
         state = state.replace(averages=live)
     return task, state, checkpoint
+
+
+def replay(folder: Path) -> Iterator[str]:
+    """Does the step again that stopped a run, and was kept in `folder`; see `health.replay`.
+
+    With `parallel` "pmap" each device of this machine takes its part of the batch.
+
+    Raises:
+      UserError: the folder holds no such step, or its run's config is gone.
+    """
+    from functools import partial
+
+    from ganjax import tasks
+    from ganjax.training import devices, health
+    from ganjax.training.loop import train_key
+
+    config = _config(folder.absolute().parent)
+    task = tasks.make(config)
+    if config.parallel == "pmap":
+        mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
+        task = task._replace(train_step=devices.per_device(task.train_step, mesh))
+    yield from health.replay(task, folder, partial(train_key, config.seed))
+
+
+def _config(workdir: Path) -> Any:
+    """The config of the run in `workdir`, without the file that its weights started from."""
+    from ml_collections import ConfigDict
+
+    from ganjax.training.workdir import load_config
+
+    config = ConfigDict(load_config(workdir))
+    if "init_from" in config:
+        config.init_from = ""  # the checkpoint holds what became of it; the file may be gone
+    return config
 
 
 def _best_step(workdir: Path, checkpoints: Any) -> int:

@@ -10,29 +10,38 @@ from ml_collections import ConfigDict
 
 from ganjax import data
 from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.data.source import Broken
 from ganjax.errors import UserError
 
 SIZE = (4, 6)
 
 
 class Ramps:
-    """Image i: value i everywhere but in its first column, which is 0; a mask alike; label i."""
+    """Image i: value i everywhere but in its first column, which is 0; a mask alike; label i.
+
+    Every example whose number `broken` divides is broken.
+    """
 
     label_names = ("number",)
 
-    def __init__(self, count: int):
-        self.count, self.digest = count, f"ramps {count}"
+    def __init__(self, count: int, broken: int = 0):
+        self.count, self.broken, self.digest = count, broken, f"ramps {count} {broken}"
 
     def __len__(self) -> int:
         return self.count
 
+    def name(self, index):
+        return f"ramp {index}"
+
     def load(self, indices, image_size, channels):
-        index = np.array(indices, np.int32)
+        bad = [i for i in indices if self.broken and i % self.broken == 0]
+        index = np.array([i for i in indices if i not in bad], np.int32)
         mask = np.repeat(index.astype(np.uint8), image_size[0] * image_size[1])
         mask = mask.reshape(-1, *image_size)
         mask[:, :, 0] = 0
         image = np.repeat(mask[..., None], channels, axis=-1)
-        return {"image": image, "mask": mask, "label": index}, []
+        broken = [Broken(self.name(i), "is broken") for i in bad]
+        return {"image": image, "mask": mask, "label": index}, broken
 
 
 NAMES = {"image": "image", "mask": "mask", "label": "label"}
@@ -176,6 +185,18 @@ def test_closing_ends_the_threads(one):
     while started & prefetching() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not started & prefetching()
+
+
+@pytest.mark.parametrize("pyramid", [None, (8, 12)])
+def test_names_of_a_batch_are_those_of_its_examples(cache_dir, pyramid):
+    streams = [
+        Stream(Ramps(50, broken), {"image": "image", "label": "label"}, share=0.5, pyramid=pyramid)
+        for broken in (0, 3)
+    ]
+    pipeline = Pipeline(tuple(streams), cache_dir)
+    for number, batch in enumerate(take(pipeline, 8)):
+        names = pipeline.examples(number, seed=0, batch_size=8, image_size=SIZE)
+        assert names == {"image": [f"ramp {label}" for label in batch["label"]]}
 
 
 def test_a_negative_seed_is_refused(one):

@@ -73,7 +73,7 @@ class Images:
 def _config():
     return ConfigDict(
         {"seed": 1, "log_every": 0.001, "save_every": 0.02, "sample_every": 0.0,
-         "keep_checkpoints": 3, "data": {"source": "a"}, "steps_per_call": 1}
+         "keep_checkpoints": 3, "max_skips": 10, "data": {"source": "a"}, "steps_per_call": 1}
     )  # fmt: skip
 
 

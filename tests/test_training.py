@@ -14,8 +14,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from ganjax.errors import UserError
+from ganjax.training import health
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
-from ganjax.training.loop import Interrupted, _due, fit
+from ganjax.training.loop import _due, fit, train_key
+from ganjax.training.signals import Interrupted
 from ganjax.training.state import Network, State, average, update
 from ganjax.training.task import Phase, Task
 from ganjax.training.workdir import load_config, read_metrics
@@ -31,8 +33,8 @@ damages = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWa
 class Streams:
     """Two streams of random images; batch n of (seed, phase) is always the same."""
 
-    def __init__(self, *, poison: int | None = None, interrupt: tuple[int, int] | None = None):
-        self.poison, self.interrupt, self.served = poison, interrupt, []
+    def __init__(self, *, interrupt: tuple[int, int] | None = None):
+        self.interrupt, self.served = interrupt, []
 
     def batches(self, *, seed, first, batch_size, image_size, **processes) -> Iterator[dict]:
         number = first
@@ -46,8 +48,12 @@ class Streams:
             yield batch
             number += 1
 
+    def examples(self, number, *, batch_size, **which):
+        rows = range(number * batch_size, (number + 1) * batch_size)
+        return {name: [f"{name} {row}" for row in rows] for name in ("content", "style")}
 
-def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
+
+def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
     """Fits the mean of `style` minus `content`, plus noise: every part of a state is in use."""
     optimiser = optax.adam(1e-2)
 
@@ -69,7 +75,8 @@ def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
 
         model = state.networks["model"]
         value, gradients = jax.value_and_grad(loss)(model.params)
-        value = jnp.where(state.step == poison_step, jnp.nan, value)
+        poison = (state.step >= poisoned.start) & (state.step < poisoned.stop)
+        gradients = jax.tree.map(lambda g: jnp.where(poison, jnp.nan, g), gradients)
         model = update(model, gradients, {"count": model.statistics["count"] + 1}, optimiser)
         pool = state.memory["pool"].at[state.step % 2000].set(model.params["w"])
         ema = average(
@@ -100,7 +107,8 @@ def make_task(*, poison_step: int = -1, phases=PHASES) -> Task:
 def make_config(**fields) -> ConfigDict:
     config = ConfigDict(
         {"seed": 1, "log_every": 0.008, "save_every": 0.04, "sample_every": 0.08,
-         "keep_checkpoints": 3, "batch_size": 8, "data": {"source": "a"}, "steps_per_call": 1}
+         "keep_checkpoints": 3, "max_skips": 10, "batch_size": 8, "data": {"source": "a"},
+         "steps_per_call": 1}
     )  # fmt: skip
     config.update(fields)
     return config
@@ -147,9 +155,10 @@ def test_several_steps_per_call(straight, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_found_within_a_call(tmp_path):
-    config = make_config(steps_per_call=4)
-    with pytest.raises(UserError, match=r"step 15: loss_model is nan.*step 10 is good"):
-        fit(make_task(poison_step=14), Streams(), config, tmp_path / "run")
+    config = make_config(steps_per_call=4, max_skips=3)
+    task = make_task(poisoned=range(14, 100))
+    with pytest.raises(UserError, match=r"step 18: grad_norm_model is nan, after 3 skipped.*10 is"):
+        fit(task, Streams(), config, tmp_path / "run")
     with pytest.raises(UserError, match="steps_per_call is 0; give 1 or more"):
         fit(make_task(), Streams(), make_config(steps_per_call=0), tmp_path / "other")
 
@@ -205,13 +214,60 @@ def test_a_longer_run_goes_on_from_a_shorter_one(straight, tmp_path):
     assert_same(fit(make_task(), Streams(), make_config(), tmp_path / "run"), straight[0])
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    folder = tmp_path / "run"
-    with pytest.raises(UserError, match=r"step 15: loss_model is nan.*step 10 is good"):
-        fit(make_task(poison_step=14), Streams(), make_config(), folder)
-    report = json.loads((folder / "nonfinite_15.json").read_text())
-    assert report[-1]["step"] == 15 and np.isnan(report[-1]["loss_model"])
-    assert Checkpoints(folder / "checkpoints").steps[-1] == 10
+def test_an_update_that_is_not_finite_is_skipped_and_counted(straight, tmp_path, capsys):
+    state = fit(make_task(poisoned=range(14, 16)), Streams(), make_config(), tmp_path / "run")
+    assert int(state.step) == TOTAL_STEPS and int(state.images) == 176
+    model = state.networks["model"]
+    assert model.statistics["count"] == TOTAL_STEPS - 2
+    assert model.optimiser[0].count == PHASES[1].steps - 2
+    assert np.isfinite(model.params["w"]).all()
+    # The pool shows each step's parameters: none in the two steps, new ones right after.
+    pool, whole = state.memory["pool"], straight[0].memory["pool"]
+    np.testing.assert_array_equal(pool[:14], whole[:14])
+    assert not np.array_equal(pool[16], whole[16])
+    rows = {row["step"]: row for row in read_metrics(tmp_path / "run")}
+    assert sum(row.get("skipped", 0) for row in rows.values()) == 2
+    assert "grad_norm_model" in rows[14] and "grad_norm_model" not in rows[16]
+    warnings = capsys.readouterr().err
+    assert "warning: step 15: grad_norm_model is nan; this update is skipped" in warnings
+    assert "step 16:" in warnings and "step 17:" not in warnings
+
+
+def test_updates_that_stay_not_finite_stop_the_run_and_can_be_replayed(tmp_path):
+    folder, good = tmp_path / "run", tmp_path / "good"
+    with pytest.raises(Interrupted):
+        fit(make_task(), Streams(interrupt=(8, 5)), make_config(save_every=0.004), good)
+    # max_skips of 2: steps 15 and 16 are skipped, 17 stops the run; 18 may be under way.
+    task = make_task(poisoned=range(14, 17))
+    with pytest.raises(UserError, match=r"step 17: .* after 2 skipped.*--replay .*step 10 is good"):
+        fit(task, Streams(), make_config(max_skips=2), folder)
+    kept = folder / "nonfinite_17"
+    report = json.loads((kept / "report.json").read_text())
+    assert report["step"] == 17 and report["recent"][-1]["step"] == 17
+    assert np.isnan(report["recent"][-1]["grad_norm_model"])
+    assert report["examples"]["style"] == [f"style {n}" for n in range(24, 28)]
+    like = jax.eval_shape(task.init, jax.random.key(0))
+    state = Checkpoints.read_only(kept / "checkpoints").load(16, like)
+    before = Checkpoints.read_only(good / "checkpoints").load(14, like)
+    assert int(state.step) == 16 and int(state.images) == 80 + 6 * 4
+    assert_same(state.networks, before.networks)
+    batch = next(Streams().batches(seed=_seed(1), first=6, batch_size=4, image_size=(8, 8)))
+    with np.load(kept / "batch.npz") as file:
+        assert_same({name: file[name] for name in file.files}, batch)
+
+    lines = list(health.replay(task, kept, partial(train_key, 1)))
+    assert lines[0] == "step 17: grad_norm_model is nan"
+    assert f"content: {', '.join(f'content {n}' for n in range(24, 28))}" in lines
+    assert "model: 3 of 3 parameters not finite: w" in lines
+    assert lines[-1].startswith("the first of it: invalid value (nan)")
+    loss = next(float(line.split()[1]) for line in lines if line.startswith("loss_model"))
+    assert loss == pytest.approx(report["recent"][-1]["loss_model"], rel=1e-5)
+    with pytest.raises(UserError, match="holds no step to replay"):
+        list(health.replay(task, folder, partial(train_key, 1)))
+
+
+def _seed(phase):
+    return int(np.random.SeedSequence([1, phase]).generate_state(1)[0])
 
 
 @damages

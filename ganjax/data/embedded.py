@@ -33,6 +33,9 @@ class Avatars:
     def __len__(self) -> int:
         return _SIZES[self._split]
 
+    def name(self, index: int) -> str:
+        return f"{self._split} {index}"
+
     def attributes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The labels alone: int32 [N, A]."""
         return avatars.draw_attributes(indices, split=self._split)

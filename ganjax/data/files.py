@@ -57,10 +57,13 @@ class Files:
     def __len__(self) -> int:
         return len(self.names)
 
+    def name(self, index: int) -> str:
+        return self.names[index]
+
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
-        names = [self.names[index] for index in indices]
+        names = [self.name(index) for index in indices]
         images, good, broken = decode_images(names, self.read, image_size, channels)
         arrays = {"image": images}
         if self.label_names:

@@ -27,11 +27,14 @@ class Lsun:
     def __len__(self) -> int:
         return self._environment.stat()["entries"]
 
+    def name(self, index: int) -> str:
+        return self._find_keys(index + 1)[index].decode(errors="backslashreplace")
+
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
         keys = self._find_keys(max(indices) + 1)
-        names = {keys[index].decode(errors="backslashreplace"): keys[index] for index in indices}
+        names = {self.name(index): keys[index] for index in indices}
         with self._environment.begin() as transaction:
 
             def read(name: str) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganjax.data.cache import Examples, open_examples
 from ganjax.data.pyramid import Halved
-from ganjax.data.source import Source
+from ganjax.data.source import Source, good_name
 from ganjax.errors import UserError
 from ganjax.images import resize
 
@@ -79,10 +79,41 @@ class Pipeline(NamedTuple):
         """
         import grain
 
+        parts = self._parts(seed, batch_size, image_size, process_index, process_count)
+        numbers = grain.MapDataset.range(2**62)
+        dataset = numbers.map(lambda number: _merge(part.batch(number) for part in parts))
+        iterator = iter(
+            dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+        )
+        iterator.set_state({"next_index": first})
+        return _closing(iterator)
+
+    def examples(
+        self, number: int, *, seed: int, batch_size: int, image_size: tuple[int, int]
+    ) -> dict[str, list[str]]:
+        """The names of the examples that the rows of batch `number` show, by the images' name."""
+        found: dict[str, list[str]] = {}
+        for part in self._parts(seed, batch_size, image_size):
+            names = found.setdefault(part.stream.names["image"], [])
+            names += [
+                good_name(part.source, part.data.broken, int(index))
+                for index in part.indices(number)
+            ]
+        return found
+
+    def _parts(
+        self,
+        seed: int,
+        batch_size: int,
+        image_size: tuple[int, int],
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> list["_Part"]:
+        """What each stream gives to the batches of one process."""
         if seed < 0:
             raise UserError(f"seed is {seed}; it must be 0 or more")
-        examples = [
-            _open(stream, _load_size(stream, image_size), self.cache_dir, process_index == 0)[1]
+        opened = [
+            _open(stream, _load_size(stream, image_size), self.cache_dir, process_index == 0)
             for stream in self.streams
         ]
         if batch_size % process_count:
@@ -91,21 +122,15 @@ class Pipeline(NamedTuple):
             )
         local = batch_size // process_count
         parts, filled = [], Counter()
-        for number, (stream, data) in enumerate(zip(self.streams, examples, strict=True)):
+        for number, (stream, found) in enumerate(zip(self.streams, opened, strict=True)):
             size, names = _rows_of(stream, batch_size), frozenset(stream.names.values())
             # Of the global batch, whose rows the streams of one name fill one after the other.
             start = process_index * local - filled[names]
             rows = slice(max(start, 0), max(start + local, 0))
             filled[names] += size
             if rows.start < min(rows.stop, size):
-                parts.append(_Part(stream, data, (seed, number), size, rows, image_size))
-        numbers = grain.MapDataset.range(2**62)
-        dataset = numbers.map(lambda number: _merge(part.batch(number) for part in parts))
-        iterator = iter(
-            dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-        )
-        iterator.set_state({"next_index": first})
-        return _closing(iterator)
+                parts.append(_Part(stream, *found, (seed, number), size, rows, image_size))
+        return parts
 
 
 class _Part(NamedTuple):
@@ -116,6 +141,7 @@ class _Part(NamedTuple):
     """
 
     stream: Stream
+    source: Source
     data: Examples
     seed: tuple[int, int]
     batch_size: int
@@ -124,14 +150,9 @@ class _Part(NamedTuple):
 
     def batch(self, number: int) -> dict[str, np.ndarray]:
         """This process' rows of the global batch `number`."""
-        first = number * self.batch_size
-        epochs, places = np.divmod(np.arange(first, first + self.batch_size), len(self.data))
+        indices = self.indices(number)
         flips = np.random.default_rng([*self.seed, number, 1]).random(self.batch_size) < 0.5
-        epochs, places, flips = epochs[self.rows], places[self.rows], flips[self.rows]
-        indices = np.empty(len(places), np.int32)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
+        flips = flips[self.rows]
         boxes = self._boxes(number)[self.rows] if self.stream.load_size else ()
         result = {}
         for name, new_name in self.stream.names.items():
@@ -142,6 +163,17 @@ class _Part(NamedTuple):
                 values[flips] = _mirror(values[flips])
             result[new_name] = values
         return result
+
+    def indices(self, number: int) -> np.ndarray:
+        """Which examples its rows of the global batch `number` show."""
+        first = number * self.batch_size
+        epochs, places = np.divmod(np.arange(first, first + self.batch_size), len(self.data))
+        epochs, places = epochs[self.rows], places[self.rows]
+        indices = np.empty(len(places), np.int32)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
+        return indices
 
     def _boxes(self, number: int) -> np.ndarray:
         """The part of each image of batch `number`: [batch_size, 4], y, x, height, width."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ganjax.data.cache import Examples
-from ganjax.data.source import Broken, Source
+from ganjax.data.source import Broken, Source, good_name
 
 
 class Halved:
@@ -14,10 +14,14 @@ class Halved:
 
     def __init__(self, source: Source, examples: Examples):
         self.examples, self.label_names = examples, source.label_names
+        self._source = source
         self.digest = json.dumps(["halved", source.digest, examples.arrays["image"].shape])
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def name(self, index: int) -> str:
+        return good_name(self._source, self.examples.broken, index)
 
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int

@@ -1,6 +1,7 @@
 """What a source of images is, and the one way to name it."""
 
 from collections.abc import Sequence
+from itertools import count, islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,6 +31,10 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    def name(self, index: int) -> str:
+        """What people find the example by: a file's path, a record's number."""
+        ...
+
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
@@ -41,6 +46,15 @@ class Source(Protocol):
           of attributes); and the broken examples. May run in several threads.
         """
         ...
+
+
+def good_name(source: Source, broken: Sequence[Broken], index: int) -> str:
+    """The name of good example `index` of a source: the broken ones are not counted."""
+    if not broken:
+        return source.name(index)
+    bad = {example.name for example in broken}
+    names = (name for name in map(source.name, count()) if name not in bad)
+    return next(islice(names, index, None))
 
 
 def open_source(spec: str, *, split: str = "train") -> Source:

@@ -52,6 +52,9 @@ class TfdsImages:
     def __len__(self) -> int:
         return len(self._examples)
 
+    def name(self, index: int) -> str:
+        return f"example {index}"
+
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
@@ -66,7 +69,7 @@ class TfdsImages:
                 "again"
             ) from error
         encoded = {
-            f"example {index}": example[self._image_key]
+            self.name(index): example[self._image_key]
             for index, example in zip(indices, examples, strict=True)
         }
         images, good, broken = decode_images(

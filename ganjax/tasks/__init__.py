@@ -37,6 +37,8 @@ def _check_common(config: Any) -> None:
     if not config.total_kimg > 0:
         raise UserError(f"total_kimg is {config.total_kimg}; it must be above 0")
     _check_choice("parallel", config.parallel, ("jit", "pmap"))
+    if config.get("max_skips", 0) < 0:
+        raise UserError(f"max_skips is {config.max_skips}; it must be 0 or more")
     if config.keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {config.keep_checkpoints}; it must be 1 or more")
 

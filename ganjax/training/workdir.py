@@ -24,6 +24,7 @@ FREE_FIELDS = (
     "evaluate_every",
     "evaluate_metrics",
     "keep_checkpoints",
+    "max_skips",
     "data.cache_dir",
 )
 
