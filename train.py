@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ganjax.cli import add_cache_flag, load_config, run_command, start_jax
+from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -56,13 +57,13 @@ def main(argv: list[str]) -> None:
         start_jax(compile_cache=arguments.compile_cache)
         from ganjax.runs import replay
 
-        for line in replay(Path(arguments.replay)):
+        for line in replay(run_folder(arguments.replay)):
             print(line, flush=True)
         return
     config = load_config(arguments.config, overrides)
     name = Path(arguments.config.partition(":")[0]).stem
     variant = arguments.config.partition(":")[2].replace(",", "_")
-    workdir = Path(arguments.workdir or Path("runs", f"{name}_{variant}" if variant else name))
+    workdir = run_folder(arguments.workdir or f"runs/{name}_{variant}".rstrip("_"))
 
     start_jax(compile_cache=arguments.compile_cache)
     from ganjax.training.devices import join_processes

@@ -8,6 +8,7 @@ from typing import Any
 
 from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
+from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--workdir", type=Path, metavar="DIR", help="folder of the training run to measure")
+    add("--workdir", type=run_folder, metavar="DIR", help="folder of the training run to measure")
     add("--generated", metavar="SOURCE", help="images to measure: folder, .zip or data source")
     add(
         "--reference", metavar="SOURCE",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
+from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -25,7 +26,13 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--workdir", required=True, type=Path, metavar="DIR", help="folder of the training run")
+    add(
+        "--workdir",
+        required=True,
+        type=run_folder,
+        metavar="DIR",
+        help="folder of the training run",
+    )
     add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
     add("--network", metavar="ROLE", help="which one, where the run averages several")
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")

@@ -1,7 +1,10 @@
-"""The user's folders."""
+"""The user's folders: of what can be made again, and of runs, here or in a bucket."""
 
+import logging
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from ganjax.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -9,3 +12,41 @@ def cache_folder() -> Path:
     if folder := os.environ.get("GANJAX_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganjax"
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run: a path, or gs://BUCKET/PATH in Google Cloud Storage.
+
+    Raises:
+      UserError: the bucket cannot be reached, or what reaches it is not installed.
+    """
+    if "://" not in text:
+        return Path(text)
+    try:
+        import fsspec
+        import gcsfs  # noqa: F401
+        from etils import epath
+    except ImportError as error:
+        raise UserError(f"{text} needs gcsfs; pip install 'ganjax[gs]'") from error
+    if not text.startswith("gs://"):
+        raise UserError(f"{text}: only gs://BUCKET/PATH is known beside paths")
+    logging.getLogger("gcsfs").setLevel(logging.ERROR)  # kinds of buckets are of no concern here
+    # Checkpoints come and go by another way, which a cached listing would not know of.
+    fsspec.config.conf["gcs"] = {"use_listings_cache": False}
+    folder = epath.Path(text)
+    try:
+        folder.exists()
+    except Exception as error:  # of credentials, networks and buckets, in many types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{text} cannot be reached: {reason}") from error
+    return folder
+
+
+def absolute(folder: Path) -> Path:
+    """`folder` from the root on, or from its bucket."""
+    return folder if in_bucket(folder) else folder.absolute()
+
+
+def in_bucket(path: PurePath) -> bool:
+    """Whether `path` is in a bucket: written whole or not at all, and never appended to."""
+    return "://" in str(path)

@@ -4,13 +4,14 @@ in networks and losses."""
 import io
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ganjax.errors import UserError
+from ganjax.folders import in_bucket
 from ganjax.provenance import xmp_packet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -164,7 +165,7 @@ def write_image(
     Raises:
       UserError: the suffix is unknown, or the folder cannot be written to.
     """
-    path = Path(path)
+    path = path if isinstance(path, PurePath) else Path(path)
     options: dict[str, Any] = {"xmp": xmp_packet(metadata)} if metadata else {}
     match path.suffix.lower():
         case ".png":
@@ -187,9 +188,14 @@ def write_image(
 def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file under a temporary name and renames it: a crash leaves the old one whole.
 
+    Objects in buckets are whole by nature.
+
     Raises:
       UserError: the folder cannot be written to.
     """
+    if in_bucket(path):
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.errors import UserError
+from ganjax.folders import absolute
 
 
 def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, str]:
@@ -78,7 +79,7 @@ def replay(folder: Path) -> Iterator[str]:
     from ganjax.training import devices, health
     from ganjax.training.loop import train_key
 
-    config = _config(folder.absolute().parent)
+    config = _config(absolute(folder).parent)
     task = tasks.make(config)
     if config.parallel == "pmap":
         mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))

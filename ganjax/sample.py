@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ganjax.cli import add_cache_flag, run_command, start_jax
 from ganjax.errors import UserError
+from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -31,7 +32,13 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--workdir", required=True, type=Path, metavar="DIR", help="folder of the training run")
+    add(
+        "--workdir",
+        required=True,
+        type=run_folder,
+        metavar="DIR",
+        help="folder of the training run",
+    )
     add("--num", type=int, default=64, metavar="N", help="images, or stops of a walk (default: 64)")
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     add(

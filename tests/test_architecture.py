@@ -14,10 +14,10 @@ ALLOWED = {
     "losses": set(),
     "adain": set(),
     "augment": {"adain"},
-    "images": {"errors", "provenance"},
+    "images": {"errors", "provenance", "folders"},
     "nets": {"ops", "adain", "errors", "nets"},
     "data": {"images", "errors", "folders", "data"},
-    "training": {"images", "data", "provenance", "errors", "training"},
+    "training": {"images", "data", "provenance", "errors", "folders", "training"},
     # Key maps and checks need the networks' layer names.
     "weights": {"nets", "images", "errors", "folders", "cli", "weights"},
     "tasks": {
@@ -35,7 +35,7 @@ ALLOWED = {
     },  # fmt: skip
     "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
     "metrics": {"adain", "nets", "weights", "images", "errors", "folders", "metrics"},
-    "folders": set(),
+    "folders": {"errors"},
     "cli": {"errors", "folders"},
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from ganjax.errors import UserError
+from ganjax.folders import absolute
 
 # Orbax reports normal saves at warning level, and each failure, which it raises too, many times.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -45,7 +46,7 @@ class Checkpoints:
                 keep_checkpoints_without_metrics=False,
             )
             policy = policies.AnyPreservationPolicy([policy, best_one])
-        self.folder = folder.absolute()
+        self.folder = absolute(folder)
         self._pending = None
         self._checkpointer = ocp.training.Checkpointer(
             self.folder,
@@ -63,7 +64,7 @@ class Checkpoints:
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist; train until the first save")
         checkpoints = cls.__new__(cls)
-        checkpoints.folder = folder.absolute()
+        checkpoints.folder = absolute(folder)
         checkpoints._pending = None
         checkpoints._checkpointer = ocp.training.Checkpointer(
             checkpoints.folder,

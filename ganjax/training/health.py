@@ -1,5 +1,6 @@
 """Updates that are not finite: skipped, counted, and kept for a second look where they go on."""
 
+import io
 import json
 import math
 import traceback
@@ -115,7 +116,9 @@ def write_report(
         checkpoints.save(failure.step - 1, state)
     checkpoints.close()
     if jax.process_index() == 0:
-        np.savez(target / "batch.npz", **batch)
+        content = io.BytesIO()
+        np.savez(content, **batch)
+        write_atomic(target / "batch.npz", content.getvalue())
         report = {
             "step": failure.step,
             "failure": str(failure),
@@ -141,7 +144,8 @@ def replay(task: Task, folder: Path, rng: Callable[[Array], Array]) -> Iterator[
     """
     try:
         report = json.loads((folder / "report.json").read_text())
-        with np.load(folder / "batch.npz", allow_pickle=False) as file:
+        content = io.BytesIO((folder / "batch.npz").read_bytes())
+        with np.load(content, allow_pickle=False) as file:
             batch = {name: jnp.asarray(file[name]) for name in file.files}
         like = jax.eval_shape(task.init, jax.random.key(0))
         checkpoints = Checkpoints.read_only(folder / "checkpoints")

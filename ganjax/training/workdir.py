@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ganjax.errors import UserError
+from ganjax.folders import in_bucket
 from ganjax.images import make_grid, to_uint8, write_atomic, write_image
 from ganjax.provenance import provenance
 
@@ -58,7 +59,7 @@ def check(folder: Path, config: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot make {folder}: {error.strerror}; give another --workdir"
+            f"cannot make {folder}: {error.strerror or error}; give another --workdir"
         ) from error
 
 
@@ -113,19 +114,17 @@ class Writer:
         from tensorboardX import SummaryWriter
 
         self._folder = folder
-        path = folder / METRICS
-        if path.exists():
+        if (folder / METRICS).exists():
             rows = [row for row in read_metrics(folder) if row["step"] <= step]
-            write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-        self._metrics = path.open("a")
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            write_atomic(folder / METRICS, text.encode())
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
         """Appends {"step": step, **row} to metrics.jsonl and the TensorBoard events."""
         if not self._active:
             return
-        self._metrics.write(json.dumps({"step": step, **row}) + "\n")
-        self._metrics.flush()
+        append_metrics(self._folder, [{"step": step, **row}])
         for name, value in row.items():
             self._events.add_scalar(name, value, step)
 
@@ -133,8 +132,7 @@ class Writer:
         """Appends a result to metrics.jsonl, and its value to the events as evaluation/METRIC."""
         if not self._active:
             return
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
+        append_metrics(self._folder, [row])
         self._events.add_scalar(f"evaluation/{row['metric']}", row["value"], step)
 
     def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
@@ -157,15 +155,19 @@ class Writer:
 
     def close(self) -> None:
         if self._active:
-            self._metrics.close()
             self._events.close()
 
 
 def append_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Appends rows to metrics.jsonl, in one piece: the run may be going on."""
-    if jax.process_index() == 0:
-        with (folder / METRICS).open("a") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows))
+    if jax.process_index() != 0:
+        return
+    path, text = folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows)
+    if in_bucket(path):
+        path.write_text((path.read_text() if path.exists() else "") + text)
+    else:
+        with path.open("a") as file:
+            file.write(text)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
