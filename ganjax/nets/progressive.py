@@ -198,9 +198,7 @@ class Generator(nn.Module):
         """Maps z [B, Z] to images [B, H, W, C] at `level`, float32 at least; not bounded.
 
         Args:
-          alpha: share of the resolution's own RGB; the rest is that of the level before. Or
-            [level + 1], the shares of all levels: where those above one are 0, the images are of
-            that one, with repeated pixels.
+          alpha: share of the resolution's own RGB; the rest is that of the level before.
           level: doublings of the start; None for the last.
           labels: int [B] in [0, classes), where there are classes.
         """
@@ -214,18 +212,16 @@ class Generator(nn.Module):
         )(_normalise(z))
         x = _normalise(_leaky(x))
         x = _normalise(_leaky(_Equalised(self.width, dtype=self.dtype, name="conv")(x)))
-        shares = alpha if jnp.ndim(alpha) else [1.0] * level + [alpha]
-        first = 0 if jnp.ndim(alpha) or self.is_initializing() else max(0, level - 1)
         image = None
         for n in range(level + 1):
             if n:
                 x = up(_features(self.width, n), self.dtype, name=f"up_{n}")(x)
-            if n >= first:
+            if n >= level - 1 or self.is_initializing():
                 to_rgb = _Equalised(
                     self.channels, 1, gain=1.0, dtype=self.dtype, name=f"to_rgb_{n}"
                 )
                 colours = _widen(to_rgb(x))
-                image = blend(ops.upsample(image), colours, shares[n]) if n > first else colours
+                image = blend(ops.upsample(image), colours, alpha) if n == level > 0 else colours
         return image
 
 

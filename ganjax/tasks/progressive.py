@@ -1,6 +1,7 @@
 """Progressive GAN's game: WGAN-GP at a resolution that doubles from time to time."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from ganjax import ops
 from ganjax.images import as_float
 from ganjax.losses import WASSERSTEIN, drift, gradient_penalty
 from ganjax.nets.progressive import (
@@ -214,19 +216,23 @@ def make(
         return inputs | ({"label": index % generator.classes} if generator.classes else {})
 
     def sample(state: State, inputs: dict[str, Array], rng: Array) -> dict[str, Array]:
-        # One program for every moment, whose shares of later resolutions are 0. A choice between
-        # programs would cost more: on CPUs convolutions in conditionals are some 50 times as slow.
-        shares = []
-        for level in range(last + 1):
-            reached = state.images >= min(begins[n] for n in begins if n >= level)
-            shares.append(jnp.where(reached, alpha_at(state.images, level), 0.0))
-        images = generator.apply(
-            state.averages["generator"],
-            inputs["z"],
-            jnp.stack(shares),
-            labels=inputs.get("label"),
-        )
-        return {"samples": jnp.clip(images, -1, 1)}
+        def draw_at(level: int, variables, inputs) -> Array:
+            images = generator.apply(
+                variables,
+                inputs["z"],
+                alpha_at(state.images, level),
+                level=level,
+                labels=inputs.get("label"),
+            )
+            for _ in range(level, last):
+                images = ops.upsample(images)
+            return jnp.clip(images, -1, 1)
+
+        levels = sorted(begins)
+        reached = sum((state.images >= begins[level]).astype(jnp.int32) for level in levels)
+        branches = [partial(draw_at, level) for level in levels]
+        variables = state.averages["generator"]
+        return {"samples": jax.lax.switch(reached - 1, branches, variables, inputs)}
 
     return Task(init, train_step, draw, sample, phases, begin_phase)
 
