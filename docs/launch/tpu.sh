@@ -12,7 +12,7 @@
 #
 # Example: BUCKET=my-bucket docs/launch/tpu.sh keep --config=configs/dcgan_celeba.py \
 #     --config.data.source=folder:/mnt/bucket/celeba.zip --config.batch_size=1024 \
-#     --workdir=/mnt/bucket/runs/celeba
+#     --workdir=gs://my-bucket/runs/celeba
 #
 # Settings, from the environment:
 set -euo pipefail
@@ -21,7 +21,7 @@ ZONE=${ZONE:-us-west4-a}
 TYPE=${TYPE:-v5litepod-16}              # v5p: v5p-32, where the number counts two cores a chip
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite} # v5p: v2-alpha-tpuv5
 SPOT=${SPOT-1}                          # cheap, and preempted at times; SPOT= for on demand
-BUCKET=${BUCKET:-}                      # mounted at /mnt/bucket on all workers
+BUCKET=${BUCKET:-}                      # images are read from it: mounted at /mnt/bucket on all workers
 PROCESS='^[^ ]*python train[.]py'
 
 main() {
@@ -51,7 +51,8 @@ install() {
         tar xzf ganjax.tar.gz
         python3 -m pip install --quiet --user uv
         ~/.local/bin/uv venv --quiet --allow-existing --python 3.12 venv
-        ~/.local/bin/uv pip install --quiet --python venv/bin/python -e ./ganjax "jax[tpu]<0.13"'
+        ~/.local/bin/uv pip install --quiet --python venv/bin/python \
+            -e "./ganjax[gs]" "jax[tpu]<0.13"'
     # shellcheck disable=SC2016  # the workers expand it
     [[ -z $BUCKET ]] || workers all "BUCKET=$BUCKET"'
         set -e
