@@ -1,0 +1,1 @@
+"""Breaks real runs on purpose: `python -m benchmarks.faults --help`."""
