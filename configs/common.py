@@ -153,8 +153,9 @@ def progressive() -> ConfigDict:
     config.log_every = 5.0  # kimg
     config.save_every = 100.0  # kimg
     config.sample_every = 100.0  # kimg
-    config.evaluate_every = 0.0  # kimg; 0 for never
-    config.evaluate_metrics = ""  # "" for what suits the data (docs/metrics.md)
+    # Beside this, each phase ends with it; 0 for never. Values of each level: docs/metrics.md.
+    config.evaluate_every = 100.0  # kimg
+    config.evaluate_metrics = "swd2048"  # "" for what suits the data
     config.keep_checkpoints = 3
     config.max_skips = 10  # updates in succession that may be skipped for not being finite
     return config
@@ -219,6 +220,7 @@ SMOKE = {
         "log_every": 0.016,
         "save_every": 0.048,
         "sample_every": 0.096,
+        "evaluate_metrics": "swd64",
         "keep_checkpoints": 5,
     },
     "attributes": {

@@ -22,7 +22,7 @@ from ganjax.metrics.kernel import kernel_distance
 from ganjax.metrics.manifold import density_coverage, precision_recall
 from ganjax.metrics.protocols import Protocol, Statistic
 from ganjax.metrics.protocols import statistics as statistics_of
-from ganjax.metrics.sliced_wasserstein import sliced_wasserstein
+from ganjax.metrics.sliced_wasserstein import check_size, sliced_wasserstein
 from ganjax.metrics.statistics import Values, cache_path, load_cached, make_collector, save_cached
 from ganjax.training import devices
 
@@ -141,6 +141,8 @@ def check_needs(
             f"{protocol.name} compares pixels, but images are {sizes[0]} and {sizes[1]}; "
             f"--image_size={sizes[0]} scales and crops them"
         )
+    if protocol.kind == "sliced_wasserstein":
+        check_size(generated.image_size)
     needs = statistics_of(protocol, reference.size if reference else 0)
     for images, need in zip((generated, reference), needs, strict=True):
         if need and images.size is not None and images.size < need.count:

@@ -22,6 +22,7 @@ however many are drawn. Every file says in its metadata that a trained model mad
 CHUNK = 64  # images per call of the network
 WALK_FRAMES = 30  # from one picture to the next
 GROWTH_FRAMES_PER_SECOND = 5
+GROWTH_SIDE = 1080  # pixels, at most: a grid of 1024x1024 images has 8000
 
 
 def main(argv: list[str]) -> None:
@@ -150,8 +151,8 @@ def _write_walk(path: Path, inputs, images_of, metadata) -> None:
 
 
 def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
-    """All grids of one fixed z, in the order in which they were drawn."""
-    from ganjax.images import read_image, write_animation
+    """All grids of one fixed z, in the order in which they were drawn; the last one for longer."""
+    from ganjax.images import read_image, resize, write_animation
     from ganjax.provenance import provenance
     from ganjax.training.workdir import load_config
 
@@ -161,8 +162,15 @@ def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
         raise UserError(f"{workdir} holds no samples; train until the first ones")
     checkpoint = f"steps {int(grids[0].stem)} to {int(grids[-1].stem)}"
     metadata = provenance(seed=seed, checkpoint=checkpoint) if with_metadata else None
-    frames = (read_image(grid) for grid in grids)
-    write_animation(path, frames, frames_per_second=GROWTH_FRAMES_PER_SECOND, metadata=metadata)
+
+    def frames():
+        for grid in [*grids, *grids[-1:] * 2 * GROWTH_FRAMES_PER_SECOND]:
+            frame = read_image(grid)
+            height, width, _ = frame.shape
+            shrink = max(height, width, GROWTH_SIDE) / GROWTH_SIDE
+            yield resize(frame, (round(height / shrink), round(width / shrink)))
+
+    write_animation(path, frames(), frames_per_second=GROWTH_FRAMES_PER_SECOND, metadata=metadata)
 
 
 def _closed_walk(stops):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.data.pipeline import Pipeline, Stream
-from ganjax.data.source import open_source
+from ganjax.data.source import Source, open_source
 from ganjax.errors import UserError
 from ganjax.folders import cache_folder
 from ganjax.images import parse_image_size
@@ -14,7 +14,8 @@ def make(config: Any) -> Pipeline:
     """Builds the pipeline that `config.data` describes.
 
     With `data.content` and `data.style`, two unpaired kinds of images of those names; else one
-    stream named `image`, and `label` where `data.labels` asks for it.
+    stream named `image`, and `label` where `data.labels` asks for it; those must be as many
+    classes as `model.classes` says, where it says so.
 
     Raises:
       UserError: a field holds an impossible value, or there is no such data.
@@ -24,19 +25,35 @@ def make(config: Any) -> Pipeline:
         raise UserError(f"data.channels is {data.channels}; choose 1 (grey), 3 (RGB) or 4 (RGBA)")
     if data.limit < 0:
         raise UserError(f"data.limit is {data.limit}; it must be 0 (all images) or more")
-    streams = _unpaired(data) if "style" in data else (_labelled(data),)
+    classes = config.get("model", {}).get("classes", 0)
+    streams = _unpaired(data) if "style" in data else (_labelled(data, classes),)
     return Pipeline(streams, Path(data.cache_dir or cache_folder()).expanduser())
 
 
-def _labelled(data: Any) -> Stream:
+def _labelled(data: Any, classes: int) -> Stream:
     source = open_source(data.source)
     names = {"image": "image"}
     if data.get("labels", False):
         if not source.label_names:
             raise UserError(f"data.source {data.source} has no labels; set data.labels to False")
         names["label"] = "label"
+        if classes:
+            _check_classes(source, data, classes)
     pyramid = parse_image_size(data.image_size) if data.get("pyramid", False) else None
     return Stream(source, names, data.channels, data.flip, data.limit, pyramid=pyramid)
+
+
+def _check_classes(source: Source, data: Any, classes: int) -> None:
+    arrays, _ = source.load(range(1), parse_image_size(data.image_size), data.channels)
+    if arrays["label"].ndim > 1:
+        raise UserError(
+            f"data.source {data.source} has attributes, not classes; set data.labels to False and "
+            "model.classes to 0"
+        )
+    if (found := len(source.label_names)) != classes:
+        raise UserError(
+            f"model.classes is {classes}, but {data.source} has {found} of them; set it to {found}"
+        )
 
 
 def _unpaired(data: Any) -> tuple[Stream, ...]:

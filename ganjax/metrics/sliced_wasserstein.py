@@ -97,17 +97,27 @@ def sliced_wasserstein(
     return distances
 
 
+def check_size(image_size: tuple[int, int]) -> None:
+    """Checks that images of (H, W) have a pyramid.
+
+    Raises:
+      UserError: they have none.
+    """
+    height, width = image_size
+    levels = height // _COARSEST
+    if height != width or levels * _COARSEST != height or levels & (levels - 1) or not levels:
+        raise UserError(
+            f"images are {height}x{width}; SWD takes squares of 16, 32, 64, 128, ... pixels: scale "
+            "them, or choose another metric"
+        )
+
+
 def _check_images(batch: np.ndarray, shape: tuple[int, ...]) -> None:
     if batch.dtype != np.uint8 or batch.ndim != 4:
         raise UserError(f"images are {batch.dtype} {batch.shape}; give uint8 [B, H, W, C]")
     if batch.shape[1:] != shape:
         raise UserError(f"images are {shape} and {batch.shape[1:]}; scale all to one size")
-    height, width = shape[:2]
-    levels = height // _COARSEST
-    if height != width or levels * _COARSEST != height or levels & (levels - 1) or not levels:
-        raise UserError(
-            f"images are {height}x{width}; scale them to squares of 16, 32, 64, 128, ... pixels"
-        )
+    check_size(shape[:2])
 
 
 @jax.jit
