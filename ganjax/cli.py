@@ -7,6 +7,7 @@ import errno
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -98,16 +99,11 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
       UserError: the file is missing or faulty, a field does not exist, a value has another type.
     """
     path, _, arguments = spec.partition(":")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         known = sorted(str(p) for p in Path("configs").glob("*.py") if p.name != "common.py")
         hint = f"; there are {', '.join(known)}" if known else ""
         raise UserError(f"config file {path} does not exist{hint}")
-    try:
-        config = runpy.run_path(path)["get_config"](arguments)
-    except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except KeyError:
-        raise UserError(f"{path} defines no get_config(arguments); see configs/") from None
+    config = _run_config(path, arguments)
     words = iter(overrides)
     for word in words:
         name, equals, value = word.partition("=")
@@ -117,6 +113,26 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
             raise UserError(f"{name} lacks a value; give {name}=VALUE")
         _set_field(config, name.removeprefix("--config."), value)
     return config.lock()
+
+
+def _run_config(path: str, arguments: str) -> Any:
+    from ml_collections import ConfigDict
+
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+        config = get_config(arguments) if callable(get_config) else None
+    except UserError:
+        raise
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:  # it is a program, and may end in anything
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f", line {frame.lineno}" for frame in frames if frame.filename == path]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}{lines[-1] if lines else ''}: {reason:.200}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path} defines no get_config(arguments) -> ConfigDict; see configs/")
+    return config
 
 
 def _set_field(config: Any, name: str, text: str) -> None:
@@ -132,14 +148,23 @@ def _set_field(config: Any, name: str, text: str) -> None:
             case int() | float() | str():
                 value = type(old)(text)
             case tuple() | list():
-                value = type(old)(ast.literal_eval(text))
+                value = type(old)(_elements(old, ast.literal_eval(text)))
             case _:
                 raise UserError(f"{name} is a group; set one of {', '.join(old)}")
-    except (KeyError, ValueError, TypeError, SyntaxError):
+    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise UserError(
-            f"{name}={text}: give a value of type {type(old).__name__}, like {old}"
+            f"{name}={text:.80}: give a value of type {type(old).__name__}, like {old}"
         ) from None
     config[last] = value
+
+
+def _elements(old: Sequence, new: Any) -> list:
+    """`new` as elements of the type that `old` has; the only empty defaults are texts'."""
+    wanted = type(old[0]) if old else str
+    accepted = (int, float) if wanted is float else (wanted,)
+    if not isinstance(new, tuple | list) or any(type(value) not in accepted for value in new):
+        raise TypeError
+    return [wanted(value) for value in new]
 
 
 def _child(config: Any, name: str, path: str) -> Any:

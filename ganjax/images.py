@@ -28,8 +28,11 @@ def parse_image_size(text: str) -> tuple[int, int]:
       UserError: the text is no size.
     """
     sides = str(text).lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise UserError(f"image_size {text!r}: give one side like 64, or HEIGHTxWIDTH like 96x64")
+    good = all(side.isdecimal() and len(side) < 6 and int(side) > 0 for side in sides)
+    if len(sides) > 2 or not good:
+        raise UserError(
+            f"image_size {text!r:.40}: give one side like 64, or HEIGHTxWIDTH like 96x64"
+        )
     return int(sides[0]), int(sides[-1])
 
 

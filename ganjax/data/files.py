@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from ganjax.images import SUFFIXES, read_image
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
 _MAX_RATIO = 200  # of unpacking what is above 16 MiB; even uncompressed photos stay below 3
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others cannot be told where to stop
 _ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar".split())
 _NAMED = 3  # ignored files that are named on the screen
 
@@ -103,12 +105,12 @@ def open_files(path: str | Path) -> Files:
     Raises:
       UserError: it does not exist, is neither, cannot be read, or holds no image.
     """
-    root = Path(path).expanduser()
-    if root.is_dir():
+    root = Path(os.path.expanduser(path))  # Path's own form fails on users that are not known
+    if os.path.isdir(root):
         return _open_folder(root)
-    if not root.exists():
+    if not os.path.exists(root):
         raise UserError(f"{path} does not exist")
-    if not zipfile.is_zipfile(root):
+    if not os.path.isfile(root):
         raise UserError(f"{path} is neither a folder nor a .zip file")
     return _open_zip(root)
 
@@ -121,21 +123,24 @@ def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
         image.
     """
     pictures = []
-    for path in (Path(path).expanduser() for path in paths):
-        if path.is_dir() or path.suffix.lower() == ".zip":
+    for path in (Path(os.path.expanduser(path)) for path in paths):
+        if os.path.isdir(path) or path.suffix.lower() == ".zip":
             files = open_files(path)
             pictures += [Picture(name, partial(files.read, name)) for name in files.names]
-        elif path.is_file():
+        elif os.path.isfile(path):
             pictures.append(Picture(path.name, partial(_read_file, path)))
         else:
-            raise UserError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+            raise UserError(f"{path} {'is no file' if os.path.exists(path) else 'does not exist'}")
     return pictures
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise UserError(_too_large(size))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+            raise UserError("is no file")
+        if status.st_size > MAX_BYTES:
+            raise UserError(_too_large(status.st_size))
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
@@ -150,7 +155,7 @@ def _is_image(name: str) -> bool:
 
 
 def _open_folder(root: Path) -> Files:
-    found, others, inside = {}, [], root.resolve()
+    found, paths, others, inside = {}, {}, [], root.resolve()
 
     def refuse(error: OSError) -> NoReturn:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}")
@@ -158,16 +163,17 @@ def _open_folder(root: Path) -> Files:
     # Links to folders are not followed: a link to a parent would never end.
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        relative = Path(folder).relative_to(root).as_posix()
         for file in files:
-            name = file if relative == "." else f"{relative}/{file}"
+            path = Path(folder, file)
+            name = _printable(path.relative_to(root).as_posix())
             if _is_hidden(file):
                 continue
             if not _is_image(name):
                 others.append(name)
                 continue
+            paths[name] = path
             try:
-                status = os.stat(root / name)
+                status = os.stat(path)
             except OSError:  # a dangling link; reading it will say so
                 found[name] = "absent"
             else:
@@ -175,8 +181,8 @@ def _open_folder(root: Path) -> Files:
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:
-        path = root / name
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        path = paths[name]
+        if path.is_symlink() and not _target(path).is_relative_to(inside):
             raise UserError("is a link out of the folder")
         return _read_file(path)
 
@@ -185,23 +191,32 @@ def _open_folder(root: Path) -> Files:
 
 def _open_zip(path: Path) -> Files:
     try:
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path} is neither a folder nor a .zip file")
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be opened: {error}") from error
-    found, others = {}, []
+    except UserError:
+        raise
+    except Exception as error:  # zipfile ends damaged directories in many types of errors
+        raise UserError(f"{path} cannot be opened: {_reason(error)}") from error
+    found, infos, others = {}, {}, []
     for info in archive.infolist():
-        if info.is_dir() or any(map(_is_hidden, PurePosixPath(info.filename).parts)):
+        name = _printable(info.filename)
+        # `is_dir` fails on a name that is empty.
+        if name.endswith("/") or any(map(_is_hidden, PurePosixPath(name).parts)):
             continue
-        if _is_image(info.filename):
-            found[info.filename] = f"{info.file_size} {info.CRC:08x}"
+        if _is_image(name):
+            infos[name] = info
+            found[name] = f"{info.file_size} {info.CRC:08x}"
         else:
-            others.append(info.filename)
+            others.append(name)
     _check_found(path, found, others)
 
     def read(name: str) -> bytes:
-        info = archive.getinfo(name)
+        info = infos[name]
         if info.flag_bits & 1:
             raise UserError("is encrypted")
+        if info.compress_type not in _METHODS:
+            raise UserError("is compressed in another way than deflate; pack it anew")
         size = info.file_size
         if size > MAX_BYTES or (size > 2**24 and size > _MAX_RATIO * info.compress_size):
             raise UserError(_too_large(size))
@@ -210,9 +225,25 @@ def _open_zip(path: Path) -> Files:
                 # Without a number all would be unpacked, whatever the directory says of its size.
                 return file.read(size)
         except Exception as error:  # zipfile ends damaged members in many types of errors
-            raise UserError(f"cannot be unpacked: {error}") from error
+            raise UserError(f"cannot be unpacked: {_reason(error)}") from error
 
     return Files(found, read)
+
+
+def _printable(name: str) -> str:
+    """A name from a file system or an archive, without what would break a line or a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+def _reason(error: Exception) -> str:
+    return _printable(" ".join(str(error).split())[:200]) or type(error).__name__
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise UserError("is a link that leads nowhere") from error
 
 
 def _too_large(size: int) -> str:

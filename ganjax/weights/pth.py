@@ -97,16 +97,16 @@ def _read_zip(content: bytes) -> _Root:
     """Since PyTorch 1.6: a zip of data.pkl and one file for each storage."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = {info.filename: info for info in archive.infolist()}
+        if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
+            raise ValueError("it is compressed, which torch.save never does")
+        if sum(info.file_size for info in infos.values()) > len(content):
+            raise ValueError("it is cut short")
         pickles = [name for name in infos if name.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError("it is a zip archive, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if infos[pickles[0]].file_size > _MAX_PICKLE:
             raise ValueError("its pickle is too large")
-        if sum(info.file_size for info in infos.values()) > MAX_BYTES:
-            raise ValueError(f"it unpacks to more than {MAX_BYTES >> 30} GiB")
-        if any(info.file_size > 2 * info.compress_size + 2**20 for info in infos.values()):
-            raise ValueError("it is compressed, which torch.save never does")
         order = f"{folder}byteorder"
         if order in infos and archive.read(order).strip() != b"little":
             raise ValueError("its bytes are big-endian")
