@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,22 +101,24 @@ def make_generator(task: Task, mesh: Mesh) -> Callable[[State, int], ImageSet]:
     """
     split, everywhere = devices.split(mesh), devices.replicated(mesh)
 
-    @jax.jit
-    def generate(state: State, rng: Array, index: Array) -> Array:
+    @partial(jax.jit, static_argnames="seed")
+    def generate(state: State, seed: int, index: Array) -> Array:
+        rng = jax.random.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
         (images,) = task.sample(state, task.draw(rng, index), rng).values()
         return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
 
     def make(state: State, seed: int) -> ImageSet:
         state = jax.device_put(state, everywhere)
-        rng = jax.device_put(jax.random.key(seed), everywhere)
 
         def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
             for first in range(0, count, batch_size):
                 index = jax.device_put(np.arange(first, first + batch_size), everywhere)
-                yield generate(state, rng, index), min(batch_size, count - first)
+                yield generate(state, seed, index), min(batch_size, count - first)
 
-        (_, *size, _) = jax.eval_shape(generate, state, rng, np.arange(mesh.size)).shape
+        (_, *size, _) = jax.eval_shape(
+            partial(generate, seed=seed), state, index=np.arange(mesh.size)
+        ).shape
         return ImageSet("the model", None, "", tuple(size), batches)
 
     return make
@@ -133,8 +136,9 @@ def make_translator(
     """
     everywhere = devices.replicated(mesh)
 
-    @jax.jit
-    def translate(state: State, rng: Array, batch: Batch) -> Array:
+    @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
+    def translate(state: State, seed: int, number: int, batch: Batch) -> Array:
+        rng = jax.random.fold_in(jax.random.key(seed), number)
         (images,) = task.sample(state, batch, rng).values()
         if images.ndim == 5:
             images = images[1:, 1:].reshape(-1, *images.shape[2:])
@@ -145,8 +149,8 @@ def make_translator(
 
         def arrays() -> Iterator[np.ndarray]:
             for number, batch in enumerate(inputs()):
-                rng = jax.random.fold_in(jax.random.key(seed), number)
-                yield np.asarray(translate(state, rng, jax.device_put(batch, everywhere)))
+                batch = jax.device_put(batch, everywhere)
+                yield np.asarray(translate(state, seed, number, batch))
 
         def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
             for rows, valid in _rebatch(arrays(), count, batch_size):

@@ -56,6 +56,7 @@ def main(argv: list[str]) -> None:
 
 
 def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> None:
+    from ganjax.data.cache import lock
     from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder
 
     if manual_dir and not Path(manual_dir).expanduser().is_dir():
@@ -68,7 +69,12 @@ def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> No
     if not builder.info.splits:
         if not has_tensorflow():
             raise UserError(f"preparing tfds:{name} needs TensorFlow, once: {INSTALL}")
-        _download(builder, name, manual_dir)
+        root = Path(builder.data_path).parents[len(name.split("/"))]
+        root.mkdir(parents=True, exist_ok=True)
+        with lock(root / f".{name.replace('/', '_')}.lock", f"preparing tfds:{name}"):
+            builder = make_builder(name, data_dir=data_dir)
+            if not builder.info.splits:  # else another process has just done it
+                _download(builder, name, manual_dir)
     counts = ", ".join(f"{key} {info.num_examples:,}" for key, info in builder.info.splits.items())
     print(f"tfds:{name} is prepared in {builder.data_path} ({counts} examples)", file=sys.stderr)
     if data_dir:

@@ -28,6 +28,8 @@ SMALL = [
     "--config.log_every=0.008",
     "--config.save_every=0.016",
     "--config.sample_every=0.032",
+    "--config.evaluate_every=0.032",
+    "--config.evaluate_metrics=swd16,frechet16_avatars",
     "--config.keep_checkpoints=1000",
 ]
 BATCH, KEPT, REACHED = 8, 4, 12  # images of a step; steps: resumed from, and compared up to
@@ -77,10 +79,17 @@ def wait_for(workdir: Path, step: int, processes: list[subprocess.Popen]) -> Non
 
 
 def losses(workdir: Path) -> dict[int, list[float]]:
-    rows = read_metrics(workdir)
+    rows = [row for row in read_metrics(workdir) if "metric" not in row]
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))  # written once
     names = [name for name in rows[0] if name.startswith(("loss_", "logit_", "grad_norm_"))]
     return {row["step"]: [row[name] for name in names] for row in rows}
+
+
+def evaluations(workdir: Path) -> dict[tuple[int, str], float]:
+    rows = [row for row in read_metrics(workdir) if "metric" in row]
+    found = {(row["step"], row["metric"]): row["value"] for row in rows}
+    assert len(found) == len(rows)  # written once
+    return found
 
 
 def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
@@ -90,7 +99,8 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     for process in killed:
         process.kill()
     assert [process.wait() for process in killed] == [-signal.SIGKILL] * 2
-    straight = losses(two)
+    straight, measured = losses(two), evaluations(two)
+    assert {(4, "swd16"), (8, "swd16"), (8, "frechet16_avatars")} <= measured.keys()
     for step in Checkpoints.read_only(two / "checkpoints").steps:
         if step > KEPT:
             shutil.rmtree(two / "checkpoints" / str(step))
@@ -110,6 +120,9 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
             np.testing.assert_allclose(
                 resumed[step], straight[step], rtol=2e-7, atol=2e-7, err_msg=f"{step}"
             )
+        for key, value in evaluations(workdir).items():
+            if key in measured:
+                np.testing.assert_allclose(value, measured[key], rtol=1e-4, err_msg=f"{key}")
     last = Checkpoints.read_only(two / "checkpoints").steps[-1]
     assert last == max(losses(two))
     assert all(f"step {last} is saved" in text for text in texts(two))

@@ -70,7 +70,7 @@ def open_examples(
     if examples is None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(target.with_suffix(".lock")):
+            with lock(target.with_suffix(".lock"), "decoding the same images"):
                 if _map(target) is None:  # else another process has just done it
                     _build(source, count, image_size, channels, target, progress=progress)
         except OSError as error:
@@ -87,13 +87,17 @@ def open_examples(
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Holds a lock that the system frees even if the process is killed."""
+def lock(path: Path, doing: str) -> Iterator[None]:
+    """Holds a lock that the system frees even if the process is killed.
+
+    Args:
+      doing: what another process, if it holds the lock, does.
+    """
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another process is decoding the same images; waiting for it", file=sys.stderr)
+            print(f"another process is {doing}; waiting for it", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
