@@ -49,6 +49,22 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
+# By the launchers that train on several processes: this one's number, and how many there are.
+_RANKS = {
+    "JAX_PROCESS_ID": "JAX_NUM_PROCESSES",
+    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS",
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
+}
+
+
+def leave_to_first() -> None:
+    """Ends all but the first of the processes that a launcher started, for what one can do."""
+    for rank, count in _RANKS.items():
+        if os.environ.get(count, "1") != "1" and os.environ.get(rank, "0") != "0":
+            print(f"{rank}={os.environ[rank]}: left to the first process", file=sys.stderr)
+            sys.exit(0)
+
+
 def add_cache_flag(parser: argparse.ArgumentParser) -> None:
     """Adds the flag that `start_jax` takes as `compile_cache`."""
     parser.add_argument(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.cli import add_cache_flag, run_command, start_jax
+from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
 from ganjax.errors import UserError
 from ganjax.folders import run_folder
 
@@ -70,6 +70,7 @@ def main(argv: list[str]) -> None:
     add("--score", nargs="+", type=Path, metavar="FILE", help="a page of --human, then its answers")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
+    leave_to_first()
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
     if arguments.human or arguments.score:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import add_cache_flag, run_command, start_jax
+from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
 from ganjax.errors import UserError
 from ganjax.folders import run_folder
 
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     add("--overwrite", action="store_true", help="replace a file that is there already")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
+    leave_to_first()
     output = arguments.output
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: give FILE.safetensors")

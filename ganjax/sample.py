@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import add_cache_flag, run_command, start_jax
+from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
 from ganjax.errors import UserError
 from ganjax.folders import run_folder
 
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> None:
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
+    leave_to_first()
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
     if arguments.seed < 0:

@@ -1,5 +1,6 @@
 """Several processes train one run: killed, resumed as one and as two, stopped by one SIGTERM."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -155,6 +156,20 @@ def test_launchers_are_recognised(asked, environment, given, monkeypatch):
         monkeypatch.setenv(name, value)
     join_processes(asked=asked)
     assert calls == ([] if given is None else [given])
+
+
+@pytest.mark.parametrize("module", ["sample", "evaluate", "export"])
+def test_what_one_process_can_do_is_left_to_the_first(module, tmp_path, monkeypatch, capsys):
+    main = importlib.import_module(f"ganjax.{module}").main
+    words = [f"--workdir={tmp_path / 'missing'}", f"--output={tmp_path / 'a.safetensors'}"]
+    words = words[:1] if module == "evaluate" else words
+    for number in "01":
+        for name, value in (("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", number)):
+            monkeypatch.setenv(name, value)
+        with pytest.raises((UserError, SystemExit)) as left:
+            main(words)
+        assert left.type is (UserError if number == "0" else SystemExit)
+    assert "left to the first process" in capsys.readouterr().err
 
 
 def test_processes_that_do_not_meet_are_one_line(monkeypatch):
