@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import report
-from benchmarks.clusters import model
+from benchmarks.clusters import CHIPS, model
 from ganjax.cli import load_config, run_command, start_jax
 from ganjax.errors import UserError
 
@@ -31,7 +31,14 @@ Compiled is the call that the training loop makes, state replicated and donated,
 from the program of one chip: arithmetic, bytes accessed, memory, and what the chips exchange. The
 rest is a model: see docs/scaling.md. Programs in FILE already are not compiled again.
 """
-SLICES = ("v5e:2x4", "v5e:8x8", "v5e:16x16", "v5p:2x2x2", "v5p:4x4x4", "v5p:4x8x8")
+PLACES = {
+    "v5e": ((2, 4), (8, 8), (16, 16)),
+    "v5p": ((2, 2, 2), (4, 4, 4), (4, 8, 8)),
+    "h100": ((8,), (64,), (256,)),
+}
+SLICES = tuple(
+    f"{kind}:{'x'.join(map(str, sides))}" for kind in ("v5e", "v5p") for sides in PLACES[kind]
+)
 
 
 class Setup(NamedTuple):
@@ -219,7 +226,8 @@ def program_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| --- " * 13 + "|"
     for row in rows:
         sums = row["exchanged"].get("all-reduce", {"bytes": 0, "count": 0})
-        memory = row["memory"]
+        memory, chip = row["memory"], CHIPS[row["slice"].partition(":")[0]]
+        peak = sum(memory.values())
         cells = (
             row["name"],
             row["slice"],
@@ -232,36 +240,40 @@ def program_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             f"{4 * row['parameters'] / 1e6:.4g}",
             f"{memory['arguments'] / 2**30:.3f}",
             f"{memory['temporaries'] / 2**30:.3f}",
-            f"{sum(memory.values()) / 2**30:.2f}",
-            f"{row['compile_s']:.0f} s",
+            f"{peak / 2**30:.2f} ({peak / chip.memory:.0%})",
+            f"{row['compile_s']:.0f} s, {row['level']}",
         )
         yield f"| {' | '.join(map(str, cells))} |"
 
 
 def model_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What follows for chips at their published speeds, as Markdown."""
+    """What follows for chips at their published speeds, as Markdown.
+
+    Args:
+      rows: of which the first of each network stands for all numbers and kinds of chips.
+    """
     yield (
-        "| network | chips | ms of arithmetic | of memory | of exchange | share of the step | "
-        "hidden from batch per chip | global batch |"
+        "| network | chips | ms of arithmetic | of memory | of exchange at 8, 64, 256 chips "
+        "| share of the step | hidden from global batch |"
     )
-    yield "| --- " * 8 + "|"
-    for row in rows:
-        kind, _, sides = row["slice"].partition(":")
-        places = [(kind, [int(side) for side in sides.split("x")], row["slice"])]
-        if kind == "v5e":
-            places.append(("h100", [row["chips"]], f"{row['chips']} H100"))
-        for chip, shape, label in places:
-            times = model(row, chip, shape)
-            step = max(times["arithmetic_s"], times["memory_s"]) + times["exchange_s"]
+    yield "| --- " * 7 + "|"
+    firsts = {row["name"]: row for row in reversed(rows)}
+    for row in reversed(firsts.values()):
+        for kind, places in PLACES.items():
+            times = [model(row, kind, sides) for sides in places]
+            rest = max(times[0]["arithmetic_s"], times[0]["memory_s"])
             cells = (
                 row["name"],
-                label,
-                *(f"{times[x] * 1e3:.3g}" for x in ("arithmetic_s", "memory_s", "exchange_s")),
-                f"{times['exchange_s'] / step:.0%}",
-                times["batch"],
-                f"{times['global_batch']:,}",
+                kind,
+                f"{times[0]['arithmetic_s'] * 1e3:.3g}",
+                f"{times[0]['memory_s'] * 1e3:.3g}",
+                ", ".join(f"{time['exchange_s'] * 1e3:.2g}" for time in times),
+                ", ".join(
+                    f"{time['exchange_s'] / (rest + time['exchange_s']):.0%}" for time in times
+                ),
+                "; ".join(f"{time['global_batch']:,}" for time in times),
             )
-            yield f"| {' | '.join(map(str, cells))} |"
+            yield f"| {' | '.join(cells)} |"
 
 
 def main(argv: list[str]) -> None:

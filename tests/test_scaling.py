@@ -115,7 +115,8 @@ def test_tables_are_made_from_the_rows_of_a_file(tmp_path, capsys):
     scaling.main(["--json", str(path)])
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("| dcgan64 ")]
-    assert [line.split(" | ")[1] for line in lines] == ["v5e:8x8", "v5e:8x8", "64 H100"]
+    assert [line.split(" | ")[1] for line in lines] == ["v5e:8x8", "v5e", "v5p", "h100"]
+    assert f"{model(ROW, 'v5e', (16, 16))['global_batch']:,} |" in lines[1]
     assert "0.50" in lines[0]  # GiB at the peak
     assert len({line.count("|") for line in printed.splitlines() if line}) == 2
     with pytest.raises(UserError, match="no program is known; give --compile"):
