@@ -34,13 +34,15 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
 def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
     """What suits images that are compared with `size` ones of a source, and needs no download.
 
-    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once.
+    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once. Of
+    files, some may be broken: where all are needed, all that are good will do.
     """
     count = min(size, COUNT)
     extractor = "avatars" if source.partition(":")[0] == "avatars" else "tiny_darknet"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
-    return parse(",".join(f"{kind}{count}_{extractor}" for kind in kinds))
+    whole = "_full" if size < COUNT and extractor != "avatars" else ""
+    return parse(",".join(f"{kind}{count}{whole}_{extractor}" for kind in kinds))
 
 
 def make_model(task: Task, config: Any, mesh: Mesh) -> Callable[[State, int], ImageSet]:

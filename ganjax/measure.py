@@ -121,8 +121,16 @@ def measure(
             values |= _accuracy("", generated, found[0][a]["logits"])
             values |= _accuracy("reference_", reference, found[1][b]["logits"])
         digest = programs[protocol.extractor, protocol.resizing].digest
-        results.append(Result(protocol, values, digest, a.count, b.count if b else 0))
+        results.append(Result(protocol, values, digest, a.count, _count(b, found[1])))
     return results, features
+
+
+def _count(statistic: Statistic | None, found: Mapping[Statistic, Values]) -> int:
+    """Of the images that a statistic was taken of."""
+    if statistic is None or not statistic.whole:
+        return statistic.count if statistic else 0
+    values = found[statistic]
+    return int(values["count"]) if "count" in values else len(next(iter(values.values())))
 
 
 def check_needs(
@@ -217,8 +225,9 @@ def gather(
             bar.update(valid)
         if pending:
             add(*pending)
-    if seen < count:
-        raise _too_few(images.name, seen, count, "a metric")
+    needed = max((2 if s.whole else s.count for s in collectors), default=0)
+    if seen < needed:
+        raise _too_few(images.name, seen, needed, "a metric")
     for statistic, collector in collectors.items():
         values[statistic] = collector.finish()
         if _cached(images, statistic):  # by every process: all must find it, or none

@@ -160,9 +160,9 @@ def test_default_metrics():
         ["frechet5000_avatars", "kernel5000_avatars", "attributes5000_avatars"],
         ["frechet256_avatars", "attributes256_avatars"],
         [
-            "frechet1500_tiny_darknet",
-            "kernel1500_tiny_darknet",
-            "precision_recall1500_tiny_darknet",
+            "frechet1500_full_tiny_darknet",
+            "kernel1500_full_tiny_darknet",
+            "precision_recall1500_full_tiny_darknet",
         ],
     ]
 
@@ -470,9 +470,22 @@ def test_without_metrics_the_smaller_set_decides_on_their_number(tmp_path, capsy
     b = write_images(tmp_path / "b", 12, seed=2)
     rows = run(capsys, "--generated", a, "--reference", b)
     assert {row["metric"]: row["n"] for row in rows} == {
-        "frechet8_tiny_darknet": 8,
-        "precision_recall8_tiny_darknet": 8,
+        "frechet8_full_tiny_darknet": 8,
+        "precision_recall8_full_tiny_darknet": 8,
     }
+    assert {row["n_reference"] for row in rows} == {12}
+
+
+def test_of_a_whole_set_the_broken_images_are_missing(tmp_path, capsys):
+    a = write_images(tmp_path / "a", 8, seed=1)
+    b = write_images(tmp_path / "b", 12, seed=2)
+    c = write_images(tmp_path / "c", 12, seed=2)
+    (b / "0005.png").write_bytes(b"no image")
+    (c / "0005.png").unlink()
+    found = [run(capsys, "--generated", a, "--reference", images) for images in (b, c)]
+    assert [[row["n_reference"] for row in rows] for rows in found] == [[11, 11]] * 2
+    for of_broken, of_good in zip(*found, strict=True):
+        assert of_broken["value"] == pytest.approx(of_good["value"], rel=1e-5)
 
 
 def test_pairs_name_what_is_wrong_and_what_was_compared(tmp_path, capsys):

@@ -111,12 +111,14 @@ class Statistic(NamedTuple):
       what: "moments", "features", "logits" (of an extractor) or "patches" (of the images).
       extractor, resizing: as in `Protocol`.
       count: of images.
+      whole: of all there are: those that turn out to be broken are missing.
     """
 
     what: str
     extractor: str
     resizing: str
     count: int
+    whole: bool = False
 
 
 def parse(names: str) -> tuple[Protocol, ...]:
@@ -194,4 +196,4 @@ def statistics(protocol: Protocol, whole: int) -> tuple[Statistic, Statistic | N
     generated = Statistic(what, protocol.extractor, protocol.resizing, protocol.count)
     if protocol.one_sided:
         return generated, None
-    return generated, generated._replace(count=whole if protocol.full else protocol.count)
+    return generated, generated._replace(count=whole, whole=True) if protocol.full else generated

@@ -66,7 +66,11 @@ def make_collector(statistic: Statistic) -> Collector:
             kept[name][seen * each : (seen + count) * each] = values
         seen += count
 
-    return Collector(add, lambda: kept)
+    def finish() -> Values:
+        # Of all that there should be, broken ones are missing.
+        return {name: x[: len(x) // statistic.count * seen] for name, x in kept.items()}
+
+    return Collector(add, finish)
 
 
 def cache_path(statistic: Statistic, *, images: str, extractor: str) -> Path:
