@@ -8,9 +8,14 @@ from typing import Any
 from benchmarks.timing import Program, host_memory
 from ganjax.cli import load_config, start_jax
 
-CONFIGS = {"dcgan": "configs/dcgan_avatars.py:64", "adain_compact": "configs/adain_compact.py"}
-# A VGG-19 of the published width with random weights stands for the trained one.
-OVERRIDES = {"dcgan": (), "adain_compact": ("--config.loss.encoders=('random',)",)}
+CONFIGS = {
+    "dcgan": "configs/dcgan_avatars.py:64",
+    "adain_compact": "configs/adain_compact.py",
+    "progressive": "configs/progressive_avatars.py:128",
+    "progressive_narrow": "configs/progressive_avatars.py",
+}
+# Channels of progressive networks up to 32x32, and the length of their z.
+WIDTHS = {"progressive": 512, "progressive_narrow": 64}
 
 
 def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Program:
@@ -72,12 +77,17 @@ class Step:
 
 def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Step:
     """The step of a task as its config describes it, at other sizes; starts JAX."""
-    overrides = [
-        f"--config.batch_size={batch_size}",
-        f"--config.data.image_size={image_size}",
-        f"--config.model.dtype={dtype}",
-    ]
-    config = load_config(CONFIGS[task], [*overrides, *OVERRIDES[task]])
+    fields = {"data.image_size": image_size, "model.dtype": dtype}
+    if width := WIDTHS.get(task):
+        fields |= {"model.width": width, "model.latent_size": width}
+        fields |= {"growth.batch_sizes": (batch_size,), "total_kimg": 1e5}
+    else:
+        fields["batch_size"] = batch_size
+    if task == "adain_compact":
+        # A VGG-19 of the published width with random weights stands for the trained one.
+        fields["loss.encoders"] = ("random",)
+    overrides = [f"--config.{name}={value}" for name, value in fields.items()]
+    config = load_config(CONFIGS[task], overrides)
     start_jax()
     import jax
 
@@ -95,7 +105,9 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
 
 
 def _batch(task: str, images: Any) -> dict[str, Any]:
-    return {"image": images} if task == "dcgan" else {"content": images, "style": images}
+    if task == "adain_compact":
+        return {"content": images, "style": images}
+    return {"image": images}
 
 
 def stylise(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:

@@ -10,14 +10,17 @@ EPILOG = f"""\
 examples:
   python -m benchmarks.train_step                                   DCGAN-64, batch 64, float32
   python -m benchmarks.train_step --batch_size 128 256 512 1024 --dtype bfloat16     on a GPU
+  python -m benchmarks.train_step --task progressive --image_size 128 --batch_size 16
+  python -m benchmarks.train_step --task progressive_narrow --batch_size 16      64 channels
   python -m benchmarks.train_step --task adain_compact --image_size 128 --batch_size 4
 
 A step is a whole iteration: the discriminator on real and on fake images, both optimisers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
-device); PyTorch its official DCGAN example (images float on the device; autocast for bfloat16).
-The stylizer's step has no peer.
+device); PyTorch its official DCGAN example, or Progressive GAN as one writes it there (images
+float on the device; autocast for bfloat16). The stylizer's step has no peer.
 
 {report.EPILOG}"""
+PEERS = {"dcgan": "dcgan", "progressive": "progressive", "progressive_narrow": "progressive"}
 
 
 def main(argv: list[str]) -> None:
@@ -34,13 +37,16 @@ def main(argv: list[str]) -> None:
     if not 16 <= size <= 1024 or size & (size - 1):
         raise UserError(f"--image_size is {size}; give a power of two from 16 to 1024")
 
-    rows, has_peer = [], task == "dcgan" and not arguments.no_peers
-    forms = report.torch_forms(arguments.compile) if has_peer else []
+    peer = None if arguments.no_peers else PEERS.get(task)
+    forms = report.torch_forms(arguments.compile) if peer else []
+    if width := ours.WIDTHS.get(task):
+        forms = [(name, keywords | {"width": width}) for name, keywords in forms]
+    rows = []
     for batch_size in arguments.batch_size:
         row = report.compare(
             f"{task}{size}",
             partial(ours.train_step, task=task),
-            "dcgan" if has_peer else None,
+            peer,
             arguments,
             forms,
             batch_size=batch_size,
