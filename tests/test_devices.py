@@ -20,9 +20,10 @@ from test_adain_task import toy_perceive, toy_stylizer
 
 from ganjax import losses
 from ganjax.errors import UserError
+from ganjax.nets import progressive as growing
 from ganjax.nets.attributes import Classifier
 from ganjax.nets.dcgan import Discriminator, Generator
-from ganjax.tasks import adain, attributes, dcgan
+from ganjax.tasks import adain, attributes, dcgan, progressive
 from ganjax.training import devices
 from ganjax.training.state import Network, State, average
 
@@ -72,7 +73,25 @@ def make_attributes(optimiser=ADAM):
     )
 
 
-GAMES = {"dcgan": make_dcgan, "adain": make_adain, "attributes": make_attributes}
+def make_progressive(optimiser=ADAM):
+    fields = {"image_size": 8, "width": 4, "dtype": jnp.float64}
+    growth = {"batch_sizes": (COUNT * growing.GROUP,), "fade_kimg": (2.0,), "stable_kimg": (0.32,)}
+    return progressive.make(
+        growing.Generator(**fields),
+        growing.Discriminator(**fields),
+        optimisers=[optimiser],
+        phases=progressive.grow((8, 8), **growth, total_kimg=5.0),
+        latent_size=LATENT,
+        ema_half_life=100,
+    )
+
+
+GAMES = {
+    "dcgan": make_dcgan,
+    "adain": make_adain,
+    "attributes": make_attributes,
+    "progressive": make_progressive,
+}
 
 
 def draw_batch(game, step):
@@ -87,6 +106,8 @@ def draw_batch(game, step):
         case "attributes":
             labels = np.stack([random.integers(0, size, count) for size in SIZES], axis=1)
             return {"image": np.uint8(127 * draw(32) + 128), "label": np.int32(labels)}
+        case "progressive":  # each device has a whole group of the minibatch's deviation
+            return {"image": random.uniform(-1, 1, (COUNT * growing.GROUP, 8, 8, 3))}
 
 
 def start(task):
@@ -177,21 +198,31 @@ def step_of_shards(state, batch):
     return state, {"loss_discriminator": d_loss, "loss_generator": g_loss}
 
 
-def train_literally(game):
+def spread_on_one(step, **axes):
+    """What `jax.pmap` does, on one device."""
+    return jax.jit(jax.vmap(step, **axes))
+
+
+def train_literally(game, spread=jax.pmap):
     """By `jax.pmap` of the game's step, with the mean of the gradients in the optimiser's hand."""
 
     def update(gradients, *rest):
         return ADAM.update(jax.lax.pmean(gradients, "devices"), *rest)
 
-    step = GAMES[game](optax.GradientTransformation(ADAM.init, update)).train_step
-    pmapped = jax.pmap(step, axis_name="devices", in_axes=(None, 0, None))
+    task = GAMES[game](optax.GradientTransformation(ADAM.init, update))
+
+    def step(state, batch, rng):
+        rng = jax.random.fold_in(rng, jax.lax.axis_index("devices"))
+        return task.train_step(state, batch, rng)
+
+    steps = spread(step, axis_name="devices", in_axes=(None, 0, None))
 
     def merge(x):
         return jnp.asarray(x.mean(0) if np.issubdtype(x.dtype, np.floating) else x[0])
 
     def run(state, batch):
-        shards = jax.tree.map(lambda x: x.reshape(COUNT, ROWS, *x.shape[1:]), batch)
-        return jax.tree.map(merge, jax.device_get(pmapped(state, shards, jax.random.key(0))))
+        shards = jax.tree.map(lambda x: x.reshape(COUNT, -1, *x.shape[1:]), batch)
+        return jax.tree.map(merge, jax.device_get(steps(state, shards, jax.random.key(0))))
 
     return train(game, run)
 
@@ -274,6 +305,16 @@ def test_pmap_is_one_device_that_normalises_in_shards(eight):
     assert_close(got, wanted)
     whole = pick(eight, "jit/dcgan/")
     assert abs(got["0/metrics/loss_generator"] / whole["0/metrics/loss_generator"] - 1) > 1e-4
+
+
+def test_pmap_is_one_device_that_compares_and_draws_in_shards(eight):
+    """In the middle of a fade."""
+    with jax.enable_x64(True):
+        wanted = train_literally("progressive", spread_on_one)
+    names = ("averages",)  # where images of all devices are counted
+    got = pick(eight, "pmap/progressive/", names)
+    assert_close(got, pick(wanted, "progressive/", names))
+    np.testing.assert_allclose(got["0/metrics/alpha"], (1000 - 320) / 2016, rtol=1e-6)
 
 
 @pytest.mark.parametrize("game", ["adain", "attributes"])
