@@ -1,4 +1,4 @@
-"""Progressive GAN, its critic's loss too, against PyTorch 2.13 (goldens/progressive_torch.py)."""
+"""Progressive GAN: losses and gradients, against PyTorch 2.13 (goldens/progressive_torch.py)."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,8 @@ from ganjax.nets import progressive
 from ganjax.nets.progressive import Discriminator, Generator
 
 GOLDENS = Path(__file__).parent / "goldens"
-WITH_GRADIENTS = (3,)  # levels at which gradients of the loss are compiled, which takes long
+# Levels at which gradients are compiled, which takes long; the golden has those of all.
+WITH_GRADIENTS = (1, 3)
 sys.path.insert(0, str(GOLDENS))
 
 import progressive_setup as setup  # noqa: E402
@@ -52,23 +53,29 @@ def test_every_resolution(golden, params, level):
     generator, discriminator = Generator(**fields), Discriminator(**fields)
 
     def evaluate(params, inputs, alpha):
-        fake = generator.apply({"params": params["generator"]}, inputs["z"], alpha, level=level)
-        real = progressive.fade(inputs["real"], alpha) if level else inputs["real"]
+        def generate(gen):
+            return generator.apply({"params": gen}, inputs["z"], alpha, level=level)
 
-        def loss(disc):
+        def loss(disc, shown):
             def critic(images):
                 return discriminator.apply({"params": disc}, images, alpha)
 
-            scores = critic(real)
+            # Both batches are of whole groups, so that they may be judged as one.
+            scores, fake_scores = jnp.split(critic(jnp.concatenate([real, shown])), 2)
             penalty = losses.gradient_penalty(critic, real, fake, inputs["mix"])
-            values = losses.WASSERSTEIN.real(scores) + losses.WASSERSTEIN.fake(critic(fake))
+            values = losses.WASSERSTEIN.real(scores) + losses.WASSERSTEIN.fake(fake_scores)
             values = values + setup.PENALTY * penalty + setup.DRIFT * losses.drift(scores)
             return values.mean(), (values, scores)
 
+        real = progressive.fade(inputs["real"], alpha) if level else inputs["real"]
         if level not in WITH_GRADIENTS:
-            return fake, *loss(params["discriminator"])[1], {}
-        gradients, (values, scores) = jax.grad(loss, has_aux=True)(params["discriminator"])
-        return fake, values, scores, gradients
+            fake = generate(params["generator"])
+            return fake, *loss(params["discriminator"], fake)[1], {}
+        fake, pull_back = jax.vjp(generate, params["generator"])
+        differentiate = jax.grad(loss, argnums=(0, 1), has_aux=True)
+        (disc, shown), aux = differentiate(params["discriminator"], fake)
+        (gen,) = pull_back(-shown)  # what the critic pays for generated images, the generator gains
+        return fake, *aux, {"generator": gen, "discriminator": disc}
 
     with jax.enable_x64(True):
         params, inputs = jax.tree.map(jnp.asarray, (params, setup.draw_inputs(level)))
@@ -85,9 +92,9 @@ def test_every_resolution(golden, params, level):
             np.testing.assert_allclose(values, golden[f"{key}/loss"], rtol=1e-9)
             if level not in WITH_GRADIENTS:
                 continue
-            flat = flatten_dict({"discriminator": gradients}, sep="/")
-            names = [name for name in setup.shapes() if name.startswith("discriminator")]
-            assert flat.keys() == set(names)
+            flat = flatten_dict(gradients, sep="/")
+            assert flat.keys() == set(setup.shapes())
+            names = sorted(setup.shapes(), key=lambda name: name.startswith("discriminator"))
             got = np.array([setup.summarise(name, np.asarray(flat[name])) for name in names])
             largest = np.abs(golden[f"{key}/gradients"]).max()
             np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Makes progressive_torch.npz: Progressive GAN and its critic's loss in PyTorch, in float64.
+"""Makes progressive_torch.npz: Progressive GAN, its losses and gradients in PyTorch, in float64.
 
 pip install torch==2.13.0 numpy
 python tests/goldens/progressive_torch.py
@@ -98,6 +98,18 @@ def criticise(w, images, level, alpha):
     return w.dense(x[:, :, None, None], "discriminator/score", 1.0)[:, 0]
 
 
+def differentiate(w, loss, role):
+    """The gradient by each weight of a network, 0 for those that the resolution does not use."""
+    names = [name for name in w if name.startswith(role)]
+    gradients = torch.autograd.grad(
+        loss, [w[name] for name in names], allow_unused=True, retain_graph=True
+    )
+    return {
+        name: np.zeros(1) if gradient is None else gradient.numpy()
+        for name, gradient in zip(names, gradients, strict=True)
+    }
+
+
 def main() -> None:
     w = Weights({k: torch.from_numpy(v).requires_grad_() for k, v in draw_weights().items()})
     golden = {}
@@ -120,16 +132,10 @@ def main() -> None:
             loss = fake_scores - real_scores + PENALTY * penalty + DRIFT * real_scores**2
             golden[f"{key}/loss"] = loss.detach().numpy()
             golden[f"{key}/scores"] = real_scores.detach().numpy()
-            names = [name for name in w if name.startswith("discriminator")]
-            gradients = torch.autograd.grad(
-                loss.mean(), [w[name] for name in names], allow_unused=True
-            )
-            golden[f"{key}/gradients"] = np.array(
-                [
-                    summarise(name, np.zeros(1) if gradient is None else gradient.numpy())
-                    for name, gradient in zip(names, gradients, strict=True)
-                ]
-            )
+            generator_loss = -criticise(w, fake, level, alpha).mean()
+            gradients = differentiate(w, generator_loss, "generator")
+            gradients |= differentiate(w, loss.mean(), "discriminator")
+            golden[f"{key}/gradients"] = np.array([summarise(*item) for item in gradients.items()])
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 
 
