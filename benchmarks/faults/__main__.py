@@ -4,12 +4,13 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import report
-from benchmarks.faults import kills
+from benchmarks.faults import damage, kills, pairs, signals, storage
 from benchmarks.faults.cases import Case, rows, table
 from benchmarks.faults.runs import Lab
 from ganjax.cli import run_command
@@ -18,14 +19,23 @@ from ganjax.errors import UserError
 EPILOG = """\
 examples:
   python -m benchmarks.faults
-  python -m benchmarks.faults --only kill --kills 10
+  python -m benchmarks.faults --only kill_dcgan stop --kills 10
 
 Runs train.py on small networks, does something to it, runs the same command again, and compares
 the last state, bit for bit, and the losses of all steps with those of a run that nothing has
 happened to. Run it from the root of the checkout.
 """
 FAULTS = {
-    "kill": kills.kill,
+    **{f"kill_{name}": partial(kills.kill, name=name) for name in kills.SHARES},
+    "stop": signals.stop,
+    "stop_early": signals.stop_early,
+    "not_finite": signals.not_finite,
+    "damage": damage.damage,
+    "full_disk": storage.full_disk,
+    "read_only": storage.read_only,
+    "data": storage.data,
+    "compiled": storage.compiled,
+    "pair": pairs.pair,
 }
 
 
@@ -45,6 +55,10 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if not Path("train.py").exists():
         raise UserError("train.py is not here; run this from the root of the checkout")
+    if arguments.kills < 1:
+        raise UserError(f"--kills is {arguments.kills}; it must be 1 or more")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
     cases: list[Case] = []
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:

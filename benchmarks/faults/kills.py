@@ -14,15 +14,14 @@ SHARES = {"dcgan": 0.55, "progressive": 0.3, "adain": 0.15}
 MOMENTS = ("at any moment", "in training", "in mid-save")
 
 
-def kill(lab: Lab, kills: int) -> Iterator[Case]:
+def kill(lab: Lab, kills: int, *, name: str) -> Iterator[Case]:
     """Runs that are killed several times in a row, until they end."""
-    for name, share in SHARES.items():
-        lab.truth(name)
-        left = max(1, round(kills * share))
-        while left:
-            cases = _chain(lab, name, min(CHAIN, left))
-            left -= len(cases)
-            yield from cases
+    lab.truth(name)
+    left = max(1, round(kills * SHARES[name]))
+    while left > 0:
+        cases = _chain(lab, name, min(CHAIN, left))
+        left -= len(cases)
+        yield from cases
 
 
 def _chain(lab: Lab, name: str, kills: int) -> list[Case]:
@@ -32,14 +31,15 @@ def _chain(lab: Lab, name: str, kills: int) -> list[Case]:
     while len(cases) < kills:
         moment = MOMENTS[lab.rng.integers(len(MOMENTS))]
         process = lab.start(setup, folder)
-        if not _wait(lab, name, moment, process, folder):
-            break  # it has ended
+        _wait(lab, name, moment, process, folder)
         process.kill()
         result = lab.finish(process)
+        if result.code == 0:
+            break  # it came to its end before
         lost, in_mid_save = reached(folder) - saved(folder), bool(saving(folder))
         problems = result.problems(-9, *_resuming(folder, known, result.lines))
-        # The save before the last one is always complete: saving waits for it.
-        if lost >= 2 * setup.interval:
+        # A save that is due waits for the one before: of these two the first may be lost, too.
+        if lost > 2 * setup.interval:
             problems.append(f"{lost} steps lost")
         known = saved(folder)
         if in_mid_save:
@@ -48,8 +48,7 @@ def _chain(lab: Lab, name: str, kills: int) -> list[Case]:
             moment = MOMENTS[0]
         cases.append(Case(f"kill -9 {moment}, {name}", problems, lost))
     else:
-        process = lab.start(setup, folder)
-    result = lab.finish(process)
+        result = lab.run(setup, folder)
     problems = result.problems(0, *_resuming(folder, known, result.lines))
     problems += lab.differences(name, folder)
     if cases:
@@ -59,22 +58,29 @@ def _chain(lab: Lab, name: str, kills: int) -> list[Case]:
     return cases
 
 
-def _wait(lab: Lab, name: str, moment: str, process: subprocess.Popen, folder: Path) -> bool:
-    """Whether the moment came before the end of the process."""
+def _wait(lab: Lab, name: str, moment: str, process: subprocess.Popen, folder: Path) -> None:
+    """Waits for the moment, or the end of the process."""
     if moment == "in training":
-        first, steps = reached(folder), lab.rng.integers(1, 15)
-        return wait_until(process, lambda: reached(folder) not in range(first, first + steps))
-    if moment == "in mid-save":
-        old, seen = set(saving(folder)), set()
-        wanted = lab.rng.integers(1, 4)
+        steps, seen = lab.rng.integers(1, 15), []
 
         def condition() -> bool:
-            seen.update(set(saving(folder)) - old)
-            return len(seen) == wanted
+            seen.append(reached(folder))  # it falls where the process takes up the run
+            return seen[-1] >= min(seen) + steps
 
-        return wait_until(process, condition, every=0.0005)
-    end = time.monotonic() + lab.rng.uniform(0, lab.truth(name)[1])
-    return wait_until(process, lambda: time.monotonic() >= end)
+    elif moment == "in mid-save":
+        old, names, wanted = set(saving(folder)), set(), lab.rng.integers(1, 4)
+
+        def condition() -> bool:
+            names.update(set(saving(folder)) - old)
+            return len(names) == wanted
+
+    else:
+        end = time.monotonic() + lab.rng.uniform(0, lab.truth(name)[1])
+
+        def condition() -> bool:
+            return time.monotonic() >= end
+
+    wait_until(process, condition)
 
 
 def _resuming(folder: Path, step: int, lines: list[str]) -> list[str]:

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
+from ganjax.training.checkpoints import Checkpoints, _flatten
 
 PYTHON = [sys.executable]
 PATIENCE = 300  # seconds until a process counts as hanging
-_NOISE = re.compile(r"%\||^\s*$")  # progress bars and what they leave
+# Progress bars, what they leave, and XLA's complaints about slow machines.
+_NOISE = re.compile(r"%\||^\s*$|^\*+$|slow_operation_alarm|Very slow compile")
 
 
 class Setup(NamedTuple):
@@ -111,23 +113,27 @@ class Lab:
         return folder
 
     def _new(self, name: str) -> Path:
+        self._count += 1
         while (path := self.folder / f"{name}_{self._count}").exists():
             self._count += 1
         return path
 
-    def start(
-        self, setup: Setup, folder: Path, *words: str, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen:
-        """Starts train.py; its stderr goes to a file."""
+    def start(self, setup: Setup, folder: Path, *words: str, **options: Any) -> subprocess.Popen:
+        """Starts a training in `folder`."""
         given = [word.replace("DATA", str(self.data)) for word in setup.words]
-        environment = os.environ | {"GANJAX_CACHE": str(self.cache)} | (environment or {})
+        return self.command("train.py", *given, f"--workdir={folder}", *words, **options)
+
+    def command(
+        self, *words: str, stdout: Any = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.Popen:
+        """Starts a command of ganjax; its stderr goes to a file."""
+        environment = os.environ | {"GANJAX_CACHE": str(self.cache)} | environment
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         path = self._new("stderr")
         with path.open("wb") as stderr:
             process = subprocess.Popen(
-                [*PYTHON, "train.py", *given, f"--workdir={folder}", *words],
-                env=environment, stdout=subprocess.DEVNULL, stderr=stderr,
-            )  # fmt: skip
+                [*PYTHON, *words], env=environment, stdout=stdout, stderr=stderr
+            )
         process.report = path
         self._running.append(process)
         return process
@@ -163,25 +169,30 @@ class Lab:
         return folder, time.monotonic() - begin
 
     def differences(self, name: str, folder: Path) -> list[str]:
-        """What of the last state and the metrics differs from the run that nothing happens to."""
-        straight, found = self.truth(name)[0], []
-        states = [last_state(name, self, run) for run in (straight, folder)]
-        if states[0].keys() != states[1].keys():
-            return ["another structure"]
-        wrong = [path for path, value in states[0].items() if states[1][path] != value]
-        if wrong:
-            found.append(f"{len(wrong)} of {len(states[0])} arrays differ, e.g. {wrong[0]}")
-        if logged(straight) != logged(folder):
-            found.append("the metrics differ")
-        return found
+        """What differs from the run that nothing happens to."""
+        return differences(name, self.truth(name)[0], folder)
 
 
-def last_state(name: str, lab: Lab, folder: Path) -> dict[str, bytes]:
+def differences(name: str, *folders: Path) -> list[str]:
+    """What of the last states and the metrics of two runs differs."""
+    (a, b), found = (last_state(name, folder) for folder in folders), []
+    wrong = [path for path in a.keys() | b.keys() if a.get(path) != b.get(path)]
+    if wrong:
+        found.append(f"{len(wrong)} of {len(a)} arrays differ, e.g. {wrong[0]}")
+    if logged(folders[0]) != logged(folders[1]):
+        found.append("the metrics differ")
+    return found
+
+
+def last_state(name: str, folder: Path) -> dict[str, bytes]:
     """The arrays of a run's newest checkpoint, whose digests have been verified, by name."""
-    from ganjax.training.checkpoints import Checkpoints, _flatten
-
     checkpoints = Checkpoints.read_only(folder / "checkpoints")
     state = checkpoints.load(checkpoints.steps[-1], structure(name))
+    return contents(state)
+
+
+def contents(state: Any) -> dict[str, bytes]:
+    """The arrays of a state by name."""
     return {path: np.asarray(x).tobytes() for path, x in _flatten(state).items()}
 
 
