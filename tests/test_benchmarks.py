@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
+from benchmarks.faults import runs
+from benchmarks.faults.cases import Case, rows, table
+from benchmarks.faults.runs import Result
 from benchmarks.timing import Contestant, Figures, Program, race, turn_order
 from ganjax.errors import UserError
 
@@ -141,3 +144,34 @@ def test_wrong_options_end_in_one_line(module, tmp_path):
         )  # fmt: skip
         assert result.returncode == 2
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_what_a_broken_run_says_is_held_line_by_line():
+    good = Result(0, ["warning: step 4 is damaged", "resuming run from step 2"])
+    expected = "^warning: step 4", "^resuming .* from step 2$"
+    assert not good.problems(0, *expected)
+    assert good.problems(2, *expected) == ["exit status 0, not 2"]
+    assert good.problems(0, *reversed(expected))
+    assert good.problems(0, expected[0]) == ["unexpected: resuming run from step 2"]
+    assert Result(0, []).problems(0, *expected)
+    assert good._replace(lines=[*good.lines, "Traceback"]).problems(0, *expected) == [
+        "unexpected: Traceback"
+    ]
+
+
+def test_faults_are_counted_by_kind():
+    cases = [Case("a", (), 2, "text"), Case("b"), Case("a", ("bad",), 5)]
+    assert [
+        (row["name"], row["times"], row["good"], row["most_steps_lost"]) for row in rows(cases)
+    ] == [("a", 2, 1, 5), ("b", 1, 1, None)]
+    assert "PROBLEM: bad" in table(cases)
+
+
+def test_runs_that_differ_in_one_bit_are_told_apart(monkeypatch):
+    states = {"a": {"w": b"1", "m": b"2"}, "b": {"w": b"1", "m": b"3"}}
+    monkeypatch.setattr(runs, "last_state", lambda name, folder: states[folder])
+    monkeypatch.setattr(runs, "logged", lambda folder: [])
+    assert runs.differences("dcgan", "a", "a") == []
+    assert runs.differences("dcgan", "a", "b") == ["1 of 2 arrays differ, e.g. m"]
+    monkeypatch.setattr(runs, "logged", lambda folder: [{"loss": 1.0 + (folder == "b") * 2**-23}])
+    assert runs.differences("dcgan", "a", "b")[1:] == ["the metrics differ"]
