@@ -29,7 +29,7 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-    "v5e": Chip(197e12, 16 * 2**30, 819e9, 200e9, torus=16),
+    "v5e": Chip(197e12, 16e9, 819e9, 200e9, torus=16),
     "v5p": Chip(459e12, 95 * 2**30, 2765e9, 600e9, torus=4),
     "h100": Chip(989e12, 80e9, 3350e9, 450e9, network_speed=50e9),
 }
