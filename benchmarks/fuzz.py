@@ -149,7 +149,8 @@ def judge(kind: str, content: bytes, folder: Path) -> Outcome:
     if broken:
         raise Failure(f"it {'; it '.join(broken[:3])}")
     for reason in reasons:
-        if len(reason) > _LINE or not reason.isprintable():
+        # What users say of a config is as long as they like.
+        if len(reason) > _LINE and kind != "override" or not reason.isprintable():
             raise Failure(f"a message of more than one short line: {reason[:200]!r}")
     if reasons and result == "read":
         result = "partly"

@@ -419,9 +419,7 @@ def _read_overrides(content: bytes, folder: Path) -> list[str]:
 
     spec, *words = (word.decode(errors="surrogateescape") for word in content.split(b"\0"))
     config = load_config(spec, words)
-    # Networks that are costly to make have a test of their own.
-    if config.task != "adain":
-        tasks.make(config)
+    tasks.make(config)
     data.make(config)
     return []
 

@@ -3,7 +3,8 @@ in networks and losses."""
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -17,6 +18,9 @@ from ganjax.provenance import xmp_packet
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # where Pillow begins to warn of a bomb
+MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest ones have 10
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
+_TILE = 2**20  # pixels that are converted at a time, in many times the memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
 
@@ -58,7 +62,8 @@ def read_image(
       uint8 [H, W, channels].
 
     Raises:
-      UserError: no image, cut short, of an unknown format or above `MAX_PIXELS` pixels.
+      UserError: no image, cut short, of an unknown format, above `MAX_PIXELS` pixels or, as a
+        JPEG, `MAX_SCANS` scans.
     """
     name = file if isinstance(file, str | Path) else "image"
     too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
@@ -68,6 +73,8 @@ def read_image(
         ) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise UserError(too_large)
+            if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
+                raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
             if image_size:
                 height, width = image_size
                 if opened.getexif().get(_ORIENTATION, 1) >= 5:
@@ -86,32 +93,79 @@ def read_image(
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
-        raise UserError(f"{name} is damaged: {error}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} is damaged: {reason:.200}") from error
     if image_size:
         image = cover(image, image_size)
     array = np.asarray(image)
     return array if array.ndim == 3 else array[:, :, None]
 
 
+def _has_too_many_scans(file: BinaryIO) -> bool:
+    before = file.tell()
+    file.seek(0)
+    content, position, scans = file.read(), 2, 0
+    file.seek(before)
+    while (marker := _MARKER.search(content, position)) and scans <= MAX_SCANS:
+        kind, position = content[marker.end() - 1], marker.end()
+        if kind == 0xD9:  # the end; phones append other things
+            break
+        scans += kind == 0xDA
+        position += int.from_bytes(content[position : position + 2])
+    return scans > MAX_SCANS
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
-    # Pillow's own conversion clips 16-bit values at 255.
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    times, by = 1, 257
     if image.mode == "F":
-        values = values * 255 if values.max(initial=0) <= 1 else values
-    else:
-        values = values / 257
-    return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+        largest = max(_numbers(image.crop(box)).max() for box in _boxes(image))
+        times, by = (255, 1) if largest <= 1 else (1, 1)
+
+    # Pillow's own conversion clips 16-bit values at 255.
+    def convert(tile: Image.Image) -> Image.Image:
+        with np.errstate(over="ignore"):
+            values = np.round(_numbers(tile) * times / by)
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+    return _by_tiles(image, "L", convert)
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(image).astype(np.float64))
+
+
+def _boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of at most `_TILE` pixels that cover an image."""
+    across = min(image.width, _TILE)
+    down = max(1, _TILE // across)
+    for top in range(0, image.height, down):
+        for left in range(0, image.width, across):
+            yield left, top, min(left + across, image.width), min(top + down, image.height)
+
+
+def _by_tiles(
+    image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    if image.width * image.height <= _TILE:
+        return convert(image)
+    result = Image.new(mode, image.size)
+    for box in _boxes(image):
+        result.paste(convert(image.crop(box)), box)
+    return result
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     if mode == "RGBA" or not transparent:
         return image if image.mode == mode else image.convert(mode)
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert(mode)
+
+    def on_white(tile: Image.Image) -> Image.Image:
+        white = Image.new("RGBA", tile.size, "white")
+        return Image.alpha_composite(white, tile.convert("RGBA")).convert(mode)
+
+    return _by_tiles(image, mode, on_white)
 
 
 def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:

@@ -284,3 +284,42 @@ def test_image_sizes():
     for text in ("", "0", "64x", "-1", "1x2x3", "big", "6.4"):
         with pytest.raises(UserError, match="96x64"):
             images.parse_image_size(text)
+
+
+@pytest.mark.parametrize("tile", [1, 7, 8, 23, 64])
+def test_large_images_are_converted_tile_by_tile(tile, monkeypatch):
+    wide, real = np.uint16(noise(11, 13, 1)[..., 0]) * 200, noise(11, 13, 1)[..., 0] / 300
+    palette = Image.fromarray(noise(11, 13)).quantize(16)
+    files = [
+        encode(noise(11, 13, 4)),
+        encode(Image.fromarray(noise(11, 13, 4)).convert("LA")),
+        encode(palette, transparency=3),
+        encode(wide),
+        encode(np.float32(real), "TIFF"),
+        encode(np.float32(real) * np.float32([[1] * 12 + [4]]), "TIFF"),  # one bright tile
+    ]
+    whole = [read_image(file) for file in files]
+    monkeypatch.setattr(images, "_TILE", tile)
+    for file, pixels in zip(files, whole, strict=True):
+        np.testing.assert_array_equal(read_image(file), pixels)
+
+
+def test_jpegs_of_many_scans():
+    """Each scan of 200 bytes takes as long as all pixels do: hours in one file."""
+    content = encode(smooth(40, 40), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xc4")  # the tables of the last scan, and that scan
+    tail = b"\xff\xda" * 2000  # of something else that follows: no scans
+    read_image(content[:last] + content[last:-2] * 80 + content[-2:] + tail)
+    with pytest.raises(UserError, match="more than 100 scans"):
+        read_image(content[:last] + content[last:-2] * 100 + content[-2:])
+
+
+def test_float_tiff_without_bounds():
+    values = np.array([[-np.inf, 0.5, np.nan]], np.float32)
+    np.testing.assert_array_equal(read_image(encode(values, "TIFF"))[0, :, 0], [0, 128, 0])
+
+
+def test_image_sizes_without_end():
+    for text in ("9" * 5000, "64x" + "1" * 5000):
+        with pytest.raises(UserError, match="^.{,120}$"):
+            images.parse_image_size(text)

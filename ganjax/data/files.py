@@ -140,7 +140,7 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
             raise UserError("is no file")
         if status.st_size > MAX_BYTES:
-            raise UserError(_too_large(status.st_size))
+            raise UserError(too_large(status.st_size))
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
@@ -165,7 +165,7 @@ def _open_folder(root: Path) -> Files:
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for file in files:
             path = Path(folder, file)
-            name = _printable(path.relative_to(root).as_posix())
+            name = printable(path.relative_to(root).as_posix())
             if _is_hidden(file):
                 continue
             if not _is_image(name):
@@ -200,7 +200,7 @@ def _open_zip(path: Path) -> Files:
         raise UserError(f"{path} cannot be opened: {_reason(error)}") from error
     found, infos, others = {}, {}, []
     for info in archive.infolist():
-        name = _printable(info.filename)
+        name = printable(info.filename)
         # `is_dir` fails on a name that is empty.
         if name.endswith("/") or any(map(_is_hidden, PurePosixPath(name).parts)):
             continue
@@ -219,7 +219,7 @@ def _open_zip(path: Path) -> Files:
             raise UserError("is compressed in another way than deflate; pack it anew")
         size = info.file_size
         if size > MAX_BYTES or (size > 2**24 and size > _MAX_RATIO * info.compress_size):
-            raise UserError(_too_large(size))
+            raise UserError(too_large(size))
         try:
             with archive.open(info) as file:
                 # Without a number all would be unpacked, whatever the directory says of its size.
@@ -230,13 +230,13 @@ def _open_zip(path: Path) -> Files:
     return Files(found, read)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name from a file system or an archive, without what would break a line or a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def _reason(error: Exception) -> str:
-    return _printable(" ".join(str(error).split())[:200]) or type(error).__name__
+    return printable(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
 def _target(link: Path) -> Path:
@@ -246,7 +246,7 @@ def _target(link: Path) -> Path:
         raise UserError("is a link that leads nowhere") from error
 
 
-def _too_large(size: int) -> str:
+def too_large(size: int) -> str:
     return f"claims {size / 2**20:,.0f} MiB, which no honest image file has"
 
 
