@@ -291,6 +291,19 @@ def _largest_file(folder):
     return max(files, key=lambda path: path.stat().st_size)
 
 
+def test_a_checkpoint_of_a_damaged_description_is_put_aside(straight, tmp_path, capsys):
+    folder = tmp_path / "run"
+    fit(make_task(), Streams(), make_config(), folder)
+    newest = Checkpoints(folder / "checkpoints").steps[-1]
+    file = folder / "checkpoints" / str(newest) / "_CHECKPOINT_METADATA"
+    file.write_text(file.read_text().replace('"performance_metrics"', '"performance_letrics"'))
+    with pytest.raises(UserError, match=f"step {newest} in .* is damaged; its training puts it"):
+        Checkpoints.read_only(folder / "checkpoints")
+    assert_same(fit(make_task(), Streams(), make_config(), folder), straight[0])
+    assert [p.name for p in (folder / "damaged").iterdir()] == [f"{newest}.0"]
+    assert f"warning: step {newest} has a damaged description" in capsys.readouterr().err
+
+
 @damages
 def test_flipped_bytes_never_restore_silently(tmp_path):
     """Every byte position tried either loads the saved values or is refused."""

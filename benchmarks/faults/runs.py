@@ -50,6 +50,7 @@ SETUPS = {
     "progressive": _setup(
         "progressive_avatars.py", 5, data__source="folder:DATA", model__width=8,
         model__latent_size=8, total_kimg=0.48, log_every=0.008, save_every=0.04, sample_every=0.2,
+        evaluate_every=0.0,
     ),
     "adain": _setup(
         "adain_vgg19.py", 3, data__content="('folder:DATA',)", data__style="('folder:DATA',)",

@@ -16,6 +16,8 @@ from ganjax.folders import absolute
 
 # Orbax reports normal saves at warning level, and each failure, which it raises too, many times.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+# Of the reads of a damaged checkpoint, all but the first that fails are left to asyncio's log.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class DamagedCheckpoint(Exception):
@@ -48,28 +50,42 @@ class Checkpoints:
             policy = policies.AnyPreservationPolicy([policy, best_one])
         self.folder = absolute(folder)
         self._pending = None
-        self._checkpointer = ocp.training.Checkpointer(
-            self.folder,
-            preservation_policy=policy,
-            cleanup_tmp_directories=jax.process_index() == 0,
-        )
+        self._undescribed: list[int] = []
+        settings = {
+            "preservation_policy": policy,
+            "cleanup_tmp_directories": jax.process_index() == 0,
+        }
+        try:
+            self._checkpointer = ocp.training.Checkpointer(self.folder, **settings)
+        except ValueError:  # one whose own description is damaged keeps Orbax from opening any
+            self._undescribed = _undescribed(self.folder)
+            for step in self._undescribed:
+                _move_aside(self.folder, step)
+            self._checkpointer = ocp.training.Checkpointer(self.folder, **settings)
 
     @classmethod
     def read_only(cls, folder: Path) -> "Checkpoints":
         """Opens the checkpoints of a run that may be going on, and leaves everything in place.
 
         Raises:
-          UserError: there is no such folder.
+          UserError: there is no such folder, or one of them lacks its description.
         """
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist; train until the first save")
         checkpoints = cls.__new__(cls)
         checkpoints.folder = absolute(folder)
         checkpoints._pending = None
-        checkpoints._checkpointer = ocp.training.Checkpointer(
-            checkpoints.folder,
-            preservation_policy=ocp.training.preservation_policies.PreserveAll(),
-        )
+        everything = ocp.training.preservation_policies.PreserveAll()
+        try:
+            checkpoints._checkpointer = ocp.training.Checkpointer(
+                checkpoints.folder, preservation_policy=everything
+            )
+        except ValueError as error:
+            steps = ", ".join(map(str, _undescribed(checkpoints.folder))) or "unknown"
+            raise UserError(
+                f"the checkpoint of step {steps} in {folder} is damaged; its training puts it "
+                "aside when it is resumed, or move it away"
+            ) from error
         return checkpoints
 
     @property
@@ -168,6 +184,7 @@ class Checkpoints:
           UserError: there are checkpoints, and none can be read.
         """
         damages = []
+        undescribed = [f"step {step} has a damaged description" for step in self._undescribed]
         for step in reversed(self.steps):
             try:
                 state = self.load(step, like)
@@ -175,10 +192,11 @@ class Checkpoints:
                 damages.append((step, str(damage)))
                 continue
             self._set_aside([step for step, _ in damages])
-            return state, [text for _, text in damages]
-        if damages:
+            return state, undescribed + [text for _, text in damages]
+        if damages or undescribed:
+            reason = damages[0][1] if damages else undescribed[0]
             raise UserError(
-                f"no checkpoint in {self.folder} can be read ({damages[0][1]}); restore the folder "
+                f"no checkpoint in {self.folder} can be read ({reason}); restore the folder "
                 "from a copy, or start a new run with another --workdir"
             )
         return None
@@ -186,13 +204,8 @@ class Checkpoints:
     def _set_aside(self, steps: list[int]) -> None:
         if not steps or jax.process_index() != 0:
             return
-        aside = self.folder.parent / "damaged"
-        aside.mkdir(exist_ok=True)
         for step in steps:
-            number = 0
-            while (target := aside / f"{step}.{number}").exists():
-                number += 1
-            (self.folder / str(step)).rename(target)
+            _move_aside(self.folder, step)
         self._checkpointer.reload()
 
     def digest(self, step: int) -> str:
@@ -209,6 +222,27 @@ class Checkpoints:
             # Orbax raises a failed save's error once more, which `wait` has told already.
             with contextlib.suppress(OSError, ValueError):
                 self._checkpointer.close()
+
+
+def _undescribed(folder: Path) -> list[int]:
+    """Steps whose checkpoints Orbax cannot tell anything of."""
+    broken = []
+    for path in folder.iterdir():
+        if path.name.isdigit():
+            try:
+                ocp.checkpointables_metadata(path)
+            except (ValueError, TypeError, KeyError):
+                broken.append(int(path.name))
+    return sorted(broken)
+
+
+def _move_aside(folder: Path, step: int) -> None:
+    aside, number = folder.parent / "damaged", 0
+    aside.mkdir(exist_ok=True)
+    while (target := aside / f"{step}.{number}").exists():
+        number += 1
+    with contextlib.suppress(FileNotFoundError):  # another process has just done it
+        (folder / str(step)).rename(target)
 
 
 def _flatten(tree: Any) -> dict[str, Any]:
