@@ -118,16 +118,18 @@ def test_flops_are_those_that_are_needed():
     )
 
 
-def test_train_step_measures_ganjax_and_writes_its_row(tmp_path):
+@pytest.mark.parametrize("task", ["dcgan", "progressive_narrow"])
+def test_train_step_measures_ganjax_and_writes_its_row(task, tmp_path):
     path = tmp_path / "rows.json"
     words = "-m benchmarks.train_step --image_size 16 --batch_size 4 --rounds 1 --turn_seconds 0.1"
     result = subprocess.run(
-        [sys.executable, *words.split(), "--no_peers", "--no_roofline", "--json", str(path)],
+        [sys.executable, *words.split(), "--task", task, "--no_peers", "--no_roofline",
+         "--json", str(path)],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     (row,) = json.loads(path.read_text())
-    assert row["name"] == "dcgan16_b4_float32"
+    assert row["name"] == f"{task}16_b4_float32"
     assert row["ours_s"] > 0 and row["peer_s"] is None and row["ratio"] is None
     mine = row["contestants"]["ganjax"]
     assert mine["flops_per_s"] > 0
