@@ -173,10 +173,8 @@ def _tree(random: Random, specimens: Sequence[bytes]) -> bytes:
 
 
 def _read_tree(content: bytes, folder: Path) -> list[str]:
-    """A folder of files, links, pipes and holes; `secret.png` lies beside it."""
-    random, inside, secret = Random(content), folder / "inside", folder / "secret" / "s.png"
-    secret.parent.mkdir()
-    secret.write_bytes(pictures()[0])
+    """A folder of files, pipes, holes and links, some of which lead out of it."""
+    random, inside = Random(content), folder / "inside"
     (inside / "sub" / "deep").mkdir(parents=True)
     for number in range(random.randrange(1, 7)):
         where = random.choice((inside, inside / "sub", inside / "sub" / "deep"))
@@ -184,9 +182,11 @@ def _read_tree(content: bytes, folder: Path) -> list[str]:
         path = where / name.format(number)
         match random.randrange(8):
             case 0:
-                path.symlink_to(os.path.relpath(secret, where))
+                path.symlink_to(
+                    random.choice(("/etc/passwd", os.path.relpath("/etc/passwd", where)))
+                )
             case 1:
-                path.symlink_to(secret.parent, target_is_directory=True)
+                path.symlink_to("/etc", target_is_directory=True)
             case 2:
                 path.symlink_to(random.choice((".", "..", path.name, "absent.png", "/dev/zero")))
             case 3:

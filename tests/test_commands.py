@@ -16,6 +16,7 @@ from PIL import Image, ImageSequence
 
 from ganjax import sample, tasks
 from ganjax.cli import load_config, run_command
+from ganjax.errors import UserError
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import load_config as load_run_config
 from ganjax.training.workdir import read_metrics
@@ -177,6 +178,56 @@ def test_configs(path):
         other = repr(("folder:x",)) if isinstance(source, tuple) else "folder:x"
         later = load_config(f"{path}:smoke", [f"--config.data.{field}={other}"])
         assert later.data[field] in ("folder:x", ("folder:x",))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1", "defines no get_config"),
+        ("get_config = 1", "defines no get_config"),
+        ("def get_config(arguments): return {}", "defines no get_config"),
+        ("def get_config(): pass", "TypeError: get_config.. takes 0"),
+        ("def get_config(arguments):\n    return {}['a']", "a.py, line 2: KeyError: 'a'"),
+        ("\n\n1 / 0", "a.py, line 3: ZeroDivisionError: division by zero"),
+        ("import nothing_of_that_name", "a.py, line 1: ModuleNotFoundError"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("def f(): return f()\nf()", "RecursionError"),
+        ("if", "a.py, line 1: invalid syntax"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_faulty_config_files_end_in_one_line(tmp_path, text, says):
+    (path := tmp_path / "a.py").write_text(text)
+    with pytest.raises(UserError, match=says) as error:
+        load_config(str(path))
+    assert str(error.value).isprintable() and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("growth.batch_sizes", "('a',)"),
+        ("growth.batch_sizes", "(1.5,)"),
+        ("growth.fade_kimg", "(True,)"),
+        ("growth.fade_kimg", "'12'"),
+        ("growth.fade_kimg", "{1: 2}"),
+        ("growth.fade_kimg", "5"),
+        ("growth.fade_kimg", "((" * 500),
+        ("growth.fade_kimg", "-" * 5000 + "1"),
+        ("seed", "9" * 5000),
+    ],
+)
+def test_overrides_of_another_type_end_in_one_line(field, text):
+    with pytest.raises(UserError, match="give a value of type") as error:
+        load_config(str(ROOT / "configs/progressive_avatars.py"), [f"--config.{field}={text}"])
+    assert len(str(error.value)) < 300
+
+
+def test_overrides_of_tuples():
+    words = ["--config.growth.fade_kimg=[1, 2.5]"]
+    config = load_config(str(ROOT / "configs/progressive_avatars.py"), words)
+    assert config.growth.fade_kimg == (1.0, 2.5)
+    assert {type(value) for value in config.growth.fade_kimg} == {float}
 
 
 def _bomb(folder: Path) -> Path:

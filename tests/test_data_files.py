@@ -240,3 +240,58 @@ def test_digest_of_a_zip_ignores_its_own_date(tmp_path):
     assert open_source(f"folder:{tmp_path / 'a.zip'}").digest == first
     changed = TREE | {"dog/1.png": png(11)}
     assert open_source(f"folder:{write_zip(tmp_path / 'a.zip', changed)}").digest != first
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    folder = write_tree(tmp_path, {"a.png": png(1)})
+    os.mkfifo(folder / "b.png")
+    (folder / "c.png").symlink_to("c.png")
+    arrays, broken = load_all(open_source(f"folder:{folder}"))
+    assert len(arrays["image"]) == 1
+    assert broken == [("b.png", "is no file"), ("c.png", "is a link that leads nowhere")]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_without_bounds_is_left_out(tmp_path, method):
+    path = write_zip(tmp_path / "a.zip", {"bomb.png": bytes(2**25)}, compression=method)
+    _patch_directory(path, "bomb.png", 24, struct.pack("<I", 1000))
+    source = open_source(f"folder:{path}")
+    tracemalloc.start()
+    try:
+        _, broken = load_all(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "another way than deflate" in broken[0].reason and peak < 2**20
+
+
+@pytest.mark.parametrize("write", [write_tree, write_zip])
+def test_names_do_not_reach_the_terminal_raw(tmp_path, write, capsys):
+    tree = {"a\n\x1b[2J.png": png(7), "b\x1b.txt": b"", "ü\N{SNOWMAN}.png": b"no image"}
+    source = open_source(f"folder:{write(tmp_path / 'data', tree)}")
+    assert source.names == ["a\\n\\x1b[2J.png", "ü\N{SNOWMAN}.png"]
+    arrays, broken = load_all(source)
+    assert arrays["image"].max() == 7 and [name for name, _ in broken] == ["ü\N{SNOWMAN}.png"]
+    assert capsys.readouterr().err.endswith(": b\\x1b.txt\n")
+
+
+def test_damaged_directories_of_zips(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"a.png": png(1)})
+    whole = path.read_bytes()
+    entry = whole.index(b"PK\1\2")
+    # The version that it needs, a name that is no UTF-8, an empty name.
+    for offset, value in ((6, b"\xff\xff"), (8, b"\0\x08"), (28, b"\0\0")):
+        content = bytearray(whole)
+        content[entry + offset : entry + offset + len(value)] = value
+        content[entry + 46] = 0xFF
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="^[ -~]+$"):
+            open_source(f"folder:{path}")
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "~nobody-of-that-name/x", "a\0b"])
+def test_what_can_be_no_name(name):
+    with pytest.raises(UserError, match="does not exist"):
+        open_source(f"folder:{name}")
+    with pytest.raises(UserError, match="does not exist"):
+        files.list_pictures([name])

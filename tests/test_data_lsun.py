@@ -132,3 +132,13 @@ def test_what_was_cut_short_or_leads_in_circles(tmp_path):
     data.write_bytes(content)
     with pytest.raises(UserError, match="is damaged: it is cut short"):
         open_source(f"lsun:{data.parent}").load(range(200), (8, 8), 3)
+
+
+def test_a_file_that_is_cut_short_while_in_use(tmp_path):
+    data = write_lmdb(tmp_path / "a", {"aa": 1, "bb": b"x" * 10000}) / "data.mdb"
+    source = open_source(f"lsun:{data.parent}")
+    assert source.name(1) == "bb"
+    with data.open("r+b") as file:
+        file.truncate(8192)
+    arrays, broken = source.load(range(2), (8, 8), 3)
+    assert broken[-1] == ("bb", "cannot be read: it is cut short")

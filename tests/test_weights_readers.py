@@ -6,6 +6,7 @@ import pickle
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -577,6 +578,46 @@ def test_pth_bombs_are_refused_in_little_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_pth_whose_directory_lies_is_refused_in_little_memory(tmp_path, method):
+    path, content = tmp_path / "a.pth", io.BytesIO()
+    data = bytes(2**26 if method else 2**16)
+    with zipfile.ZipFile(content, "w", method) as archive:
+        archive.writestr("a/data.pkl", pickled({"a": ARRAYS["int"]}))
+        archive.writestr("a/data/0", data)
+    true, claimed = struct.pack("<I", len(data)), 8 if method else 2**30
+    path.write_bytes(content.getvalue().replace(true, struct.pack("<I", claimed)))
+    tracemalloc.start()
+    refused(read_pth, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_pth_whose_storages_lie_in_each_other_is_refused_in_little_memory(tmp_path):
+    """Each storage has all later ones in it, with their headers: n * size bytes of one."""
+    infos, data = [], bytes(2**20)
+    for key in range(64):
+        info = zipfile.ZipInfo(f"a/data/{key}")
+        info.CRC, info.file_size, info.compress_size = zlib.crc32(data), len(data), len(data)
+        data = info.FileHeader(zip64=False) + data
+        info.header_offset = -len(data)
+        infos.append(info)
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        for info in infos:
+            info.header_offset += len(data)
+        archive.fp.write(data)
+        archive.start_dir = len(data)
+        archive.filelist += infos
+        archive.writestr("a/data.pkl", pickled({"a": ARRAYS["int"]}))
+    tracemalloc.start()
+    refused(read_pth, path, "cut short")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
 
 
 def test_pth_whose_dicts_share_dicts_ends_soon(tmp_path):

@@ -65,7 +65,10 @@ class Lsun:
             offset, size = self._offsets[names[name]], self._sizes[names[name]]
             if size > MAX_BYTES:
                 raise UserError(too_large(size))
-            return _read(self._tree, offset, size)
+            try:
+                return _read(self._tree, offset, size)
+            except (OSError, ValueError) as error:  # the file has changed since
+                raise UserError(f"cannot be read: {error}") from error
 
         images, _, broken = decode_images(list(names), read, image_size, channels)
         return {"image": images}, broken
@@ -78,7 +81,7 @@ class Lsun:
                     key, offset, size = next(self._walk)
                     if self._keys and key <= self._keys[-1]:
                         raise ValueError("its keys are in no order")
-                except (StopIteration, ValueError) as error:
+                except (StopIteration, OSError, ValueError) as error:
                     reason = str(error) or f"it holds {len(self._keys):,} of {len(self):,} images"
                     raise UserError(
                         f"data.source lsun:{self._path} is damaged: {reason}"

@@ -61,11 +61,11 @@ def load(name: str) -> dict[str, Any]:
     from ganjax.weights.keymaps import nested
 
     if name.endswith(".safetensors"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))  # Path's own form fails on unknown users
     else:
         path = BUNDLED / f"{name}.safetensors"
-        path = path if path.exists() else weights_folder() / path.name
-    if not path.exists():
+        path = path if os.path.exists(path) else weights_folder() / path.name
+    if not os.path.exists(path):  # also of what can be no name, on which Path's own form fails
         raise UserError(f"weights {path} do not exist; get them with {_commands(name)}")
     arrays = read(path)
     half = {n: v.astype("float32") for n, v in arrays.items() if v.itemsize < 4}

@@ -100,7 +100,7 @@ def _read_zip(content: bytes) -> _Root:
         if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
             raise ValueError("it is compressed, which torch.save never does")
         if sum(info.file_size for info in infos.values()) > len(content):
-            raise ValueError("it is cut short")
+            raise ValueError("its members overlap, or it is cut short")
         pickles = [name for name in infos if name.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError("it is a zip archive, but not one of torch.save")
