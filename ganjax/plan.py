@@ -118,11 +118,12 @@ def _measure(task: Task, data: Pipeline, steps: dict[tuple, _Step]) -> dict[tupl
     measured: dict[tuple, _Step] = {}
     for key, step in steps.items():
         left = BUDGET - (time.monotonic() - begun)
-        left = left if measured else left / 2  # something must be left for a second one
         for batch_size in _batch_sizes(step.phase.batch_size):
             fewer = batch_size < step.phase.batch_size
             seconds = step.tracing * (compilation + fewer) + 2 * step.flops * batch_size / speed
-            if seconds > left and step is not smallest:
+            # The first one leaves something for a second, where fewer images make that possible.
+            limit = left if measured or batch_size == 1 else left / 2
+            if seconds > limit and step is not smallest:
                 continue
             if fewer:
                 lowered = _trace(task, data, step.phase, batch_size).lowered
