@@ -275,6 +275,13 @@ def test_names_do_not_reach_the_terminal_raw(tmp_path, write, capsys):
     assert capsys.readouterr().err.endswith(": b\\x1b.txt\n")
 
 
+def test_long_names_are_shortened_and_told_apart(tmp_path):
+    names = [f"{'d/' * 20000}{k}{'e' * 1000}.png" for k in range(3)]
+    source = open_source(f"folder:{write_zip(tmp_path / 'a.zip', dict.fromkeys(names, png(1)))}")
+    assert len(source) == 3 and max(map(len, source.names)) < 250
+    assert len(load_all(source)[0]["image"]) == 3
+
+
 def test_damaged_directories_of_zips(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"a.png": png(1)})
     whole = path.read_bytes()

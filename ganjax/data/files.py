@@ -20,6 +20,7 @@ MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is 
 _MAX_RATIO = 200  # of unpacking what is above 16 MiB; even uncompressed photos stay below 3
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others cannot be told where to stop
 _ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar".split())
+_LONGEST = 200  # characters of a name that are shown; zips allow 65,535
 _NAMED = 3  # ignored files that are named on the screen
 
 
@@ -232,7 +233,11 @@ def _open_zip(path: Path) -> Files:
 
 def printable(name: str) -> str:
     """A name from a file system or an archive, without what would break a line or a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    if len(shown) <= _LONGEST:
+        return shown
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:8]  # tells it from others
+    return f"{shown[: _LONGEST // 2]}...{digest}...{shown[-_LONGEST // 2 :]}"
 
 
 def _reason(error: Exception) -> str:
