@@ -203,7 +203,7 @@ def _open_zip(path: Path) -> Files:
     for info in archive.infolist():
         name = printable(info.filename)
         # `is_dir` fails on a name that is empty.
-        if name.endswith("/") or any(map(_is_hidden, PurePosixPath(name).parts)):
+        if name.endswith("/") or any(map(_is_hidden, PurePosixPath(info.filename).parts)):
             continue
         if _is_image(name):
             infos[name] = info
