@@ -152,11 +152,15 @@ def test_several_streams_and_labels_are_planned(unhurried):
     assert both["16x16"]["gflop"] > 1.9 * one["16x16"]["gflop"] and both["16x16"]["speed"] > 0
 
 
-def test_memory_is_that_of_the_compiled_program(unhurried):
+def test_memory_is_that_of_the_compiled_program(unhurried, monkeypatch):
     task = make_task(*growing(256))
     rows, _ = read(list(planning.plan(task, IMAGES)))
     assert rows["256x256"]["gib"] == pytest.approx(needed(task, 256) / 2**30, abs=0.006)
     assert rows["256x256"]["gib"] > 0.1
+    monkeypatch.setattr(planning, "_batch_sizes", lambda full: [full // 4])
+    fewer, _ = read(list(planning.plan(task, IMAGES)))
+    assert fewer["256x256"]["remark"] == "measured on batches of 4"
+    assert fewer["256x256"]["gib"] == pytest.approx(rows["256x256"]["gib"], rel=0.25)
 
 
 def test_the_largest_size_and_the_smallest_are_measured_first(plan_on):
