@@ -170,15 +170,14 @@ def _write_vgg19(path: Path) -> None:
     import numpy as np
 
     from ganjax.nets import vgg
+    from ganjax.trees import named_leaves
     from ganjax.weights.safetensors import write_safetensors
 
     images, rng = jnp.zeros((1, 32, 32, 3)), np.random.default_rng(0)
     params = jax.eval_shape(vgg.VGG19().init, jax.random.key(0), images)["params"]
     arrays = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): rng.normal(
-            scale=0.02, size=leaf.shape
-        ).astype(np.float32)
-        for path, leaf in jax.tree.leaves_with_path(params)
+        name: rng.normal(scale=0.02, size=leaf.shape).astype(np.float32)
+        for name, leaf in named_leaves(params).items()
     }
     write_safetensors(path, arrays, {})
 

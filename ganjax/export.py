@@ -48,10 +48,10 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{output} exists; --overwrite replaces it")
 
     start_jax(compile_cache=arguments.compile_cache)
-    import jax
     import numpy as np
 
     from ganjax.runs import load_run
+    from ganjax.trees import named_leaves
     from ganjax.weights.safetensors import write_safetensors
 
     _, state, checkpoint = load_run(arguments.workdir, arguments.checkpoint)
@@ -60,11 +60,8 @@ def main(argv: list[str]) -> None:
     if role not in roles or not arguments.network and len(roles) > 1:
         raise UserError(f"--network: choose {' or '.join(roles)}")
     dtype = np.float32 if arguments.float32 else np.float16
-    leaves = jax.tree_util.tree_leaves_with_path(state.averages[role]["params"])
-    arrays = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).astype(dtype)
-        for path, leaf in leaves
-    }
+    params = named_leaves(state.averages[role]["params"])
+    arrays = {name: np.asarray(leaf).astype(dtype) for name, leaf in params.items()}
     metadata = {"network": role, "checkpoint": checkpoint, "kimg": f"{int(state.images) / 1000:g}"}
     write_safetensors(output, arrays, metadata)
     count = sum(value.size for value in arrays.values())

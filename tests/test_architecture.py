@@ -12,14 +12,15 @@ ALLOWED = {
     "provenance": set(),
     "ops": {"ops"},
     "losses": set(),
+    "trees": set(),
     "adain": set(),
     "augment": {"adain"},
     "images": {"errors", "provenance", "folders"},
-    "nets": {"ops", "adain", "errors", "nets"},
+    "nets": {"ops", "adain", "errors", "trees", "nets"},
     "data": {"images", "errors", "folders", "data"},
-    "training": {"images", "data", "provenance", "errors", "folders", "training"},
+    "training": {"images", "data", "provenance", "errors", "folders", "trees", "training"},
     # Key maps and checks need the networks' layer names.
-    "weights": {"nets", "images", "errors", "folders", "cli", "weights"},
+    "weights": {"nets", "images", "errors", "folders", "trees", "cli", "weights"},
     "tasks": {
         "nets",
         "losses",

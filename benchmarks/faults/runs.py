@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.training.checkpoints import Checkpoints, _flatten
+from ganjax.training.checkpoints import Checkpoints
+from ganjax.trees import named_leaves
 
 PYTHON = [sys.executable]
 PATIENCE = 300  # seconds until a process counts as hanging
@@ -194,7 +195,7 @@ def last_state(name: str, folder: Path) -> dict[str, bytes]:
 
 def contents(state: Any) -> dict[str, bytes]:
     """The arrays of a state by name."""
-    return {path: np.asarray(x).tobytes() for path, x in _flatten(state).items()}
+    return {path: np.asarray(x).tobytes() for path, x in named_leaves(state).items()}
 
 
 @cache

@@ -14,6 +14,7 @@ from ganjax.adain import blend_styles, channel_statistics
 from ganjax.errors import UserError
 from ganjax.nets import compact, vgg
 from ganjax.nets.compact import Statistics, Transfer
+from ganjax.trees import named_leaves
 
 Params = Any
 
@@ -86,8 +87,7 @@ def check_fitting(stylizer: Stylizer, params: Params, name: str) -> None:
     """
 
     def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree.leaves_with_path(tree)
-        return {jax.tree_util.keystr(p, simple=True, separator="/"): x.shape for p, x in leaves}
+        return {name: x.shape for name, x in named_leaves(tree).items()}
 
     found, wanted = shapes(params), shapes(jax.eval_shape(stylizer.init, jax.random.key(0)))
     if wrong := sorted(key for key in found | wanted if found.get(key) != wanted.get(key)):

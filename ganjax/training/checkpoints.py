@@ -13,6 +13,7 @@ from orbax.checkpoint import v1 as ocp
 
 from ganjax.errors import UserError
 from ganjax.folders import absolute
+from ganjax.trees import named_leaves
 
 # Orbax reports normal saves at warning level, and each failure, which it raises too, many times.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -106,7 +107,7 @@ class Checkpoints:
           UserError: the save before this one has failed.
         """
         self.wait()
-        arrays = _flatten(state)
+        arrays = named_leaves(state)
         try:
             self._pending = (
                 step,
@@ -155,7 +156,7 @@ class Checkpoints:
         Raises:
           DamagedCheckpoint: files are missing, cut short or changed, or hold another structure.
         """
-        names = _flatten(like)
+        names = named_leaves(like)
         one_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = {
             name: jax.ShapeDtypeStruct(
@@ -243,12 +244,6 @@ def _move_aside(folder: Path, step: int) -> None:
         number += 1
     with contextlib.suppress(FileNotFoundError):  # another process has just done it
         (folder / str(step)).rename(target)
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    """Leaves by path, e.g. networks/generator/params/up_1/kernel, in the tree's order."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
 
 
 def _digests(arrays: Mapping[str, Any]) -> dict[str, str]:

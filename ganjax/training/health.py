@@ -20,6 +20,7 @@ from ganjax.images import write_atomic
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.state import State
 from ganjax.training.task import Batch, Task
+from ganjax.trees import named_leaves
 
 SKIPS = "skips"  # the metric that `guard` adds
 _RECENT = 20  # steps that a report tells of
@@ -169,12 +170,9 @@ def replay(task: Task, folder: Path, rng: Callable[[Array], Array]) -> Iterator[
 def _describe(state: State) -> Iterator[str]:
     """Which parameters are not finite."""
     for role, network in state.networks.items():
-        leaves = jax.tree.leaves_with_path(network.params)
-        counts = {
-            jax.tree_util.keystr(path, simple=True, separator="/"): int((~jnp.isfinite(x)).sum())
-            for path, x in leaves
-        }
-        total = sum(x.size for _, x in leaves)
+        params = named_leaves(network.params)
+        counts = {name: int((~jnp.isfinite(x)).sum()) for name, x in params.items()}
+        total = sum(x.size for x in params.values())
         bad = {name: count for name, count in counts.items() if count}
         if bad:
             named = ", ".join(list(bad)[:_NAMED]) + (", ..." if len(bad) > _NAMED else "")

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from ganjax.errors import UserError
+from ganjax.trees import named_leaves
 
 Arrays = dict[str, np.ndarray]
 # Mean and standard deviation by which torchvision standardises RGB.
@@ -81,7 +82,4 @@ def shapes_of(module: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
     """Of the parameters of a network on images of `size` pixels."""
     images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     params = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-        for path, leaf in jax.tree.leaves_with_path(params)
-    }
+    return {name: leaf.shape for name, leaf in named_leaves(params).items()}
