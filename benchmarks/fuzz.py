@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.specimens import KINDS, ROOT
-from ganjax.cli import run_command
+from ganjax.cli import check_parent, run_command
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -99,8 +99,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.cases < 1 or arguments.first < 0:
         raise UserError("--cases must be 1 or more, --first 0 or more")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    check_parent("--json", arguments.json)
     if not Path("configs/common.py").exists():
         raise UserError("configs are not here; run this from the root of the checkout")
     if arguments.case:

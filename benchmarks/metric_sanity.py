@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import check_parent, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -54,8 +54,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.output.suffix != ".png":
         raise UserError(f"--output {arguments.output}: give FILE.png")
-    if not arguments.output.absolute().parent.is_dir():
-        raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
+    check_parent("--output", arguments.output)
     if not 500 <= arguments.count <= 4000 or arguments.count % BATCH:
         raise UserError(f"--count {arguments.count}: give 500 to 4000, a multiple of {BATCH}")
 

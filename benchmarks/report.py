@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import ours, peers
 from benchmarks.timing import Contestant, Figures, Program, race
+from ganjax.cli import check_parent
 from ganjax.errors import UserError
 
 OURS, ROOFLINE = "ganjax", "matrix product"
@@ -88,8 +89,7 @@ def check(arguments: argparse.Namespace) -> None:
     """
     if arguments.rounds < 1:
         raise UserError(f"--rounds is {arguments.rounds}; it must be 1 or more")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    check_parent("--json", arguments.json)
     if min(sizes := getattr(arguments, "batch_size", [1])) < 1:
         raise UserError(f"--batch_size is {min(sizes)}; it must be 1 or more")
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.clusters import CHIPS, model
-from ganjax.cli import load_config, run_command, start_jax
+from ganjax.cli import check_parent, load_config, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -290,8 +290,7 @@ def main(argv: list[str]) -> None:
         help=f"any of {', '.join(SLICES)} (default: all)")  # fmt: skip
     add("--compile", action="store_true", help="compile what FILE lacks")
     arguments = parser.parse_args(argv)
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    check_parent("--json", arguments.json)
     rows = []
     if arguments.json and arguments.json.exists():
         rows = json.loads(arguments.json.read_text())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganjax.cli import run_command, start_jax
+from ganjax.cli import check_parent, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -65,8 +65,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.style_size < 16:
         raise UserError(f"--style_size is {arguments.style_size}; give 16 or more pixels")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    check_parent("--json", arguments.json)
     contents, styles = _images(arguments.content), _images(arguments.style)
     outputs = {str(folder): _images(folder) for folder in arguments.outputs}
     pairs = _pairs(outputs, contents, styles)

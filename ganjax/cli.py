@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder
+from ganjax.folders import cache_folder, run_folder
 
 
 def run_command(
@@ -73,6 +73,22 @@ def add_cache_flag(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="compile all programs anew, and keep none for the next start",
     )
+
+
+def add_run_flag(parser: argparse.ArgumentParser, *, required: bool = True, use: str = "") -> None:
+    """Adds --workdir, of a run that was trained before."""
+    text = f"folder of the training run{use}"
+    parser.add_argument("--workdir", required=required, type=run_folder, metavar="DIR", help=text)
+
+
+def check_parent(option: str, path: Path | None) -> None:
+    """Checks that a file can be made at `path`, where one is given.
+
+    Raises:
+      UserError: its folder does not exist.
+    """
+    if path and not path.absolute().parent.is_dir():
+        raise UserError(f"{option} {path}: its folder does not exist; make it first")
 
 
 def start_jax(*, compile_cache: bool = True) -> None:

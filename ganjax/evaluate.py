@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
+from ganjax.cli import (
+    add_cache_flag,
+    add_run_flag,
+    check_parent,
+    leave_to_first,
+    run_command,
+    start_jax,
+)
 from ganjax.errors import UserError
-from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -35,7 +41,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--workdir", type=run_folder, metavar="DIR", help="folder of the training run to measure")
+    add_run_flag(parser, required=False, use=" to measure")
     add("--generated", metavar="SOURCE", help="images to measure: folder, .zip or data source")
     add(
         "--reference", metavar="SOURCE",
@@ -79,9 +85,8 @@ def main(argv: list[str]) -> None:
         raise UserError("give --workdir (a run) or --generated (images), one of them")
     if arguments.batch_size < 1:
         raise UserError(f"--batch_size is {arguments.batch_size}; it must be 1 or more")
-    for option, path in (("--save_features", arguments.save_features), ("--json", arguments.json)):
-        if path and not path.absolute().parent.is_dir():
-            raise UserError(f"{option} {path}: its folder does not exist; make it first")
+    check_parent("--save_features", arguments.save_features)
+    check_parent("--json", arguments.json)
     if arguments.save_features and arguments.save_features.suffix != ".npz":
         raise UserError(f"--save_features {arguments.save_features}: give FILE.npz")
     _measure(arguments)

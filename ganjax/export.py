@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
+from ganjax.cli import add_cache_flag, add_run_flag, leave_to_first, run_command, start_jax
 from ganjax.errors import UserError
-from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -26,13 +25,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        "--workdir",
-        required=True,
-        type=run_folder,
-        metavar="DIR",
-        help="folder of the training run",
-    )
+    add_run_flag(parser)
     add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
     add("--network", metavar="ROLE", help="which one, where the run averages several")
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")

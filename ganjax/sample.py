@@ -4,9 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import add_cache_flag, leave_to_first, run_command, start_jax
+from ganjax.cli import (
+    add_cache_flag,
+    add_run_flag,
+    check_parent,
+    leave_to_first,
+    run_command,
+    start_jax,
+)
 from ganjax.errors import UserError
-from ganjax.folders import run_folder
 
 EPILOG = """\
 examples:
@@ -33,13 +39,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        "--workdir",
-        required=True,
-        type=run_folder,
-        metavar="DIR",
-        help="folder of the training run",
-    )
+    add_run_flag(parser)
     add("--num", type=int, default=64, metavar="N", help="images, or stops of a walk (default: 64)")
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     add(
@@ -67,8 +67,7 @@ def main(argv: list[str]) -> None:
     suffix = arguments.output.suffix.lower()
     if suffix not in ("", ".png", ".gif", ".mp4"):
         raise UserError(f"--output {arguments.output}: give FILE.png, .gif or .mp4, or a folder")
-    if not arguments.output.absolute().parent.is_dir():
-        raise UserError(f"--output {arguments.output}: its folder does not exist; make it first")
+    check_parent("--output", arguments.output)
 
     if arguments.growth:
         if suffix not in (".gif", ".mp4"):

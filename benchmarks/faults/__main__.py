@@ -13,7 +13,7 @@ from benchmarks import report
 from benchmarks.faults import damage, kills, pairs, signals, storage
 from benchmarks.faults.cases import Case, rows, table
 from benchmarks.faults.runs import Lab
-from ganjax.cli import run_command
+from ganjax.cli import check_parent, run_command
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -57,8 +57,7 @@ def main(argv: list[str]) -> None:
         raise UserError("train.py is not here; run this from the root of the checkout")
     if arguments.kills < 1:
         raise UserError(f"--kills is {arguments.kills}; it must be 1 or more")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise UserError(f"--json {arguments.json}: its folder does not exist; make it first")
+    check_parent("--json", arguments.json)
     cases: list[Case] = []
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
