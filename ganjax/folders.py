@@ -10,8 +10,16 @@ from ganjax.errors import UserError
 def cache_folder() -> Path:
     """Where ganjax keeps what can be made again: $GANJAX_CACHE, by default ~/.cache/ganjax."""
     if folder := os.environ.get("GANJAX_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganjax"
+        return expand(folder)
+    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ganjax"
+
+
+def expand(path: str | Path) -> Path:
+    """`path` with the home of the user that it begins with, as it is where there is no such user.
+
+    `Path.expanduser` fails on users that are not known.
+    """
+    return Path(os.path.expanduser(path))
 
 
 def run_folder(text: str) -> Path:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from ganjax.data.embedded import Avatars
 from ganjax.data.files import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
+from ganjax.folders import expand
 from ganjax.images import read_image, to_uint8
 from ganjax.training import devices
 from ganjax.training.state import State
@@ -211,7 +211,7 @@ def _by_stem(name: str) -> dict[str, Callable[[], bytes]]:
 def _spec(name: str) -> str:
     """A data source's text; a plain path to a folder or file is accepted, too."""
     # A folder that happens to be called avatars does not hide them; ./avatars is that folder.
-    path = name != "avatars" and Path(name).expanduser().exists()
+    path = name != "avatars" and expand(name).exists()
     return f"folder:{name}" if path else name
 
 

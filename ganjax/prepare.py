@@ -9,6 +9,7 @@ from typing import Any
 
 from ganjax.cli import run_command
 from ganjax.errors import UserError
+from ganjax.folders import cache_folder, expand
 
 EPILOG = """\
 examples:
@@ -59,10 +60,10 @@ def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> No
     from ganjax.data.cache import lock
     from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder
 
-    if manual_dir and not Path(manual_dir).expanduser().is_dir():
+    if manual_dir and not expand(manual_dir).is_dir():
         raise UserError(f"--manual_dir {manual_dir} is no folder")
     if data_dir:
-        data_dir = str(Path(data_dir).expanduser().absolute())
+        data_dir = str(expand(data_dir).absolute())
         os.environ["TFDS_DATA_DIR"] = data_dir  # for the decoding afterwards
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     builder = make_builder(name, data_dir=data_dir)
@@ -87,9 +88,7 @@ def _download(builder: Any, name: str, manual_dir: str | None) -> None:
     import tensorflow_datasets as tfds
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it names every one of its retries
-    settings = tfds.download.DownloadConfig(
-        manual_dir=Path(manual_dir).expanduser() if manual_dir else None
-    )
+    settings = tfds.download.DownloadConfig(manual_dir=expand(manual_dir) if manual_dir else None)
     try:
         builder.download_and_prepare(download_config=settings)
     except (
@@ -107,7 +106,7 @@ def _download(builder: Any, name: str, manual_dir: str | None) -> None:
 
 def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Exception) -> str:
     files = sorted({info.filename for info in (builder.url_infos or {}).values()})
-    present = Path(manual_dir or "").expanduser()
+    present = expand(manual_dir or "")
     missing = [file for file in files if not manual_dir or not (present / file).exists()]
     reason = f"a download for tfds:{name} failed: {_one_line(error)}"
     if not missing:
@@ -128,10 +127,9 @@ def _one_line(error: Exception) -> str:
 def _decode(arguments: argparse.Namespace) -> None:
     from ganjax.data.cache import open_examples
     from ganjax.data.source import open_source
-    from ganjax.folders import cache_folder
     from ganjax.images import parse_image_size
 
-    folder = Path(arguments.cache_dir).expanduser() if arguments.cache_dir else cache_folder()
+    folder = expand(arguments.cache_dir) if arguments.cache_dir else cache_folder()
     examples = open_examples(
         open_source(arguments.source),
         image_size=parse_image_size(arguments.image_size),

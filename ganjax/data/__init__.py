@@ -1,12 +1,11 @@
 """Images for training: sources, a cache of decoded images, batches. TensorFlow is not needed."""
 
-from pathlib import Path
 from typing import Any
 
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import Source, open_source
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder
+from ganjax.folders import cache_folder, expand
 from ganjax.images import parse_image_size
 
 
@@ -27,7 +26,7 @@ def make(config: Any) -> Pipeline:
         raise UserError(f"data.limit is {data.limit}; it must be 0 (all images) or more")
     classes = config.get("model", {}).get("classes", 0)
     streams = _unpaired(data) if "style" in data else (_labelled(data, classes),)
-    return Pipeline(streams, Path(data.cache_dir or cache_folder()).expanduser())
+    return Pipeline(streams, expand(data.cache_dir or cache_folder()))
 
 
 def _labelled(data: Any, classes: int) -> Stream:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
+from ganjax.folders import expand
 from ganjax.images import SUFFIXES, read_image
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
@@ -106,7 +107,7 @@ def open_files(path: str | Path) -> Files:
     Raises:
       UserError: it does not exist, is neither, cannot be read, or holds no image.
     """
-    root = Path(os.path.expanduser(path))  # Path's own form fails on users that are not known
+    root = expand(path)
     if os.path.isdir(root):
         return _open_folder(root)
     if not os.path.exists(root):
@@ -124,7 +125,7 @@ def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
         image.
     """
     pictures = []
-    for path in (Path(os.path.expanduser(path)) for path in paths):
+    for path in map(expand, paths):
         if os.path.isdir(path) or path.suffix.lower() == ".zip":
             files = open_files(path)
             pictures += [Picture(name, partial(files.read, name)) for name in files.names]

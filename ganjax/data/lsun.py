@@ -11,7 +11,6 @@ import threading
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from ganjax.data.files import MAX_BYTES, decode_images, printable, too_large
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
+from ganjax.folders import expand
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META, _TREE = 16, 88  # where a file's page 0 says what it is, and where the tree of images is
@@ -97,7 +97,7 @@ def open_lsun(path: str) -> Lsun:
     Raises:
       UserError: it does not exist, is no LMDB, or is empty.
     """
-    root = Path(os.path.expanduser(path))
+    root = expand(path)
     if not os.path.exists(root):
         raise UserError(f"data.source lsun:{path} does not exist")
     if root.suffix == ".zip":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder
+from ganjax.folders import cache_folder, expand
 
 BUNDLED = Path(__file__).parent / "bundled"  # what ships in the package
 
@@ -18,7 +18,7 @@ def weights_folder() -> Path:
 
     $GANJAX_WEIGHTS, by default `weights` in the user's cache folder.
     """
-    return Path(os.environ.get("GANJAX_WEIGHTS") or cache_folder() / "weights").expanduser()
+    return expand(os.environ.get("GANJAX_WEIGHTS") or cache_folder() / "weights")
 
 
 def read(path: str | Path) -> "dict[str, np.ndarray]":
@@ -61,7 +61,7 @@ def load(name: str) -> dict[str, Any]:
     from ganjax.weights.keymaps import nested
 
     if name.endswith(".safetensors"):
-        path = Path(os.path.expanduser(name))  # Path's own form fails on unknown users
+        path = expand(name)
     else:
         path = BUNDLED / f"{name}.safetensors"
         path = path if os.path.exists(path) else weights_folder() / path.name

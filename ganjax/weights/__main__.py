@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ganjax.cli import run_command
 from ganjax.errors import UserError
+from ganjax.folders import expand
 
 EPILOG = """\
 examples:
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
         case "fetch":
             _fetch(arguments)
         case "import":
-            path, name = Path(arguments.file).expanduser(), arguments.name or arguments.format
+            path, name = expand(arguments.file), arguments.name or arguments.format
             if not re.fullmatch(r"[\w-]+", name):
                 raise UserError(f"--name {name}: give letters, digits, _ and - only")
             target = _folder(arguments.output) / f"{name}.safetensors"
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> None:
 def _folder(given: str | None) -> Path:
     from ganjax.weights import weights_folder
 
-    return Path(given).expanduser() if given else weights_folder()
+    return expand(given) if given else weights_folder()
 
 
 def _list() -> None:
