@@ -92,12 +92,14 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
     import jax
 
     from ganjax import tasks
+    from ganjax.training import health
 
     game = tasks.make(config)
+    guarded = health.guard(game.train_step, config.max_skips)
 
     def step(state, batch):
         rng = jax.random.fold_in(jax.random.key(1), state.step)
-        new, metrics = game.train_step(state, batch, rng)
+        new, _, metrics = guarded(state, 0, batch, rng)
         return new.replace(step=state.step + 1, images=state.images + batch_size), metrics
 
     image = jax.ShapeDtypeStruct((batch_size, image_size, image_size, 3), "uint8")

@@ -106,8 +106,7 @@ def compile_step(name: str, topology: str) -> dict[str, Any]:
         config = _config(setup, batch_size, Path(scratch))
         task = tasks.make(config)
         plain_step = task.train_step
-        if config.parallel == "pmap":
-            task = task._replace(train_step=devices.per_device(task.train_step, mesh))
+        task = devices.spread(task, config.parallel, mesh)
         height, width = task.phases[-1].image_size
         batch = dict.fromkeys(
             setup.images, jax.ShapeDtypeStruct((batch_size, height, width, 3), "uint8")

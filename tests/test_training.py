@@ -264,6 +264,9 @@ def test_updates_that_stay_not_finite_stop_the_run_and_can_be_replayed(tmp_path)
     assert loss == pytest.approx(report["recent"][-1]["loss_model"], rel=1e-5)
     with pytest.raises(UserError, match="holds no step to replay"):
         list(health.replay(task, folder, partial(train_key, 1)))
+    (kept / "batch.npz").write_bytes((kept / "batch.npz").read_bytes()[:-30])
+    with pytest.raises(UserError, match="holds no step to replay"):
+        list(health.replay(task, kept, partial(train_key, 1)))
 
 
 def _seed(phase):

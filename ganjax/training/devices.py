@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.errors import UserError
 from ganjax.training.state import State, mean_over_devices
-from ganjax.training.task import Batch
+from ganjax.training.task import Batch, Task
 
 TrainStep = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
 
@@ -94,6 +94,15 @@ def to_devices(
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in batch.items()
     }
+
+
+def spread(task: Task, parallel: str, mesh: Mesh) -> Task:
+    """`task` as a config's `parallel` wants it on a mesh: "jit", one batch over all devices, or
+    "pmap", a batch for each (`per_device`).
+    """
+    if parallel == "pmap":
+        return task._replace(train_step=per_device(task.train_step, mesh))
+    return task
 
 
 def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:

@@ -38,7 +38,7 @@ class Feed(NamedTuple):
             first=first,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            **self._which(number),
+            **_which(self.phases[number], self._seed(number)),
         )
         ahead: deque[Batch] = deque()
         steps_left = self.phases[number].steps - first
@@ -57,14 +57,12 @@ class Feed(NamedTuple):
         self, number: int, step: int
     ) -> tuple[dict[str, np.ndarray], Mapping[str, Sequence[str]]]:
         """The whole batch of one step of phase `number`, and the names of its examples."""
-        which = self._which(number)
+        which = _which(self.phases[number], self._seed(number))
         return self._take(step, which), self.data.examples(step, **which)
 
     def pictured(self, phase: Phase) -> dict[str, np.ndarray]:
         """A fixed batch: pictures of one run show the same images from its start to its end."""
-        return self._take(
-            0, {"seed": self.seed, "batch_size": phase.batch_size, "image_size": phase.image_size}
-        )
+        return self._take(0, _which(phase, self.seed))
 
     def _take(self, first: int, which: Mapping[str, Any]) -> dict[str, np.ndarray]:
         batches = self.data.batches(first=first, **which)
@@ -72,8 +70,10 @@ class Feed(NamedTuple):
         batches.close()
         return batch
 
-    def _which(self, number: int) -> dict[str, Any]:
-        phase = self.phases[number]
+    def _seed(self, number: int) -> int:
         # Every phase shuffles anew: its batch size differs, so positions mean nothing across it.
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        return {"seed": seed, "batch_size": phase.batch_size, "image_size": phase.image_size}
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+
+
+def _which(phase: Phase, seed: int) -> dict[str, Any]:
+    return {"seed": seed, "batch_size": phase.batch_size, "image_size": phase.image_size}

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import traceback
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -152,7 +153,7 @@ def replay(task: Task, folder: Path, rng: Callable[[Array], Array]) -> Iterator[
         checkpoints = Checkpoints.read_only(folder / "checkpoints")
         state = checkpoints.load(report["step"] - 1, like)
         names = report["examples"]
-    except (OSError, ValueError, KeyError, DamagedCheckpoint) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, DamagedCheckpoint) as error:
         raise UserError(
             f"{folder} holds no step to replay ({error}); name a folder nonfinite_STEP of a run"
         ) from error

@@ -67,8 +67,7 @@ def fit(
         raise UserError(f"steps_per_call is {config.steps_per_call}; give 1 or more")
     workdir.check(folder, config.to_dict())
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
-    if config.get("parallel") == "pmap":
-        task = task._replace(train_step=devices.per_device(task.train_step, mesh))
+    task = devices.spread(task, config.get("parallel", "jit"), mesh)
     run = _Run(task, data, config, folder, mesh, evaluation)
     try:
         return run.train()
@@ -97,6 +96,7 @@ class _Run:
         )
         self.writer: workdir.Writer | None = None
         self.images = 0  # consumed; the progress bars of other processes count nothing
+        self.bar: tqdm | None = None
         self.watch = health.Watch()
         self.guarded = health.guard(task.train_step, config.max_skips)
         everywhere = devices.replicated(mesh)  # each process saves, and may look
@@ -118,7 +118,7 @@ class _Run:
     ) -> tuple[State, Array, dict[str, Array]]:
         """One step for each of the stacked batches [steps, B, ...]; metrics are [steps]."""
         running, steps = (state, skips), len(next(iter(batches.values())))
-        if steps > 1 and jax.default_backend() != "cpu":
+        if steps > 1 and self.mesh.devices.flat[0].platform != "cpu":
             running, metrics = jax.lax.scan(self._step, running, batches)
             return *running, metrics
         # CPUs run convolutions in loops some 50 times slower than outside.
@@ -139,19 +139,22 @@ class _Run:
         state = self._restore_or_init()
         step, self.images = int(state.step), int(state.images)
         total = sum(phase.steps * phase.batch_size for phase in self.task.phases)
-        with stop_requests() as requested, _progress(total, self.images) as bar:
-            begin = 0
+        with stop_requests() as requested, _progress(total, self.images) as self.bar:
             for number, phase in enumerate(self.task.phases):
+                begin = self._begin(number)
                 if step < begin + phase.steps:
-                    bar.set_description_str(phase.name)
+                    self.bar.set_description_str(phase.name)
                     if step == begin:
                         state = jax.jit(self.task.begin_phase, static_argnums=1)(state, phase)
-                    state = self._train_phase(state, number, begin, step, bar, requested)
+                    state = self._train_phase(state, number, step, requested)
                     step = begin + phase.steps
-                begin += phase.steps
             if self.writer is None and jax.process_index() == 0:
-                bar.write(f"{self.folder} is already trained to {self.images / 1000:g} kimg")
+                self.bar.write(f"{self.folder} is already trained to {self.images / 1000:g} kimg")
         return state
+
+    def _begin(self, number: int) -> int:
+        """Steps of the run before phase `number`."""
+        return sum(phase.steps for phase in self.task.phases[:number])
 
     def _restore_or_init(self) -> State:
         sharding = devices.replicated(self.mesh)
@@ -175,13 +178,12 @@ class _Run:
         self,
         state: State,
         number: int,
-        begin: int,
         step: int,
-        bar: tqdm,
         requested: Callable[[], int | None],
     ) -> State:
-        """Trains phase `number`, which begins after step `begin`, from the end of `step` on."""
+        """Trains phase `number` from the end of `step` on."""
         config, phase = self.config, self.task.phases[number]
+        begin, bar = self._begin(number), self.bar
         end = begin + phase.steps
         last_log = time.monotonic(), self.images
         skips = jax.device_put(np.int32(0), devices.replicated(self.mesh))
@@ -194,7 +196,7 @@ class _Run:
             state, skips, metrics = self.call_fn(state, skips, call)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
-                self._check(*pending, state, number, begin, bar)
+                self._check(*pending, state, number)
             steps = len(next(iter(call.values())))
             pending = step, before, metrics
             step, images = step + steps, before + steps * phase.batch_size
@@ -210,7 +212,7 @@ class _Run:
             )
             save = save or evaluate
             if log or save or step == steps:
-                values = self._check(*pending, state, number, begin, bar)
+                values = self._check(*pending, state, number)
                 pending = None
                 now = time.monotonic()
                 rate = (images - last_log[1]) / max(now - last_log[0], 1e-9)
@@ -229,7 +231,7 @@ class _Run:
                 self._write_samples(state, step, phase)
             scores = None
             if evaluate:
-                scores = self._evaluate(state, step, bar, requested)
+                scores = self._evaluate(state, step, requested)
                 last_log = time.monotonic(), images  # of the rate of training
             if save:
                 self.checkpoints.save(step, state, metrics=scores)
@@ -251,8 +253,6 @@ class _Run:
         metrics: dict[str, Array],
         state: State,
         number: int,
-        begin: int,
-        bar: tqdm,
     ) -> dict[str, float]:
         """The metrics of a call's last step as floats; tells of updates that were skipped.
 
@@ -261,7 +261,7 @@ class _Run:
           images: consumed before the call.
           metrics: [steps of the call] each.
           state: the newest one.
-          number: of the phase, which began after step `begin`.
+          number: of the phase.
 
         Raises:
           UserError: too many were skipped in succession.
@@ -277,9 +277,9 @@ class _Run:
                     step=jnp.full_like(state.step, step),
                     images=jnp.full_like(state.images, images),
                 )
-                self._stop(failure, state, *self.feed.batch(number, step - begin))
+                self._stop(failure, state, *self.feed.batch(number, step - self._begin(number)))
             if failure and jax.process_index() == 0:
-                bar.write(f"warning: {failure}; this update is skipped", file=sys.stderr)
+                self.bar.write(f"warning: {failure}; this update is skipped", file=sys.stderr)
             step, images = step + 1, images + batch_size
         return values
 
@@ -297,7 +297,7 @@ class _Run:
         )
 
     def _evaluate(
-        self, state: State, step: int, bar: tqdm, requested: Callable[[], int | None]
+        self, state: State, step: int, requested: Callable[[], int | None]
     ) -> dict[str, float] | None:
         """What the best checkpoint is known by; None where the run was asked to stop meanwhile."""
         rows = self.evaluation.run(state, lambda: requested() is not None)
@@ -307,7 +307,7 @@ class _Run:
             self.writer.evaluation(step, row)
             if jax.process_index() == 0:
                 text = f"{self.images / 1000:g} kimg: {row['metric']} {row['value']:.5g}"
-                bar.write(text, file=sys.stderr)
+                self.bar.write(text, file=sys.stderr)
         values = {row["metric"]: row["value"] for row in rows}
         return {self.evaluation.best: values[self.evaluation.best]}
 
