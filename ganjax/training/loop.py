@@ -21,7 +21,7 @@ from ganjax.errors import UserError
 from ganjax.training import devices, health, workdir
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
-from ganjax.training.signals import Interrupted, stop_requests
+from ganjax.training.signals import Interrupted, agree, stop_requests
 from ganjax.training.state import State
 from ganjax.training.task import Batch, Phase, Task
 
@@ -97,6 +97,7 @@ class _Run:
         self.writer: workdir.Writer | None = None
         self.images = 0  # consumed; the progress bars of other processes count nothing
         self.bar: tqdm | None = None
+        self.stop = 0  # the signal that any process got before a call whose metrics are here
         self.watch = health.Watch()
         self.guarded = health.guard(task.train_step, config.max_skips)
         everywhere = devices.replicated(mesh)  # each process saves, and may look
@@ -114,20 +115,24 @@ class _Run:
         return (new, skips), metrics
 
     def _call(
-        self, state: State, skips: Array, batches: Batch
-    ) -> tuple[State, Array, dict[str, Array]]:
-        """One step for each of the stacked batches [steps, B, ...]; metrics are [steps]."""
+        self, state: State, skips: Array, batches: Batch, requests: Array
+    ) -> tuple[State, Array, dict[str, Array], Array]:
+        """One step for each of the stacked batches [steps, B, ...]; metrics are [steps].
+
+        What each device's process was asked ([devices], see `stop_requests`) becomes known to all
+        of them at the same step, with the metrics and for nothing.
+        """
         running, steps = (state, skips), len(next(iter(batches.values())))
         if steps > 1 and self.mesh.devices.flat[0].platform != "cpu":
             running, metrics = jax.lax.scan(self._step, running, batches)
-            return *running, metrics
+            return *running, metrics, jnp.max(requests)
         # CPUs run convolutions in loops some 50 times slower than outside.
         rows = []
         for number in range(steps):
             batch = {name: values[number] for name, values in batches.items()}
             running, metrics = self._step(running, batch)
             rows.append(metrics)
-        return *running, jax.tree.map(lambda *row: jnp.stack(row), *rows)
+        return *running, jax.tree.map(lambda *row: jnp.stack(row), *rows), jnp.max(requests)
 
     def _sample(self, state: State, inputs: Batch | None) -> dict[str, Array]:
         rng = _key(self.config.seed, "sample")
@@ -179,7 +184,7 @@ class _Run:
         state: State,
         number: int,
         step: int,
-        requested: Callable[[], int | None],
+        requested: Callable[[], int],
     ) -> State:
         """Trains phase `number` from the end of `step` on."""
         config, phase = self.config, self.task.phases[number]
@@ -187,22 +192,24 @@ class _Run:
         end = begin + phase.steps
         last_log = time.monotonic(), self.images
         skips = jax.device_put(np.int32(0), devices.replicated(self.mesh))
-        pending: tuple[int, int, dict[str, Array]] | None = None
+        pending: tuple[int, int, dict[str, Array], Array] | None = None
         for call in self.feed.calls(number, first=step - begin):
             if self.writer is None:  # the data is there and sound: now the folder becomes a run
                 workdir.claim(self.folder, config.to_dict())
                 self.writer = workdir.Writer(self.folder, step=step)
             before = self.images
-            state, skips, metrics = self.call_fn(state, skips, call)
+            requests = np.full(jax.local_device_count(), requested(), np.int32)
+            requests = devices.to_devices({"requests": requests}, self.mesh)["requests"]
+            state, skips, metrics, asked = self.call_fn(state, skips, call, requests)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
                 self._check(*pending, state, number)
             steps = len(next(iter(call.values())))
-            pending = step, before, metrics
+            pending = step, before, metrics, asked
             step, images = step + steps, before + steps * phase.batch_size
             self.images = images
-            stop = requested()
-            last = step == end or stop is not None
+            stop = self.stop or (requested() if jax.process_count() == 1 else 0)
+            last = step == end or bool(stop)
             log, save, sample = (
                 last or _due(every, before, images)
                 for every in (config.log_every, config.save_every, config.sample_every)
@@ -235,7 +242,7 @@ class _Run:
                 last_log = time.monotonic(), images  # of the rate of training
             if save:
                 self.checkpoints.save(step, state, metrics=scores)
-            if stop is not None:
+            if stop:
                 self.checkpoints.wait()
                 raise Interrupted(
                     f"stopped by {signal.Signals(stop).name} after {images / 1000:g} kimg; step "
@@ -251,6 +258,7 @@ class _Run:
         step: int,
         images: int,
         metrics: dict[str, Array],
+        asked: Array,
         state: State,
         number: int,
     ) -> dict[str, float]:
@@ -260,6 +268,7 @@ class _Run:
           step: before the call.
           images: consumed before the call.
           metrics: [steps of the call] each.
+          asked: the signal that some process had got before the call.
           state: the newest one.
           number: of the phase.
 
@@ -267,7 +276,8 @@ class _Run:
           UserError: too many were skipped in succession.
         """
         batch_size = self.task.phases[number].batch_size
-        columns = jax.device_get(metrics)
+        columns, asked = jax.device_get((metrics, asked))
+        self.stop = self.stop or int(asked)
         for row in zip(*columns.values(), strict=True):
             values = dict(zip(columns, map(float, row), strict=True))
             failure = self.watch.look(step + 1, (images + batch_size) / 1000, values)
@@ -297,10 +307,10 @@ class _Run:
         )
 
     def _evaluate(
-        self, state: State, step: int, requested: Callable[[], int | None]
+        self, state: State, step: int, requested: Callable[[], int]
     ) -> dict[str, float] | None:
         """What the best checkpoint is known by; None where the run was asked to stop meanwhile."""
-        rows = self.evaluation.run(state, lambda: requested() is not None)
+        rows = self.evaluation.run(state, lambda: bool(agree(requested())))
         if rows is None:
             return None
         for row in rows:

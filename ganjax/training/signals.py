@@ -1,12 +1,12 @@
-"""Requests to stop: SIGINT, SIGTERM and preemption, collected until a step is done."""
+"""Requests to stop: SIGINT and SIGTERM, collected until a step is done."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 
 import jax
-from jax.experimental.multihost_utils import reached_preemption_sync_point
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 
 
 class Interrupted(Exception):
@@ -22,14 +22,11 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], int | None]]:
+def stop_requests() -> Iterator[Callable[[], int]]:
     """Collects SIGINT and SIGTERM, so that the step under way ends; a second one is not held.
 
-    Of several processes, a SIGTERM of any one stops all after the same step: they must ask equally
-    often. JAX's own handler tells it to the others.
-
     Yields:
-      A function that gives the number of the signal that came, or None.
+      A function that gives the number of the signal that came to this process, 0 for none.
     """
     received: list[int] = []
     previous = {}
@@ -38,18 +35,16 @@ def stop_requests() -> Iterator[Callable[[], int | None]]:
         received.append(number)
         signal.signal(number, previous[number])
 
-    asked = count(1)
-
-    def requested() -> int | None:
-        if several and not received and reached_preemption_sync_point(next(asked)):
-            received.append(signal.SIGTERM)
-        return received[0] if received else None
-
-    several = jax.process_count() > 1
-    for number in () if several else (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, handle)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # JAX's own handler, where several processes have joined, is none that Python knows.
+        previous[number] = signal.signal(number, handle) or signal.SIG_DFL
     try:
-        yield requested
+        yield lambda: received[0] if received else 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def agree(request: int) -> int:
+    """The largest of all processes' requests; each must ask. It waits for what devices still do."""
+    return request if jax.process_count() == 1 else int(process_allgather(np.int32(request)).max())
