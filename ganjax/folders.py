@@ -30,14 +30,14 @@ def run_folder(text: str) -> Path:
     """
     if "://" not in text:
         return Path(text)
+    if not text.startswith("gs://"):
+        raise UserError(f"{text}: only gs://BUCKET/PATH is known beside paths")
     try:
         import fsspec
         import gcsfs  # noqa: F401
         from etils import epath
     except ImportError as error:
         raise UserError(f"{text} needs gcsfs; pip install 'ganjax[gs]'") from error
-    if not text.startswith("gs://"):
-        raise UserError(f"{text}: only gs://BUCKET/PATH is known beside paths")
     logging.getLogger("gcsfs").setLevel(logging.ERROR)  # kinds of buckets are of no concern here
     # Checkpoints come and go by another way, which a cached listing would not know of.
     fsspec.config.conf["gcs"] = {"use_listings_cache": False}

@@ -111,3 +111,5 @@ def test_only_known_places(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(UserError, match=r"needs gcsfs; pip install 'ganjax\[gs\]'"):
         run_folder("gs://bucket/run")
+    with pytest.raises(UserError, match="only gs://BUCKET/PATH is known"):
+        run_folder("s3://bucket/run")
