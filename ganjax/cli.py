@@ -8,6 +8,7 @@ import os
 import runpy
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -109,6 +110,8 @@ def start_jax(*, compile_cache: bool = True) -> None:
 
     import jax
 
+    # On a full disk the next start compiles again; nothing else is lost.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     if not compile_cache:
         jax.config.update("jax_enable_compilation_cache", False)
     elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -5,6 +5,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -258,7 +259,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that cannot be written there is nothing to remove
+            temporary.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -1,9 +1,12 @@
 """Images: what people see in a file is what arrives, and nothing else arrives."""
 
+import errno
 import io
+import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -323,3 +326,15 @@ def test_image_sizes_without_end():
     for text in ("9" * 5000, "64x" + "1" * 5000):
         with pytest.raises(UserError, match="^.{,120}$"):
             images.parse_image_size(text)
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    def fail(self, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    (tmp_path / "a.txt").write_bytes(b"old")
+    for name in ("write_bytes", "unlink"):  # it refuses both
+        monkeypatch.setattr(Path, name, fail)
+    with pytest.raises(UserError, match="^cannot write .*a.txt: Read-only file system$"):
+        images.write_atomic(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "a.txt").read_bytes() == b"old"
