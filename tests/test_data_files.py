@@ -144,6 +144,10 @@ def test_what_cannot_be_opened(tmp_path):
         open_source(f"folder:{tmp_path / 'absent'}")
     with pytest.raises(UserError, match="neither a folder nor a .zip"):
         open_source(f"folder:{tmp_path / 'text.zip'}")
+    whole = write_zip(tmp_path / "cut.zip", {"b.png": png(1)})
+    whole.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(UserError, match="cut.zip is cut short; fetch or copy it again"):
+        open_source(f"folder:{whole}")
     for spec in ("", "folder", "folder:", "avatars:3", "photos", "tfds:", "ftp://x"):
         with pytest.raises(UserError, match="avatars, folder:PATH.*tfds:NAME.*lsun:PATH"):
             open_source(spec)

@@ -194,6 +194,10 @@ def _open_folder(root: Path) -> Files:
 def _open_zip(path: Path) -> Files:
     try:
         if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                cut_short = file.read(4) == b"PK\x03\x04"  # the end of an archive lists its files
+            if cut_short:
+                raise UserError(f"{path} is cut short; fetch or copy it again")
             raise UserError(f"{path} is neither a folder nor a .zip file")
         archive = zipfile.ZipFile(path)
     except UserError:
