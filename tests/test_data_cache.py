@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_broken_examples_are_named_and_left_out(tmp_path, capsys):
     assert [name for name, _ in index["broken"]] == [f"{number}.png" for number in bad]
 
 
+@pytest.mark.parametrize("broken", [(), (0, 65, 130)])
+def test_checksums_are_those_of_the_arrays(tmp_path, broken):
+    for source in (Numbers(broken=broken), Numbers(broken=broken)):  # decoding, then cached
+        examples = open_numbers(source, tmp_path)
+        wanted = {name: zlib.crc32(values.tobytes()) for name, values in examples.arrays.items()}
+        assert examples.checksums == wanted and wanted.keys() == {"image", "label"}
+
+
 def test_progress_is_shown(tmp_path, capsys):
     open_numbers(Numbers(), tmp_path, progress=True)
     shown = capsys.readouterr().err
@@ -116,7 +125,9 @@ def test_without_any_good_image(tmp_path):
     assert parts(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "no index", "torn index"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "missing", "no index", "torn index", "no checksums"]
+)
 def test_damaged_caches_are_made_anew(tmp_path, damage):
     open_numbers(Numbers(), tmp_path)
     (folder,) = (tmp_path / "images" / name for name in parts(tmp_path))
@@ -127,6 +138,10 @@ def test_damaged_caches_are_made_anew(tmp_path, damage):
         (folder / "label.bin").unlink()
     elif damage == "no index":
         (folder / "index.json").unlink()
+    elif damage == "no checksums":  # as in caches of before
+        index = json.loads((folder / "index.json").read_text())
+        del index["checksums"]
+        (folder / "index.json").write_text(json.dumps(index))
     else:
         text = (folder / "index.json").read_text()
         (folder / "index.json").write_text(text[: len(text) // 2])

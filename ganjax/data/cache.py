@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +35,12 @@ class Examples(NamedTuple):
     Attributes:
       arrays: by name, e.g. `image` uint8 [N, H, W, C] and `label` int32 [N].
       broken: examples that were left out.
+      checksums: the CRC-32 of each array's bytes.
     """
 
     arrays: dict[str, np.ndarray]
     broken: list[Broken]
+    checksums: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.arrays["image"])
@@ -103,14 +106,15 @@ def lock(path: Path, doing: str) -> Iterator[None]:
 
 
 def _map(target: Path) -> Examples | None:
-    """The arrays in a cache folder, None where it is missing, cut short or unreadable."""
+    """The arrays in a cache folder, None where it is missing, cut short, unreadable or old."""
     try:
         index = json.loads((target / "index.json").read_text())
         arrays = {}
         for name, (dtype, shape) in index["arrays"].items():
             # A file that was cut short cannot be mapped: ValueError.
             arrays[name] = np.memmap(target / f"{name}.bin", dtype, "r", shape=tuple(shape))
-        return Examples(arrays, [Broken(*broken) for broken in index["broken"]])
+        broken = [Broken(*broken) for broken in index["broken"]]
+        return Examples(arrays, broken, index["checksums"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -155,7 +159,7 @@ def _write(
 ) -> None:
     from tqdm import tqdm
 
-    files, shapes, total, broken = {}, {}, 0, []
+    files, shapes, checksums, total, broken = {}, {}, {}, 0, []
     bar = tqdm(
         total=count, desc="decoding", unit="img", disable=not progress, dynamic_ncols=True,
         mininterval=0.2 if sys.stderr.isatty() else 10,
@@ -168,7 +172,9 @@ def _write(
                     if name not in files:
                         files[name] = (folder / f"{name}.bin").open("wb")
                         shapes[name] = (values.dtype.str, values.shape[1:])
-                    files[name].write(np.ascontiguousarray(values).data)
+                    content = np.ascontiguousarray(values).data
+                    files[name].write(content)
+                    checksums[name] = zlib.crc32(content, checksums.get(name, 0))
                 total += len(arrays["image"])
                 bar.update(len(arrays["image"]) + len(bad))
     finally:
@@ -180,6 +186,7 @@ def _write(
     index = {
         "arrays": {name: [dtype, [total, *shape]] for name, (dtype, shape) in shapes.items()},
         "broken": broken,
+        "checksums": checksums,
         "source": source.digest,
     }
     (folder / "index.json").write_text(json.dumps(index))
