@@ -411,6 +411,9 @@ class Stopping:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
 
+    def contents(self, image_size):
+        return self.pipeline.contents(image_size)
+
 
 def test_a_resumed_run_is_a_straight_one(photos, tmp_path):
     straight = fit_toy(photos, tmp_path / "straight")

@@ -1,8 +1,10 @@
 """Batches: a function of (seed, number), the same for any number of processes."""
 
 import itertools
+import shutil
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from ml_collections import ConfigDict
 
 from ganjax import data
 from ganjax.data.pipeline import Pipeline, Stream
-from ganjax.data.source import Broken
+from ganjax.data.source import Broken, open_source
 from ganjax.errors import UserError
+from ganjax.images import write_image
 
 SIZE = (4, 6)
 
@@ -199,6 +202,77 @@ def test_names_of_a_batch_are_those_of_its_examples(cache_dir, pyramid):
         assert names == {"image": [f"ramp {label}" for label in batch["label"]]}
 
 
+def test_contents_are_counts_and_checksums_of_what_streams_show(cache_dir):
+    streams = (
+        Stream(Ramps(50, broken=3), {"image": "content", "mask": "mask"}, limit=40),
+        Stream(Ramps(50), {"image": "content"}, load_size=(8, 12)),
+        Stream(Ramps(50), {"image": "content"}, channels=1),
+    )
+
+    def checksum(numbers, size, channels):
+        return zlib.crc32(Ramps(50).load(numbers, size, channels)[0]["image"].tobytes())
+
+    good = [number for number in range(40) if number % 3]
+    masks = zlib.crc32(Ramps(50).load(good, SIZE, 1)[0]["mask"].tobytes())
+    first = {"image": checksum(good, SIZE, 3), "mask": masks}
+    assert Pipeline(streams, cache_dir).contents(SIZE) == {
+        "content 4x6": [
+            {"examples": len(good), "crc32": first},
+            {"examples": 50, "crc32": {"image": checksum(range(50), SIZE, 1)}},
+        ],
+        "content 8x12": [
+            {"examples": 50, "crc32": {"image": checksum(range(50), (8, 12), 3)}},
+        ],
+    }
+
+
+def test_contents_of_a_pyramid_are_its_largest_images_at_any_size(cache_dir):
+    pipeline = Pipeline((Stream(Ramps(50), NAMES, pyramid=(8, 12)),), cache_dir)
+    assert pipeline.contents((2, 3)) == pipeline.contents((8, 12))
+    assert pipeline.contents((2, 3)).keys() == {"image 8x12"}
+
+
+@pytest.mark.parametrize("options", [{}, {"pyramid": (8, 12)}, {"load_size": (8, 12)}])
+def test_contents_need_nothing_that_batches_do_not(tmp_path, options, monkeypatch):
+    pipeline = Pipeline((Stream(Ramps(50), NAMES, **options),), tmp_path)
+    take(pipeline, 1)
+    monkeypatch.setattr(Ramps, "load", None)
+    assert pipeline.contents(SIZE)
+
+
+def test_contents_are_those_of_the_pixels_in_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, *SIZE, 3), np.uint8)
+    folder = tmp_path / "images"
+    folder.mkdir()
+
+    def write(number, image):
+        write_image(folder / f"{number}.png", image)
+
+    def contents(path=folder):
+        stream = Stream(open_source(f"folder:{path}"), {"image": "image"})
+        return Pipeline((stream,), tmp_path / "cache").contents(SIZE)
+
+    for number, image in enumerate(images):
+        write(number, image)
+    whole = contents()
+    shutil.make_archive(tmp_path / "packed", "zip", folder)
+    shutil.copytree(folder, tmp_path / "copied")
+    assert contents(tmp_path / "packed.zip") == contents(tmp_path / "copied") == whole
+    write(0, images[1])
+    write(1, images[0])
+    assert contents() != whole
+    write(0, images[0])
+    write(1, images[1])
+    assert contents() == whole
+    changed = images[2].copy()
+    changed[1, 2, 0] ^= 1
+    write(2, changed)
+    assert contents() != whole
+    (folder / "2.png").unlink()
+    assert contents()["image 4x6"][0]["examples"] == 4
+
+
 def test_a_negative_seed_is_refused(one):
     with pytest.raises(UserError, match="seed is -1"):
         take(one, 1, seed=-1)
@@ -240,8 +314,6 @@ def test_make_refuses(fields, message):
 
 
 def test_labels_where_there_are_none(tmp_path):
-    from ganjax.images import write_image
-
     write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(UserError, match="has no labels"):
         data.make(make_config(source=f"folder:{tmp_path}", labels=True))

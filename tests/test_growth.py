@@ -28,7 +28,7 @@ def _config(**fields) -> ConfigDict:
 def run(tmp_path):
     """A folder of a run that drew three sheets, each of one colour."""
     (tmp_path / "run" / "samples").mkdir(parents=True)
-    claim(tmp_path / "run", _config().to_dict())
+    claim(tmp_path / "run", _config().to_dict(), {})
     for step in (100, 20, 9):
         sheet = np.full((18, 36, 3), step, np.uint8)
         write_image(tmp_path / "run" / "samples" / f"{step:09d}.png", sheet)

@@ -69,6 +69,9 @@ class Images:
             yield {"image": rng.integers(0, 256, (batch_size, *image_size, 3), np.uint8)}
             number += 1
 
+    def contents(self, image_size):
+        return {}
+
 
 def _config():
     return ConfigDict(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -13,8 +14,11 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.data.source import open_source
 from ganjax.errors import UserError
-from ganjax.training import health
+from ganjax.images import write_image
+from ganjax.training import health, workdir
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.loop import _due, fit, train_key
 from ganjax.training.signals import Interrupted
@@ -31,10 +35,14 @@ damages = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWa
 
 
 class Streams:
-    """Two streams of random images; batch n of (seed, phase) is always the same."""
+    """Two streams of random images; batch n of (seed, phase) is always the same.
 
-    def __init__(self, *, interrupt: tuple[int, int] | None = None):
+    Whatever they show, they say to be `count` examples of this checksum.
+    """
+
+    def __init__(self, *, interrupt: tuple[int, int] | None = None, count=50, checksum=7):
         self.interrupt, self.served = interrupt, []
+        self.count, self.checksum = count, checksum
 
     def batches(self, *, seed, first, batch_size, image_size, **processes) -> Iterator[dict]:
         number = first
@@ -51,6 +59,10 @@ class Streams:
     def examples(self, number, *, batch_size, **which):
         rows = range(number * batch_size, (number + 1) * batch_size)
         return {name: [f"{name} {row}" for row in rows] for name in ("content", "style")}
+
+    def contents(self, image_size):
+        style = {"examples": self.count, "crc32": {"image": self.checksum}}
+        return {"content 8x8": [{"examples": 9, "crc32": {"image": 1}}] * 2, "style 8x8": [style]}
 
 
 def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
@@ -198,6 +210,73 @@ def test_another_config_is_refused_and_says_what_differs(straight):
     with pytest.raises(UserError, match=r"data\.source is \"b\", was \"a\"; seed is 2, was 1"):
         fit(make_task(), Streams(), make_config(seed=2, data={"source": "b"}), folder)
     fit(make_task(), Streams(), make_config(log_every=1.0), folder)  # changes no update
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The folder of a run that was stopped in its first phase."""
+    with pytest.raises(Interrupted):
+        fit(make_task(), Streams(interrupt=(4, 3)), make_config(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(("other", "now"), [({"count": 49}, "49 now"), ({"checksum": 8}, "50 now")])
+def test_other_images_are_refused_before_anything_is_done(stopped, other, now, capsys):
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    wanted = rf"^\S+run holds a run on other images.*: 50 of style 8x8 then, {now}; .*data\.json"
+    with pytest.raises(UserError, match=wanted) as refused:
+        fit(make_task(), Streams(**other), make_config(), stopped)
+    assert "\n" not in str(refused.value) and "content" not in str(refused.value)
+    assert "resuming" not in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_goes_on_with_other_images_where_its_record_is_deleted(stopped, straight, capsys):
+    """So does one of before, which has none; from then on it has one."""
+    (stopped / "data.json").unlink()
+    assert_same(fit(make_task(), Streams(count=49), make_config(), stopped), straight[0])
+    assert "resuming" in capsys.readouterr().err
+    assert json.loads((stopped / "data.json").read_text()) == Streams(count=49).contents((8, 8))
+
+
+@pytest.mark.parametrize("text", ["{", "7", '{"style 8x8": 7}', '{"style 8x8": [{}]}'])
+def test_a_damaged_record_of_the_images_is_one_line(stopped, text):
+    (stopped / "data.json").write_text(text)
+    with pytest.raises(UserError, match=r"data\.json cannot be read: .*; delete it to go on"):
+        fit(make_task(), Streams(), make_config(), stopped)
+
+
+def test_images_are_the_same_in_a_zip_and_others_where_one_is_gone(tmp_path):
+    """On files, with sizes decoded on their own: each phase adds its own to the record."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
+    folder, run = tmp_path / "images", tmp_path / "run"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        write_image(folder / f"{number:02}.png", image)
+    shutil.make_archive(tmp_path / "images", "zip", folder)
+
+    def train(path, kimg):
+        source = open_source(f"folder:{path}")
+        streams = tuple(Stream(source, {"image": name}) for name in ("content", "style"))
+        task = make_task(phases=(PHASES[0], PHASES[1]._replace(kimg=kimg)))
+        return fit(task, Pipeline(streams, tmp_path / "cache"), make_config(), run)
+
+    train(folder, 0.008)
+    names = {"content 4x4", "style 4x4", "content 8x8", "style 8x8"}
+    assert json.loads((run / "data.json").read_text()).keys() == names
+    train(tmp_path / "images.zip", 0.016)
+    (folder / "07.png").unlink()
+    with pytest.raises(UserError, match="12 of content 8x8 then, 11 now; 12 of style 8x8 then"):
+        train(folder, 0.024)
+    train(tmp_path / "images.zip", 0.024)
+
+
+def test_processes_with_other_images_than_the_others_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir, "process_allgather", lambda x: np.stack([x, x, x + 1]))
+    with pytest.raises(UserError, match="processes of this run have different images; give all"):
+        fit(make_task(), Streams(), make_config(), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -101,6 +101,22 @@ class Pipeline(NamedTuple):
             ]
         return found
 
+    def contents(self, image_size: tuple[int, int]) -> dict[str, list[dict[str, Any]]]:
+        """How many examples the streams have, and the checksums of what batches are made of.
+
+        By the images' name and the size that they are decoded to, which is that of a pyramid's
+        largest or `load_size`, whatever `image_size` is, or else `image_size`. Nothing is decoded
+        that batches of `image_size` do not need, too.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for stream in self.streams:
+            size = stream.pyramid or _load_size(stream, image_size)
+            _, data = _open(stream, size, self.cache_dir, progress=False)
+            checksums = {name: data.checksums[name] for name in stream.names}
+            of_name = found.setdefault(f"{stream.names['image']} {size[0]}x{size[1]}", [])
+            of_name.append({"examples": len(data), "crc32": checksums})
+        return found
+
     def _parts(
         self,
         seed: int,

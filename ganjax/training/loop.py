@@ -50,7 +50,8 @@ def fit(
 
     A run found in `folder` is resumed: parameters, optimiser states, averages and data position
     go on bit for bit as if it had never stopped (on as many devices). The folder holds
-    config.json, metrics.jsonl, TensorBoard events, sample grids and checkpoints/STEP.
+    config.json, data.json (how many images, and their checksums), metrics.jsonl, TensorBoard
+    events, sample grids and checkpoints/STEP.
 
     Args:
       config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `steps_per_call`,
@@ -59,8 +60,9 @@ def fit(
       evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
 
     Raises:
-      UserError: the folder holds another run, a save failed, or more than `max_skips` updates in
-        succession were not finite; the last of these is kept for `health.replay`.
+      UserError: the folder holds another run or one on other images, a save failed, or more than
+        `max_skips` updates in succession were not finite; the last of these is kept for
+        `health.replay`.
       Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     if config.steps_per_call < 1:
@@ -176,7 +178,6 @@ class _Run:
         if jax.process_index() == 0:
             for damage in damages:
                 print(f"warning: {damage}; it is kept in {self.folder}/damaged", file=sys.stderr)
-            print(f"resuming {self.folder} from step {int(state.step)}", file=sys.stderr)
         return state
 
     def _train_phase(
@@ -188,15 +189,14 @@ class _Run:
     ) -> State:
         """Trains phase `number` from the end of `step` on."""
         config, phase = self.config, self.task.phases[number]
-        begin, bar = self._begin(number), self.bar
+        begin, bar, first = self._begin(number), self.bar, step
         end = begin + phase.steps
         last_log = time.monotonic(), self.images
         skips = jax.device_put(np.int32(0), devices.replicated(self.mesh))
         pending: tuple[int, int, dict[str, Array], Array] | None = None
         for call in self.feed.calls(number, first=step - begin):
-            if self.writer is None:  # the data is there and sound: now the folder becomes a run
-                workdir.claim(self.folder, config.to_dict())
-                self.writer = workdir.Writer(self.folder, step=step)
+            if step == first:  # the data is there and sound: now the folder becomes a run
+                self._claim(phase, step)
             before = self.images
             requests = np.full(jax.local_device_count(), requested(), np.int32)
             requests = devices.to_devices({"requests": requests}, self.mesh)["requests"]
@@ -252,6 +252,14 @@ class _Run:
             if step == end:
                 return state
         raise AssertionError("the batches end where the phase does")
+
+    def _claim(self, phase: Phase, step: int) -> None:
+        contents = self.feed.data.contents(phase.image_size)
+        workdir.claim(self.folder, self.config.to_dict(), contents)
+        if self.writer is None:
+            if step and jax.process_index() == 0:
+                self.bar.write(f"resuming {self.folder} from step {step}", file=sys.stderr)
+            self.writer = workdir.Writer(self.folder, step=step)
 
     def _check(
         self,

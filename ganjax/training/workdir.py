@@ -1,6 +1,7 @@
-"""What a run writes beside its checkpoints: config, metrics, events, sample grids."""
+"""What a run writes beside its checkpoints: config, data, metrics, events, sample grids."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 
 from ganjax.errors import UserError
 from ganjax.folders import in_bucket
@@ -15,6 +17,7 @@ from ganjax.images import make_grid, to_uint8, write_atomic, write_image
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
+DATA = "data.json"
 METRICS = "metrics.jsonl"
 # Fields that change how long a run lasts and what it reports, but not a single update.
 FREE_FIELDS = (
@@ -63,10 +66,48 @@ def check(folder: Path, config: Mapping[str, Any]) -> None:
         ) from error
 
 
-def claim(folder: Path, config: Mapping[str, Any]) -> None:
-    """Makes `folder` the folder of a run with `config`."""
+def claim(folder: Path, config: Mapping[str, Any], contents: Mapping[str, Any]) -> None:
+    """Makes `folder` the folder of a run with `config` on data of these `Pipeline.contents`.
+
+    Raises:
+      UserError: what is in the folder was trained on other images, or the processes of the run
+        have different ones.
+    """
+    # All processes find the same: what the first one writes is what the others have, too.
+    digest = zlib.crc32(json.dumps(contents).encode())
+    if len(np.unique(process_allgather(np.uint32(digest)))) > 1:
+        raise UserError("the processes of this run have different images; give all the same")
+    earlier = _earlier(folder, contents)
     if jax.process_index() == 0:
-        write_atomic(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        for name, values in ((CONFIG, config), (DATA, earlier | contents)):
+            write_atomic(folder / name, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def _earlier(folder: Path, contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run in `folder` was trained on before, which `contents` does not contradict."""
+    path = folder / DATA
+    try:
+        earlier = json.loads(path.read_text())
+        differing = [
+            f"{_count(earlier[name])} of {name} then, {_count(streams)} now"
+            for name, streams in contents.items()
+            if earlier.get(name, streams) != streams
+        ]
+    except FileNotFoundError:  # a new run, or one of a version that did not write it
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: {error}; delete it to go on without") from error
+    if differing:
+        raise UserError(
+            f"{folder} holds a run on other images or labels: {'; '.join(differing)}; restore "
+            f"them, delete {path} to go on with those of now, or give another --workdir to start "
+            "a new run"
+        )
+    return earlier
+
+
+def _count(streams: Sequence[Mapping[str, Any]]) -> int:
+    return sum(stream["examples"] for stream in streams)
 
 
 def load_config(folder: Path) -> dict[str, Any]:
