@@ -128,21 +128,27 @@ def _build(
     *,
     progress: bool,
 ) -> None:
-    """Decodes into a temporary folder and renames it; the caller holds the lock."""
+    with replaced(target) as folder:
+        needed = count * image_size[0] * image_size[1] * channels
+        if shutil.disk_usage(folder).free < needed * 1.05:
+            raise UserError(
+                f"decoded images need {needed / 2**30:.1f} GiB in {target.parent}; make room, use "
+                "fewer with --config.data.limit=N, or name a folder on another disk with "
+                "--config.data.cache_dir=DIR"
+            )
+        _write(source, count, image_size, channels, folder, progress=progress)
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `target` once it is full; the caller holds the lock."""
     for rest in target.parent.glob(f".{target.name}*"):  # of a process that was killed
         shutil.rmtree(rest)
-    needed = count * image_size[0] * image_size[1] * channels
-    if shutil.disk_usage(target.parent).free < needed * 1.05:
-        raise UserError(
-            f"decoded images need {needed / 2**30:.1f} GiB in {target.parent}; make room, use "
-            "fewer with --config.data.limit=N, or name a folder on another disk with "
-            "--config.data.cache_dir=DIR"
-        )
     temporary = target.with_name(f".{target.name}")
     temporary.mkdir()
     try:
-        _write(source, count, image_size, channels, temporary, progress=progress)
-        shutil.rmtree(target, ignore_errors=True)  # there only if it is damaged
+        yield temporary
+        shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
