@@ -1,4 +1,4 @@
-"""The user's folders: of what can be made again, and of runs, here or in a bucket."""
+"""The user's folders: of what can be made again, and of runs and data, here or in a bucket."""
 
 import logging
 import os
@@ -23,13 +23,13 @@ def expand(path: str | Path) -> Path:
 
 
 def run_folder(text: str) -> Path:
-    """The folder of a run: a path, or gs://BUCKET/PATH in Google Cloud Storage.
+    """The folder of a run, or of data: a path, or gs://BUCKET/PATH in Google Cloud Storage.
 
     Raises:
       UserError: the bucket cannot be reached, or what reaches it is not installed.
     """
     if "://" not in text:
-        return Path(text)
+        return expand(text)
     if not text.startswith("gs://"):
         raise UserError(f"{text}: only gs://BUCKET/PATH is known beside paths")
     try:
@@ -38,7 +38,7 @@ def run_folder(text: str) -> Path:
         from etils import epath
     except ImportError as error:
         raise UserError(f"{text} needs gcsfs; pip install 'ganjax[gs]'") from error
-    logging.getLogger("gcsfs").setLevel(logging.ERROR)  # kinds of buckets are of no concern here
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs what it raises, and more
     # Checkpoints come and go by another way, which a cached listing would not know of.
     fsspec.config.conf["gcs"] = {"use_listings_cache": False}
     folder = epath.Path(text)
