@@ -9,7 +9,7 @@ from typing import Any
 
 from ganjax.cli import run_command
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder, expand
+from ganjax.folders import absolute, cache_folder, expand, in_bucket, run_folder
 
 EPILOG = """\
 examples:
@@ -21,6 +21,7 @@ tfds:NAME[/CONFIG] is downloaded and converted by TensorFlow Datasets. That need
 training does not: pip install 'ganjax[prepare]'. The result goes to $TFDS_DATA_DIR, by default
 ~/tensorflow_datasets. Files that somebody downloaded by hand, under their original names, are
 taken from --manual_dir; celeb_a needs that whenever Google Drive's daily quota is exhausted.
+In a bucket nothing is prepared; copy the result there: TFDS_DATA_DIR=gs://BUCKET/PATH is read.
 
 With --image_size the images are decoded into the cache as well, as the first step of a training
 would do. For folder:PATH, lsun:PATH and avatars that is all there is to prepare.
@@ -58,16 +59,22 @@ def main(argv: list[str]) -> None:
 
 def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> None:
     from ganjax.data.cache import lock
-    from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder
+    from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder, prepare_command
 
     if manual_dir and not expand(manual_dir).is_dir():
         raise UserError(f"--manual_dir {manual_dir} is no folder")
     if data_dir:
-        data_dir = str(expand(data_dir).absolute())
+        data_dir = str(absolute(run_folder(data_dir)))
         os.environ["TFDS_DATA_DIR"] = data_dir  # for the decoding afterwards
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     builder = make_builder(name, data_dir=data_dir)
     if not builder.info.splits:
+        if in_bucket(builder.data_path):  # where array_record files cannot be written
+            command = prepare_command(name, builder)
+            raise UserError(
+                f"tfds:{name} is not in {builder.data_path}, where TFDS cannot prepare it; run: "
+                f"{command}"
+            )
         if not has_tensorflow():
             raise UserError(f"preparing tfds:{name} needs TensorFlow, once: {INSTALL}")
         root = Path(builder.data_path).parents[len(name.split("/"))]

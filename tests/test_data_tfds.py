@@ -43,7 +43,13 @@ def image_feature() -> dict:
     )
 
 
-def write_dataset(data_dir: Path, name: str, features: dict, splits: dict[str, list[dict]]) -> Path:
+def write_dataset(
+    data_dir: Path,
+    name: str,
+    features: dict,
+    splits: dict[str, list[dict]],
+    version: str = "1.0.0",
+) -> Path:
     """Writes what TFDS would have prepared, without TensorFlow.
 
     Args:
@@ -52,7 +58,7 @@ def write_dataset(data_dir: Path, name: str, features: dict, splits: dict[str, l
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 
-    folder = data_dir / name / "1.0.0"
+    folder = data_dir / name / version
     folder.mkdir(parents=True)
     records = []
     for split, examples in splits.items():
@@ -70,7 +76,7 @@ def write_dataset(data_dir: Path, name: str, features: dict, splits: dict[str, l
         size = str(path.stat().st_size)
         records.append({"name": split, "shardLengths": [str(len(examples))], "numBytes": size})
     information = {
-        "name": name, "version": "1.0.0", "fileFormat": "array_record", "splits": records,
+        "name": name, "version": version, "fileFormat": "array_record", "splits": records,
         "description": "", "citation": "",
     }  # fmt: skip
     (folder / "dataset_info.json").write_text(json.dumps(information))

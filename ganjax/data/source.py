@@ -75,7 +75,7 @@ def open_source(spec: str, *, split: str = "train") -> Source:
         case "folder" if where:
             from ganjax.data.files import open_files
 
-            return open_files(where)
+            return open_files(_local(where))
         case "tfds" if where:
             from ganjax.data.tfds import open_tfds
 
@@ -83,5 +83,14 @@ def open_source(spec: str, *, split: str = "train") -> Source:
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 
-            return open_lsun(where)
+            return open_lsun(_local(where))
     raise UserError(f"data.source is {spec!r}; give {FORMS}")
+
+
+def _local(path: str) -> str:
+    """The path itself, or that of a copy of what is in a bucket."""
+    if "://" not in path:
+        return path
+    from ganjax.data.bucket import fetch
+
+    return str(fetch(path))

@@ -13,6 +13,7 @@ import numpy as np
 from ganjax.data.files import decode_images
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
+from ganjax.folders import in_bucket, run_folder
 
 INSTALL = "pip install 'ganjax[prepare]'"
 
@@ -118,7 +119,7 @@ def _sizes(splits: Any) -> list[tuple[str, int, list[int]]]:
 
 
 def open_tfds(where: str, *, split: str) -> TfdsImages:
-    """Opens NAME[/CONFIG][:SPLIT].
+    """Opens NAME[/CONFIG][:SPLIT], from a copy on this machine's disk if it is in a bucket.
 
     Args:
       split: unless `where` names one.
@@ -133,26 +134,44 @@ def open_tfds(where: str, *, split: str) -> TfdsImages:
         install = "" if has_tensorflow() else f" (after {INSTALL})"
         raise UserError(
             f"data.source tfds:{name} is not prepared in {builder.data_path}; run once{install}: "
-            f"python -m ganjax.prepare tfds:{name}; if a download is refused, as by Google Drive "
+            f"{prepare_command(name, builder)}; if a download is refused, as by Google Drive "
             "when its quota is exhausted, fetch the files by hand and add --manual_dir=DIR"
         )
+    if in_bucket(builder.data_path):
+        import tensorflow_datasets as tfds
+
+        from ganjax.data.bucket import fetch
+
+        folder = fetch(str(builder.data_path))
+        builder = tfds.builder_from_directory(folder, file_format="array_record")
     return TfdsImages(builder, split=own_split or split)
+
+
+def prepare_command(name: str, builder: Any) -> str:
+    """What prepares NAME[/CONFIG] where its builder looks for it."""
+    command = f"python -m ganjax.prepare tfds:{name}"
+    if not in_bucket(builder.data_path):
+        return command
+    where = f"DISK/{builder.info.full_name} {builder.data_path}"
+    return f"{command} --data_dir DISK && gcloud storage rsync -r {where}"
 
 
 def make_builder(name: str, *, data_dir: str | None = None) -> Any:
     """The `tfds.core.DatasetBuilder` of NAME[/CONFIG], for files that need no TensorFlow to read.
 
     Args:
-      data_dir: by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      data_dir: a folder, also in a bucket; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
       UserError: the name or the config is unknown, TensorFlow is needed, or the data set is
-        prepared in a format that only TensorFlow reads.
+        prepared in a format that only TensorFlow reads, or the folder cannot be read.
     """
     import tensorflow_datasets as tfds
 
     # TFDS itself looks at the variable only when it is imported.
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    if data_dir:
+        run_folder(data_dir)  # refuses a bucket that cannot be reached
     try:
         return tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError as error:
@@ -163,7 +182,7 @@ def make_builder(name: str, *, data_dir: str | None = None) -> Any:
             + (f"; did you mean {' or '.join(near)}?" if near else "")
             + " (all: https://www.tensorflow.org/datasets/catalog)"
         ) from error
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError) as error:
         message = re.sub(r'^Failed to construct dataset.*?}": ', "", str(error)).split(" Here are ")
         if isinstance(error, ImportError):
             raise UserError(f"tfds:{name} needs more ({message[0]}): {INSTALL}") from error
