@@ -56,7 +56,7 @@ def full_disk(lab: Lab, kills: int) -> Iterator[Case]:
             folder = disk / "run"
             ballast = _fill(disk, int(share * needed))
             result = lab.run(SETUPS[NAME], folder)
-            problems = result.problems(2, r"^error: .*disk is full")
+            problems = result.problems(2, r"^error: .*(disk is full|No space left)")
             step, lost = saved(folder), reached(folder) - saved(folder)
             ballast.unlink()
             problems += _go_on(lab, folder, step)
@@ -76,7 +76,8 @@ def full_disk(lab: Lab, kills: int) -> Iterator[Case]:
 
 def read_only(lab: Lab, kills: int) -> Iterator[Case]:
     """A run's folder on a disk that cannot be written."""
-    for name, base in (("new", None), ("resumed", halved(lab))):
+    resuming = r"^resuming \S+ from step 50$"
+    for name, base, *lines in (("new", None), ("resumed", halved(lab), resuming)):
         with _small_disk(lab) as disk:
             if disk is None:
                 return
@@ -85,7 +86,7 @@ def read_only(lab: Lab, kills: int) -> Iterator[Case]:
                 shutil.copytree(base, folder)
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
             result = lab.run(SETUPS[NAME], folder)
-            case = _refused(f"read-only disk, {name} run", result)
+            case = _refused(f"read-only disk, {name} run", result, *lines)
             subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
             yield case._replace(problems=[*case.problems, *_go_on(lab, folder, saved(folder))])
 
@@ -154,8 +155,9 @@ def compiled(lab: Lab, kills: int) -> Iterator[Case]:
     yield Case("compiled programs cut short", problems, None, "".join(result.lines[-1:]))
 
 
-def _refused(fault: str, result: Result) -> Case:
-    return Case(fault, result.problems(2, "^error: "), message="".join(result.lines[-1:]))
+def _refused(fault: str, result: Result, *before: str) -> Case:
+    problems = result.problems(2, *before, "^error: ")
+    return Case(fault, problems, message="".join(result.lines[-1:]))
 
 
 def _go_on(lab: Lab, folder: Path, step: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,25 @@ from ganjax.trees import named_leaves
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 # Of the reads of a damaged checkpoint, all but the first that fails are left to asyncio's log.
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def _hide_left_alone() -> None:
+    """Hides what comes of a checkpoint's writes that Orbax leaves alone.
+
+    It waits for the first of them that fails, whose error it raises. What the others end in goes to
+    Python's hook for errors that nobody can catch.
+    """
+    report = sys.unraisablehook
+
+    def hook(end) -> None:
+        late = end.object is None and "Event loop is closed" in str(end.exc_value)
+        if not late:
+            report(end)
+
+    sys.unraisablehook = hook
+
+
+_hide_left_alone()
 
 
 class DamagedCheckpoint(Exception):

@@ -152,14 +152,14 @@ class Writer:
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        from tensorboardX import SummaryWriter
+        from ganjax.training.events import Events
 
         self._folder = folder
         if (folder / METRICS).exists():
             rows = [row for row in read_metrics(folder) if row["step"] <= step]
             text = "".join(json.dumps(row) + "\n" for row in rows)
             write_atomic(folder / METRICS, text.encode())
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._events = Events(folder / "tensorboard", step=step)
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
         """Appends {"step": step, **row} to metrics.jsonl and the TensorBoard events."""
@@ -167,14 +167,14 @@ class Writer:
             return
         append_metrics(self._folder, [{"step": step, **row}])
         for name, value in row.items():
-            self._events.add_scalar(name, value, step)
+            self._events.scalar(name, value, step)
 
     def evaluation(self, step: int, row: Mapping[str, Any]) -> None:
         """Appends a result to metrics.jsonl, and its value to the events as evaluation/METRIC."""
         if not self._active:
             return
         append_metrics(self._folder, [row])
-        self._events.add_scalar(f"evaluation/{row['metric']}", row["value"], step)
+        self._events.scalar(f"evaluation/{row['metric']}", row["value"], step)
 
     def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
         """Writes each value in [-1, 1] as the grid NAME/STEP.png, step with nine digits.
@@ -192,7 +192,7 @@ class Writer:
             folder.mkdir(exist_ok=True)
             metadata = provenance(seed=seed, checkpoint=f"step {step}")
             write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
-            self._events.add_image(name, grid, step, dataformats="HWC")
+            self._events.image(name, grid, step)
 
     def close(self) -> None:
         if self._active:
