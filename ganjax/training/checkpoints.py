@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,26 +17,32 @@ from ganjax.errors import UserError
 from ganjax.folders import absolute
 from ganjax.trees import named_leaves
 
-# Orbax reports normal saves at warning level, and each failure, which it raises too, many times.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
-# Of the reads of a damaged checkpoint, all but the first that fails are left to asyncio's log.
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
 
 def _hide_left_alone() -> None:
-    """Hides what comes of a checkpoint's writes that Orbax leaves alone.
+    """Hides what comes of a checkpoint's reads and writes that Orbax leaves alone.
 
     It waits for the first of them that fails, whose error it raises. What the others end in goes to
-    Python's hook for errors that nobody can catch.
+    logs, warnings and Python's hook for errors that nobody can catch.
     """
+    # Normal saves are reported at warning level.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(lambda record: not _of_orbax(record.pathname))
+    never = r"coroutine '(Store\._get_|_read_)\w+' was never awaited"
+    warnings.filterwarnings("ignore", never, RuntimeWarning)
     report = sys.unraisablehook
 
     def hook(end) -> None:
+        code = getattr(end.object, "cr_code", None)  # of coroutines
         late = end.object is None and "Event loop is closed" in str(end.exc_value)
-        if not late:
+        if not late and not (code and _of_orbax(code.co_filename)):
             report(end)
 
     sys.unraisablehook = hook
+
+
+def _of_orbax(path: str) -> bool:
+    return "orbax" in Path(path).parts
 
 
 _hide_left_alone()
