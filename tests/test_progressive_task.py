@@ -16,22 +16,31 @@ from ganjax import tasks
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.pyramid import halve
 from ganjax.errors import UserError
-from ganjax.nets.progressive import Discriminator, Generator
+from ganjax.nets.progressive import Discriminator, Generator, level_of
 from ganjax.tasks import progressive as game
 from ganjax.training.loop import Interrupted, fit
 from ganjax.training.workdir import read_metrics
 
 GROWTH = {"batch_sizes": (16, 8), "fade_kimg": (0.032,), "stable_kimg": (0.032, 0.016)}
 PHASES = game.grow((8, 8), **GROWTH, total_kimg=0.096)
-FIELDS = {"image_size": 8, "width": 4}
+LEAP = game.grow(
+    (16, 16),
+    batch_sizes=(16, 8),
+    fade_kimg=(0, 0, 0.032),
+    stable_kimg=(0.032, 0, 0.016),
+    total_kimg=0.096,
+)
 
 
-def make_task(optimiser=None):
+def make_networks(image_size):
+    return Generator(image_size, width=4), Discriminator(image_size, width=4)
+
+
+def make_task(optimiser=None, phases=PHASES):
     return game.make(
-        Generator(**FIELDS),
-        Discriminator(**FIELDS),
+        *make_networks(phases[-1].image_size),
         optimisers=[optimiser or optax.adam(1e-3, b1=0.0, b2=0.99)],
-        phases=PHASES,
+        phases=phases,
         latent_size=6,
         ema_half_life=50,
     )
@@ -51,6 +60,7 @@ def test_phases_of_growth():
     assert phases[-1] == ("128x96", 60 - 1 - 2 - 4 * 3 - 3 * 5, 4, (128, 96))
     with pytest.raises(ValueError, match="end before 128x96"):
         game.grow((128, 96), **GROWTH, total_kimg=0.2)
+    assert [phase.name for phase in LEAP] == ["4x4", "16x16 fade", "16x16"]
 
 
 class Images:
@@ -80,54 +90,61 @@ def _config():
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """A run from start to end, and how often its step was traced at each size."""
-    folder, traced, task = tmp_path_factory.mktemp("straight") / "run", Counter(), make_task()
+@pytest.fixture(scope="module", params=[PHASES, LEAP], ids=["8x8", "16x16 after 4x4"])
+def straight(request, tmp_path_factory):
+    """A game, its run from start to end, and how often its step was traced at each size."""
+    folder, traced = tmp_path_factory.mktemp("straight") / "run", Counter()
+    task = make_task(phases=request.param)
 
     def train_step(state, batch, rng):
         traced[batch["image"].shape[1]] += 1
         return task.train_step(state, batch, rng)
 
-    return fit(task._replace(train_step=train_step), Images(), _config(), folder), folder, traced
+    state = fit(task._replace(train_step=train_step), Images(), _config(), folder)
+    return task, state, folder, traced
 
 
 def test_one_compilation_per_resolution_and_none_in_a_fade(straight):
-    assert straight[2] == {4: 1, 8: 1}
+    task, _, _, traced = straight
+    assert traced == {4: 1, task.phases[-1].image_size[0]: 1}
 
 
 def test_alpha_follows_the_images(straight):
-    rows = read_metrics(straight[1])
-    alphas = [row["alpha"] for row in rows]
-    # 2 steps of 16 at 4x4; 4 of 8 fade 8x8 in; the rest.
+    task, _, folder, _ = straight
+    alphas = [row["alpha"] for row in read_metrics(folder)]
+    # 2 steps of 16 at 4x4; 4 of 8 fade the next size in; the rest.
     np.testing.assert_allclose(alphas, [1, 1, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
-    assert [int(phase.steps) for phase in PHASES] == [2, 4, 4]
+    assert [int(phase.steps) for phase in task.phases] == [2, 4, 4]
 
 
 @pytest.mark.parametrize("place", [1, 4, 8])  # at 4x4, in the fade, after it
 def test_resume_is_bit_exact_at_any_moment(straight, tmp_path, place):
+    task, state, _, _ = straight
     with pytest.raises(Interrupted):
-        fit(make_task(), Images(place), _config(), tmp_path / "run")
-    state = fit(make_task(), Images(), _config(), tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, state, straight[0])
+        fit(task, Images(place), _config(), tmp_path / "run")
+    resumed = fit(task, Images(), _config(), tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, resumed, state)
 
 
 def test_the_optimiser_starts_anew_with_a_resolution_only(straight):
-    task, state = make_task(), straight[0]
+    task, state, _, _ = straight
     count = lambda state: int(state.networks["generator"].optimiser[0].count)  # noqa: E731
-    assert count(state) == 8  # steps at 8x8
-    assert count(task.begin_phase(state, PHASES[1])) == 0
-    assert count(task.begin_phase(state, PHASES[2])) == 8
+    assert count(state) == 8  # steps at the last size
+    assert count(task.begin_phase(state, task.phases[1])) == 0
+    assert count(task.begin_phase(state, task.phases[2])) == 8
 
 
 def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
-    task, state = make_task(), straight[0]
+    task, state, _, _ = straight
+    side = task.phases[-1].image_size[0]
+    generator, last = make_networks(side)[0], level_of((side, side), (4, 4))
     inputs, sample = task.draw(jax.random.key(0), jnp.arange(4)), jax.jit(task.sample)
-    for images, level, alpha in ((0, 0, 1.0), (32, 1, 0.0), (48, 1, 0.5), (96, 1, 1.0)):
+    for images, level, alpha in ((0, 0, 1.0), (32, last, 0.0), (48, last, 0.5), (96, last, 1.0)):
         drawn = sample(state.replace(images=jnp.int32(images)), inputs, jax.random.key(0))
         variables = state.averages["generator"]
-        expected = Generator(**FIELDS).apply(variables, inputs["z"], alpha, level=level)
-        expected = expected.repeat(8 // expected.shape[1], 1).repeat(8 // expected.shape[2], 2)
+        expected = generator.apply(variables, inputs["z"], alpha, level=level)
+        expected = expected.repeat(side // expected.shape[1], 1)
+        expected = expected.repeat(side // expected.shape[2], 2)
         np.testing.assert_allclose(drawn["samples"], np.clip(expected, -1, 1), atol=1e-5)
 
 
@@ -135,7 +152,7 @@ def test_a_step_is_the_published_game():
     """Against the losses of appendix A written out, in the middle of a fade."""
     rate = 1e-2
     task = make_task(optax.sgd(rate))
-    generator, discriminator = Generator(**FIELDS), Discriminator(**FIELDS)
+    generator, discriminator = make_networks((8, 8))
     rng = np.random.default_rng(0)
     image = jnp.asarray(rng.uniform(-1, 1, (8, 8, 8, 3)), jnp.float32)
 
