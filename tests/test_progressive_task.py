@@ -63,6 +63,19 @@ def test_phases_of_growth():
     assert [phase.name for phase in LEAP] == ["4x4", "16x16 fade", "16x16"]
 
 
+def test_the_published_growth():
+    """Of the authors' code on one device, 1024x1024: batches, images and learning rates."""
+    config = progressive()
+    phases = game.grow((1024, 1024), **config.growth, total_kimg=config.total_kimg)
+    sides = [phase.image_size[0] for phase in phases]
+    assert sides == [4, *np.repeat([8, 16, 32, 64, 128, 256, 512, 1024], 2)]
+    batches = {phase.image_size[0]: phase.batch_size for phase in phases}
+    assert list(batches.values()) == [128, 128, 128, 64, 32, 16, 8, 4, 4]
+    assert [phase.kimg for phase in phases] == [600.0] * 16 + [12000 - 16 * 600]
+    rates = [game.by_level(config.optimiser.learning_rates, level) for level in range(9)]
+    assert rates == [1e-3] * 8 + [1.5e-3]
+
+
 class Images:
     """Random images; a signal to stop comes with the batch `interrupt`, counted over all phases."""
 
@@ -146,6 +159,25 @@ def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
         expected = expected.repeat(side // expected.shape[1], 1)
         expected = expected.repeat(side // expected.shape[2], 2)
         np.testing.assert_allclose(drawn["samples"], np.clip(expected, -1, 1), atol=1e-5)
+
+
+def test_each_resolution_has_its_own_learning_rate():
+    """Adam's first step moves each weight by the learning rate itself."""
+    config = apply_arguments(progressive(), "smoke")
+    fields = {"data.image_size": "8", "model.width": 4, "optimiser.learning_rates": (1e-3, 4e-3)}
+    config.update_from_flattened_dict(fields)
+    task = tasks.make(config)
+    first = {phase.image_size[0]: phase for phase in reversed(task.phases)}
+    start = jax.jit(task.init)(jax.random.key(0))
+    image = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    for side, rate in ((4, 1e-3), (8, 4e-3)):
+        state = task.begin_phase(start, first[side])
+        batch = {"image": jnp.asarray(image[:, :side, :side])}
+        after, _ = jax.jit(task.train_step)(state, batch, jax.random.key(1))
+        for role, network in after.networks.items():
+            old = start.networks[role].params
+            moves = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), network.params, old)
+            np.testing.assert_allclose(max(jax.tree.leaves(moves)), rate, rtol=1e-3)
 
 
 def test_a_step_is_the_published_game():
