@@ -116,6 +116,20 @@ def test_a_fade_starts_where_the_resolution_before_ends():
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+def test_rematerialisation_keeps_less_for_the_gradient():
+    """That the gradient is the same: test_progressive_task.py."""
+
+    def count_kept(module, x):
+        def differentiate(params, x):
+            return jax.vjp(lambda params: module.apply({"params": params}, x), params)[1]
+
+        return _count(jax.eval_shape(differentiate, _shapes(module, x), x))
+
+    for network, x in ((Generator, jnp.zeros((4, 8))), (Discriminator, jnp.zeros((4, 32, 32, 3)))):
+        less, all_ = (count_kept(network(32, width=8, remat=remat), x) for remat in (True, False))
+        assert less < 0.6 * all_
+
+
 def test_bfloat16_and_rematerialisation():
     z = jax.random.normal(jax.random.key(1), (4, 16))
     full = Generator(image_size=16, width=16)
