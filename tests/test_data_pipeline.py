@@ -1,6 +1,7 @@
 """Batches: a function of (seed, number), the same for any number of processes."""
 
 import itertools
+import os
 import shutil
 import threading
 import time
@@ -271,6 +272,20 @@ def test_contents_are_those_of_the_pixels_in_their_order(tmp_path):
     assert contents() != whole
     (folder / "2.png").unlink()
     assert contents()["image 4x6"][0]["examples"] == 4
+
+
+@pytest.mark.parametrize("pyramid", [None, (8, 12)])
+def test_decoded_images_cut_short_while_they_are_read_end_in_one_line(tmp_path, pyramid):
+    pipeline = Pipeline((Stream(Ramps(50), NAMES, pyramid=pyramid),), tmp_path)
+    batches = pipeline.batches(seed=0, first=0, batch_size=8, image_size=SIZE)
+    next(batches)
+    for path in tmp_path.rglob("image.bin"):
+        os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(UserError, match="image.bin was cut short .*; run the same") as stopped:
+        list(itertools.islice(batches, 100))
+    assert "\n" not in str(stopped.value)
+    batches.close()
+    assert len(take(pipeline, 7)) == 7  # made anew
 
 
 def test_a_negative_seed_is_refused(one):

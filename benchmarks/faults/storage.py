@@ -138,9 +138,8 @@ def data(lab: Lab, kills: int) -> Iterator[Case]:
     cut()
     result, step = lab.finish(process), saved(folder)
     lost = reached(folder) - step
-    problems = [] if result.code == -7 else [f"exit status {result.code}"]
-    problems += _go_on(lab, folder, step)
-    yield Case("decoded images cut short in a run", problems, lost, "killed by SIGBUS")
+    case = _refused("decoded images cut short in a run", result)
+    yield case._replace(problems=[*case.problems, *_go_on(lab, folder, step)], lost=lost)
 
 
 def compiled(lab: Lab, kills: int) -> Iterator[Case]:

@@ -45,6 +45,20 @@ class Examples(NamedTuple):
     def __len__(self) -> int:
         return len(self.arrays["image"])
 
+    def take(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Examples of one array, copied.
+
+        Raises:
+          UserError: the file was cut short after it was mapped.
+        """
+        values = self.arrays[name]
+        if values.base.size() < values.nbytes:  # to read what is gone would end in SIGBUS
+            raise UserError(
+                f"the cache {values.filename} was cut short while it was read; run the same "
+                "command again to make it anew"
+            )
+        return values[indices]
+
 
 def open_examples(
     source: Source,

@@ -172,7 +172,7 @@ class _Part(NamedTuple):
         boxes = self._boxes(number)[self.rows] if self.stream.load_size else ()
         result = {}
         for name, new_name in self.stream.names.items():
-            values = self.data.arrays[name][indices]
+            values = self.data.take(name, indices)
             if self.stream.load_size and values.ndim >= 3:
                 values = np.stack(list(map(self._cut, values, boxes)))
             if self.stream.flip and values.ndim >= 3:  # an image or a mask, not a label

@@ -28,8 +28,8 @@ class Halved:
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
         """As `Source.load`; pixels of images are means of 2x2, of masks the first of them."""
         arrays = {}
-        for name, values in self.examples.arrays.items():
-            values = values[np.asarray(indices)]
+        for name in self.examples.arrays:
+            values = self.examples.take(name, np.asarray(indices))
             if name == "image":
                 values = halve(values)
             elif values.ndim >= 3:
