@@ -16,6 +16,7 @@ RELAY = 2  # seconds that what it prints may take after its end
 
 def pair(lab: Lab, kills: int) -> Iterator[Case]:
     """Either process of two is killed; the other one must leave, and both go on later."""
+    lab.truth(NAME)  # decodes the images, which one of two would tell of
     straight = lab.new_folder()
     ends = [lab.finish(process).problems(0) for process in _start(lab, straight)]
     yield Case("two processes, no fault", sum(ends, []))
