@@ -102,11 +102,8 @@ def start_jax(*, compile_cache: bool = True) -> None:
       compile_cache: compiled programs are kept in `cache_folder()`, unless
         $JAX_COMPILATION_CACHE_DIR names another folder.
     """
-    if version("jaxlib").startswith("0.10."):
-        flag = "--xla_cpu_experimental_ynn_fusion_type"  # unknown to later ones, which would abort
-        flags = os.environ.get("XLA_FLAGS", "")
-        if flag not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} {flag}=".strip()
+    if version("jaxlib").startswith("0.10."):  # later ones do not know the flag, and would abort
+        add_xla_flag("--xla_cpu_experimental_ynn_fusion_type", "")
 
     import jax
 
@@ -118,6 +115,13 @@ def start_jax(*, compile_cache: bool = True) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         # By default programs that took less than a second are compiled at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def add_xla_flag(name: str, value: str) -> None:
+    """Sets a flag of XLA, which reads them when it starts, unless the user's $XLA_FLAGS has it."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {name}={value}".strip()
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 # Before JAX starts. The cache is the tests' own: never the user's.
@@ -13,11 +14,19 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache / "xla")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from ganjax.cli import start_jax  # noqa: E402
+from ganjax.cli import add_xla_flag, start_jax  # noqa: E402
 
+# Tests compile much and compute little.
+add_xla_flag("--xla_backend_optimization_level", "1")
 start_jax()  # the flags that users' commands run with
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of many slow tests come first, so that no process is left alone with one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def _folder(variable: str) -> Path:

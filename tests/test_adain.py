@@ -160,6 +160,7 @@ def test_masked_out_pixels_stay():
     assert_close(got[:, :3], transfer(CONTENT[:, :3], STYLE), 3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [0.0, 1e-5])
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("mask", [None, "soft", "zero"])
@@ -191,6 +192,7 @@ def test_no_weight_and_too_little_freedom():
     np.testing.assert_array_equal(content, CONTENT)
 
 
+@pytest.mark.slow
 def test_gradients():
     with jax.enable_x64(True):
         arrays = [jnp.asarray(np.float64(x[:1, :3, :3, :2])) for x in (CONTENT, STYLE)]
@@ -204,6 +206,7 @@ def test_gradients():
         check_grads(jax.jit(run), (*arrays, *masks), 2, modes=["rev"])
 
 
+@pytest.mark.slow
 def test_leading_axes_and_batching_change_nothing():
     content, style = draw(2, 3, 6, 5, 4), draw(2, 3, 4, 4, 4, seed=1)
     content_mask, style_mask = draw(2, 3, 6, 5, 1, low=0), draw(2, 3, 4, 4, 1, low=0)
@@ -312,6 +315,7 @@ MIX = np.array([[0.5, 0.2, 0.1], [0.2, 0.3, -0.1], [0.0, 0.1, 0.2]], np.float32)
 PHOTO, PAINTING = draw(16, 24, 3) @ MIX, 0.3 + draw(20, 12, 3, seed=1) @ MIX[::-1] * 0.5
 
 
+@pytest.mark.slow
 def test_coral_is_its_formula():
     got = adain.coral(PHOTO, PAINTING)
     assert got.shape == PHOTO.shape
@@ -334,6 +338,7 @@ def test_coral_gives_the_colours_of_the_target_whatever_its_size():
         np.testing.assert_allclose(np.cov(got.T), np.cov(wanted.T), atol=0.02 * scale)
 
 
+@pytest.mark.slow
 def test_coral_under_vmap_and_on_grey_and_flat_images():
     grey = np.repeat(draw(8, 8, 1, low=0), 3, axis=-1)
     flat = np.full((8, 8, 3), 0.25, np.float32)
@@ -349,6 +354,7 @@ def test_coral_under_vmap_and_on_grey_and_flat_images():
         assert all(np.isfinite(g).all() for g in gradient(*pair))
 
 
+@pytest.mark.slow
 def test_gradients_of_coral():
     with jax.enable_x64(True):
         pair = [jnp.asarray(np.float64(x[:3, :4])) for x in (PHOTO, PAINTING)]

@@ -109,6 +109,7 @@ def toy_terms(params, batch):
 WEIGHTS = {"content": 1.5, "style": 7.0, "covariance": 3.0, "identity": 2.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [WEIGHTS, {"content": 0.5, "style": 10.0}])
 def test_losses_and_gradients_are_their_formulas(weights):
     batch = draw_batch()
@@ -134,6 +135,7 @@ def test_losses_and_gradients_are_their_formulas(weights):
     np.testing.assert_allclose(metrics["grad_norm_stylizer"], norm, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_images_may_be_float_and_several_layers_may_hold_the_content():
     batch = draw_batch()
     task = make_toy()
@@ -153,6 +155,7 @@ def test_images_may_be_float_and_several_layers_may_hold_the_content():
     np.testing.assert_allclose(value, expected + first, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_varied_styles_are_others_in_each_step():
     batch = draw_batch()
     plain, varied = make_toy(), make_toy(vary=True)
@@ -232,6 +235,7 @@ def make_compact(**options):
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
     """The networks are traced only: CPUs take minutes for what they lack arithmetic for."""
     task = make_compact(dtype=jnp.bfloat16)
@@ -254,6 +258,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
         np.testing.assert_allclose(results[1][name], value, rtol=0.03, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_compact_model_learns_a_batch():
     task = make_compact()
     state = jax.jit(task.init)(jax.random.key(0))
@@ -286,6 +291,7 @@ def shapes_of(tree):
     return jax.tree.map(lambda x: x.shape, tree)
 
 
+@pytest.mark.slow
 def test_the_published_form_trains_a_decoder_and_nothing_else():
     task = tasks.make(make_config(**{"model.form": "vgg19"}))
     state = jax.eval_shape(task.init, jax.random.key(0))
@@ -306,6 +312,7 @@ def flatten(params):
     }
 
 
+@pytest.mark.slow
 def test_init_from_starts_from_given_weights_in_float32(tmp_path):
     path = tmp_path / "earlier.safetensors"
     params = compact_params()
@@ -330,6 +337,7 @@ def test_init_from_another_network_is_refused(tmp_path):
         tasks.make(make_config(init_from="absent.safetensors"))
 
 
+@pytest.mark.slow
 def test_layers_come_from_the_encoder_that_was_named_for_them(tmp_path):
     wide = vgg.VGG19(last="relu2_1", width=8)
     params = wide.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
@@ -415,6 +423,7 @@ class Stopping:
         return self.pipeline.contents(image_size)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_a_straight_one(photos, tmp_path):
     straight = fit_toy(photos, tmp_path / "straight")
     with pytest.raises(Interrupted):
@@ -430,6 +439,7 @@ def test_a_resumed_run_is_a_straight_one(photos, tmp_path):
     assert pictures[0]["000000008.png"] == pictures[1]["000000008.png"]
 
 
+@pytest.mark.slow
 def test_pictures_of_a_run_show_the_same_images_throughout(photos, tmp_path):
     from PIL import Image
 

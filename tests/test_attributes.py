@@ -84,6 +84,7 @@ def test_hidden_attributes_are_these(values, hidden):
         np.testing.assert_array_equal(np.where(result < 0, labels, result), labels)
 
 
+@pytest.mark.slow
 def test_what_is_hidden_leaves_no_trace_and_what_is_not_does():
     """By painting the same portraits with every other value of an attribute."""
     count = 64
@@ -130,6 +131,7 @@ def test_cross_entropy_is_its_formula():
     np.testing.assert_array_equal(got_right, right)
 
 
+@pytest.mark.slow
 def test_disturbances_are_small_and_another_for_every_image_and_step():
     images = jnp.asarray(portraits(8)["image"]) / 127.5 - 1
     disturb = jax.jit(task_module.disturb)
@@ -153,6 +155,7 @@ def make_small(**options):
     return task_module.make(Classifier(sum(SIZES), 8, 32), SIZES, hide, phases=phases, **options)
 
 
+@pytest.mark.slow
 def test_a_step_learns_from_what_can_be_seen_alone():
     task = make_small()
     batch = {k: jnp.asarray(v) for k, v in portraits(16).items() if k != "mask"}
@@ -175,6 +178,7 @@ def test_a_step_learns_from_what_can_be_seen_alone():
         assert (float(again["loss_classifier"]) == float(first["loss_classifier"])) == same
 
 
+@pytest.mark.slow
 def test_what_ships_is_small_and_right():
     path = weights.BUNDLED / "attributes_avatars.safetensors"
     assert path.stat().st_size <= 1_000_000
@@ -255,6 +259,7 @@ def test_collapse_shows_in_every_figure_of_real_portraits():
     assert max(distances[0].values()) < 0.06 < np.mean(list(distances[1].values()))
 
 
+@pytest.mark.slow
 def test_the_smoke_run_trains_and_exports(tmp_path):
     """By the one loop, on the labels of the pipeline."""
     small = ["--config.model.width=8", "--config.total_kimg=0.048", "--config.data.limit=32"]

@@ -49,6 +49,7 @@ def test_the_others_have_the_colours_of_another_image(pair):
     assert np.median(np.abs(spread / wanted - 1)[others]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_function_of_the_key_that_stays_in_range():
     images = np.random.default_rng(1).choice([-1, 1], (4, SIDE, SIDE, 3)).astype(np.float32)
     run = jax.jit(vary_styles)

@@ -79,6 +79,7 @@ def test_draws_belong_to_seed_split_and_index():
     assert draw_attributes([]).shape == (0, len(ATTRIBUTES))
 
 
+@pytest.mark.slow
 def test_pictures_do_not_depend_on_the_batch():
     size = (33, 21)
     whole = render(range(70), size, seed=3)
@@ -95,6 +96,7 @@ def test_pictures_do_not_depend_on_the_batch():
         assert (other["image"] != whole["image"]).any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.slow
 def test_same_picture_at_every_size():
     small = None
     for side in (256, 128, 64, 32, 16):
@@ -111,6 +113,7 @@ def test_same_picture_at_every_size():
         assert agree[corners].mean() > {128: 0.99, 64: 0.98, 32: 0.97, 16: 0.94}[side]
 
 
+@pytest.mark.slow
 def test_background_extends_around_a_centred_portrait():
     square = render(range(8), (32, 32))
     for height, width in ((32, 60), (60, 32)):
@@ -123,6 +126,7 @@ def test_background_extends_around_a_centred_portrait():
     assert (wide["mask"][:, :, :8] == 0).all() and (wide["mask"][:, :, -8:] == 0).all()
 
 
+@pytest.mark.slow
 def test_largest_size():
     large = render([5], (1024, 1024))
     small = render([5], (128, 128))

@@ -62,6 +62,7 @@ def run(environment, *words) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_the_same_as_one_on_a_disk(environment, tmp_path):
     bucket, disk = "gs://bucket/runs/a", tmp_path / "run"
     first = run(environment, "train.py", *SMALL, f"--workdir={bucket}", "--config.total_kimg=0.096")
@@ -104,6 +105,7 @@ print(json.dumps({"names": files.find("bucket/runs/a"), "metrics": metrics}))
 """
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_one_line(environment):
     result = run(environment, "train.py", *SMALL, "--workdir=gs://no-such-bucket/a")
     assert result.returncode == 2
@@ -174,6 +176,7 @@ CLOTHES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "of_my_own"])
 def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path, name):
     disk, cache = tmp_path / "tfds", tmp_path / "cache"
@@ -208,6 +211,7 @@ def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path, name)
     assert "4 images are decoded" in decoded.stderr
 
 
+@pytest.mark.slow
 def test_what_is_not_prepared_in_a_bucket_names_the_commands(environment):
     for words in (
         ("train.py", *SMALL, "--config.data.source=tfds:celeb_a"),
@@ -221,6 +225,7 @@ def test_what_is_not_prepared_in_a_bucket_names_the_commands(environment):
         assert f"gcloud storage rsync -r {where}" in result.stderr
 
 
+@pytest.mark.slow
 def test_images_in_a_bucket(environment, tmp_path):
     photos = tmp_path / "photos"
     for name in ("cats/a.png", "cats/b.png", "dogs/a.png"):

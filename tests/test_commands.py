@@ -56,6 +56,7 @@ def trained(tmp_path_factory) -> Path:
     return workdir
 
 
+@pytest.mark.slow
 def test_seven_steps_a_kill_and_thirteen_are_twenty_straight_ones(trained, tmp_path):
     workdir = tmp_path / "killed"
     words = command("train.py", *SMALL, f"--workdir={workdir}")
@@ -78,6 +79,7 @@ def test_seven_steps_a_kill_and_thirteen_are_twenty_straight_ones(trained, tmp_p
     assert rows[0] == rows[1]  # step by step the same losses: the same batches and noise
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_leaves(tmp_path):
     workdir = tmp_path / "run"
     words = command("train.py", *SMALL, "--config.total_kimg=1000", f"--workdir={workdir}")
@@ -119,6 +121,7 @@ def draw(trained, tmp_path):
     return draw
 
 
+@pytest.mark.slow
 def test_samples_depend_on_seed_and_number_alone(draw):
     few = draw("few", "--num", 3, "--seed", 5)
     many = draw("many", "--num", 70, "--seed", 5)
@@ -138,6 +141,7 @@ def test_checkpoints_and_weights_differ(draw):
     assert not np.array_equal(grids[0], grids[1]) and not np.array_equal(grids[0], grids[2])
 
 
+@pytest.mark.slow
 def test_files_say_that_a_model_made_them(draw):
     text = Image.open(draw("a.png", "--seed", 3)).text
     assert text["DigitalSourceType"].endswith("digitalsourcetype/trainedAlgorithmicMedia")
@@ -250,6 +254,7 @@ def _truncated(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

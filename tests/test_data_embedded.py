@@ -22,6 +22,7 @@ def test_splits():
         open_source("avatars", split="valid")
 
 
+@pytest.mark.slow
 def test_channels():
     source = open_source("avatars")
     rgb, grey, rgba = (source.load(range(4), (16, 24), c)[0]["image"] for c in (3, 1, 4))

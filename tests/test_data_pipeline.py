@@ -301,6 +301,7 @@ def make_config(**fields) -> ConfigDict:
     return ConfigDict({"data": fields})
 
 
+@pytest.mark.slow
 def test_make(tmp_path, monkeypatch):
     monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "home"))
     pipeline = data.make(make_config())

@@ -68,6 +68,7 @@ def test_parameter_counts_are_the_published_ones():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["4x4", "5x5"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", [(16, 24), (28, 28)])
@@ -82,6 +83,7 @@ def test_any_size_and_channels(form, channels, size):
         discriminator.apply(d, images[:, 1:], train=False)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
     z = jax.random.normal(jax.random.key(1), (8, 100))
     full = Generator(image_size=(32, 32), width=16)
@@ -109,6 +111,7 @@ def _small_task(pair=losses.NON_SATURATING, ema_half_life=0.0, rate=1e-2):
     )
 
 
+@pytest.mark.slow
 def test_a_step_is_the_alternating_game():
     """Against the game written out with plain gradients: D on both batches, then G on the new D."""
     task, pair, rate = _small_task(), losses.NON_SATURATING, 1e-2
@@ -152,6 +155,7 @@ def test_a_step_is_the_alternating_game():
         )
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_generator():
     task = _small_task(ema_half_life=0.0)
     batch = {"image": jnp.zeros((4, 16, 16, 3), jnp.uint8)}

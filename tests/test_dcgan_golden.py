@@ -13,6 +13,7 @@ from ganjax import losses
 from ganjax.nets.dcgan import Discriminator, Generator
 from ganjax.tasks import dcgan
 
+pytestmark = pytest.mark.slow
 GOLDENS = Path(__file__).parent / "goldens"
 sys.path.insert(0, str(GOLDENS))
 

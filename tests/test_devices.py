@@ -28,6 +28,7 @@ from ganjax.training import devices
 from ganjax.training.state import Network, State, average
 
 COUNT, ROWS, LATENT = 8, 2, 5  # devices, rows of a batch on each, length of z
+pytestmark = pytest.mark.slow
 STEPS = 2
 ADAM = optax.adam(1e-3, b1=0.5)
 SIZES = (3, 4)

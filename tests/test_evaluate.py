@@ -314,6 +314,7 @@ def test_pairs_are_compared_by_name(tmp_path, capsys):
         run(capsys, "--generated", a, "--reference", tmp_path / "c", "--metrics", "psnr")
 
 
+@pytest.mark.slow
 def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys, monkeypatch):
     """With drawn weights; the values are those of the networks' layers by the plain formulas."""
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
@@ -566,6 +567,7 @@ evaluate.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_numbers_of_one(trained, tmp_path, capsys):
     words = ["--workdir", trained, "--metrics", METRIC, "--batch_size", 20]
     (one,) = run(capsys, *words, "--save_features", tmp_path / "one.npz")

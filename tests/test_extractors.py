@@ -157,6 +157,7 @@ def vgg16_file():
     return {name: draw(name, shape) for name, shape in arrays.items()}
 
 
+@pytest.mark.slow
 def test_vgg16_by_torch_fidelity(vgg16_file):
     golden = np.load(GOLDENS / "vgg16_torch.npz")
     params = keymaps.nested(keymaps.convert("vgg16", vgg16_file))

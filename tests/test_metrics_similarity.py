@@ -53,6 +53,7 @@ def test_ssim_of_one_window_is_the_formula():
         np.testing.assert_allclose(ssim(jnp.asarray(a), jnp.asarray(b)), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_ms_ssim_is_that_of_pytorch_msssim():
     """Of noise, of another contrast and of a negative, whose negative similarity counts as 0."""
     expected = np.load(GOLDENS / "fidelity_torch.npz")["ms_ssim"]

@@ -88,6 +88,7 @@ def test_conv_is_its_definition(kernel, strides, padding, extra):
     np.testing.assert_allclose(got, gather(x, k, strides, padding), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
 def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
     channels = (1, WIDE)
@@ -98,6 +99,7 @@ def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
     check_grads(lambda *a: ops.conv(*a, strides=strides, padding=padding), (x, k), 2, modes=["rev"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
 @pytest.mark.parametrize("channels", [(3, 2), (WIDE, 2)])
 def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra, channels):
@@ -150,6 +152,7 @@ def _image(*shape):
     return jnp.asarray(np.random.default_rng(3).normal(size=shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "width"), [((3, 5), 1), ((4, 7), 1), ((2, 3), 4), ((12, 9), 2), ((12, 9), 4)]
 )
@@ -173,6 +176,7 @@ def test_pad_reflect_is_numpys_also_where_mirror_images_overlap(size, width):
     np.testing.assert_allclose(penalty(lambda x: ops.pad_reflect(x, width))(x), plain(x), 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 3), (1, 1)])
 def test_max_pool_is_pytorchs_in_ceil_mode(size):
     """Windows that reach over the edge hold what there is of them."""
@@ -238,6 +242,7 @@ def _plain_batch_norm(x, scale, bias):
     return (x - mean[None, None, None]) * factor[None, None, None] + bias[None, None, None]
 
 
+@pytest.mark.slow
 def test_batch_norm_is_its_definition_to_the_second_derivative():
     arguments = _image(3, 4, 2, 5), 1 + _image(5), _image(5)
     y, mean, variance = ops.batch_norm(*arguments)

@@ -122,6 +122,7 @@ def unhurried(monkeypatch):
     monkeypatch.setattr(planning, "BUDGET", 1e6)
 
 
+@pytest.mark.slow
 def test_progressive_growing_is_planned_by_measuring(unhurried):
     fields = {"image_size": 8, "width": 4}
     task = progressive.make(
@@ -152,6 +153,7 @@ def test_several_streams_and_labels_are_planned(unhurried):
     assert both["16x16"]["gflop"] > 1.9 * one["16x16"]["gflop"] and both["16x16"]["speed"] > 0
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_compiled_program(unhurried, monkeypatch):
     task = make_task(*growing(256))
     rows, _ = read(list(planning.plan(task, IMAGES)))

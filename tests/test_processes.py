@@ -35,6 +35,7 @@ SMALL = [
     "--config.keep_checkpoints=1000",
 ]
 BATCH, KEPT, REACHED = 8, 4, 12  # images of a step; steps: resumed from, and compared up to
+PATIENCE = 600  # seconds: a machine may be busy with much else
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def texts(workdir: Path) -> list[str]:
 
 
 def wait_for(workdir: Path, step: int, processes: list[subprocess.Popen]) -> None:
-    deadline = time.monotonic() + 280
+    deadline = time.monotonic() + PATIENCE
     while not (workdir / "checkpoints" / str(step)).exists():
         running = all(process.poll() is None for process in processes)
         assert running and time.monotonic() < deadline, texts(workdir)
@@ -94,6 +95,7 @@ def evaluations(workdir: Path) -> dict[tuple[int, str], float]:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     two, one = tmp_path / "two", tmp_path / "one"
     killed = launch(two, 2, kimg=80)
@@ -109,11 +111,11 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     shutil.copytree(two, one)
 
     (alone,) = launch(one, 1, kimg=REACHED * BATCH / 1000)
-    assert alone.wait(280) == 0, texts(one)
+    assert alone.wait(PATIENCE) == 0, texts(one)
     again = launch(two, 2, kimg=80)
     wait_for(two, REACHED, again)
     again[1].send_signal(signal.SIGTERM)
-    assert [process.wait(280) for process in again] == [128 + signal.SIGTERM] * 2, texts(two)
+    assert [process.wait(PATIENCE) for process in again] == [128 + signal.SIGTERM] * 2, texts(two)
 
     for workdir in (one, two):
         assert f"from step {KEPT}" in texts(workdir)[0]
@@ -131,12 +133,13 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     assert "resuming" not in texts(two)[1] and "img/s" not in texts(two)[1]
 
 
+@pytest.mark.slow
 def test_where_one_is_killed_the_other_says_so_in_one_line(launch, tmp_path):
     run = tmp_path / "run"
     first, second = launch(run, 2, kimg=80)
     wait_for(run, KEPT, [first, second])
     first.kill()
-    assert second.wait(300) != 0
+    assert second.wait(PATIENCE) != 0
     deadline = time.monotonic() + 60
     while not texts(run)[1].endswith(last_words.LAST_WORDS) and time.monotonic() < deadline:
         time.sleep(0.1)  # the relay outlives the process for a moment

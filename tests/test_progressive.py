@@ -91,6 +91,7 @@ def test_labels_tell_classes_apart():
     assert np.abs(images[0] - images[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_fade_starts_where_the_resolution_before_ends():
     """At alpha 0 both networks are those of the level below, on images that `fade` coarsened."""
     fields = {"image_size": 16, "width": 8}
@@ -130,6 +131,7 @@ def test_rematerialisation_keeps_less_for_the_gradient():
         assert less < 0.6 * all_
 
 
+@pytest.mark.slow
 def test_bfloat16_and_rematerialisation():
     z = jax.random.normal(jax.random.key(1), (4, 16))
     full = Generator(image_size=16, width=16)

@@ -131,6 +131,7 @@ def test_alpha_follows_the_images(straight):
     assert [int(phase.steps) for phase in task.phases] == [2, 4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 4, 8])  # at 4x4, in the fade, after it
 def test_resume_is_bit_exact_at_any_moment(straight, tmp_path, place):
     task, state, _, _ = straight
@@ -148,6 +149,7 @@ def test_the_optimiser_starts_anew_with_a_resolution_only(straight):
     assert count(task.begin_phase(state, task.phases[2])) == 8
 
 
+@pytest.mark.slow
 def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
     task, state, _, _ = straight
     side = task.phases[-1].image_size[0]
@@ -181,6 +183,7 @@ def test_each_resolution_has_its_own_learning_rate():
             np.testing.assert_allclose(max(jax.tree.leaves(moves)), rate, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "fields"),
     [((8, 8), {}), ((8, 8), {"classes": 3}), ((8, 6), {"channels": 4, "remat": True})],

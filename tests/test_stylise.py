@@ -131,6 +131,7 @@ def test_tiles_are_the_whole(size, tile, options):
     close(tiled, whole)
 
 
+@pytest.mark.slow
 def test_tiles_of_the_compact_model_are_the_whole():
     content, styles = picture(45, 300), [picture(64, 64, 1), picture(64, 64, 2, 0, 255)]
     options = {"alpha": 0.7, "masks": [soft_masks(2, 45, 300)]}
@@ -156,6 +157,7 @@ def test_tiles_under_a_black_mask_are_the_content():
         np.testing.assert_array_equal(drawn, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [compact, lambda: published("relu4_1")], ids=["compact", "vgg19"])
 def test_no_influence_goes_beyond_the_reach(model):
     """With fixed statistics: a strip, of which one column is changed."""

@@ -364,6 +364,7 @@ def test_flags_reach_the_job(run, monkeypatch):
     assert [[p.name for p in group] for group in job[3:5]] == [["a.png"], ["s.png", "t.png"]]
 
 
+@pytest.mark.slow
 def test_mixtures_and_masks(run):
     content, styles = save("a.png", 1), [save("s.png", 2), save("t.png", 3)]
     left, right = np.zeros((2, 64, 64), np.uint8)
@@ -400,6 +401,7 @@ def test_progress_is_shown_to_people(run, monkeypatch):
     assert status == 0 and "2/2" in lines[-1]
 
 
+@pytest.mark.slow
 def test_strips(run):
     content, style = save("a.png", picture(1, 4, 3000)), save("s.png", picture(2, 3000, 4))
     words = ("--content", content, "--style", style, "--style_size", 512, "--output", "out.png")
@@ -633,6 +635,7 @@ def test_an_exported_model_stylises_and_trains_on(trained, run, tmp_path):
         np.testing.assert_array_equal(value, arrays[name].astype(np.float32))
 
 
+@pytest.mark.slow
 def test_export_refuses_in_one_line(trained, tmp_path):
     def refused(message, *words, output="new.safetensors", workdir=trained):
         with pytest.raises(UserError, match=message) as caught:

@@ -150,6 +150,7 @@ def test_resume_is_bit_exact_across_phases(straight, tmp_path, size, number):
     assert len(shared) >= 20 and all(losses[0][s] == losses[1][s] for s in shared)
 
 
+@pytest.mark.slow
 def test_several_steps_per_call(straight, tmp_path):
     """Of 10 and 24 steps, a call does 4, or what is left; all else is as with single steps."""
     config = make_config(steps_per_call=4)
@@ -164,6 +165,7 @@ def test_several_steps_per_call(straight, tmp_path):
     assert {4, 8, 10, 14, 18} <= set(steps) <= {4, 8, *range(10, TOTAL_STEPS + 1, 4)}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_found_within_a_call(tmp_path):
     config = make_config(steps_per_call=4, max_skips=3)
     task = make_task(poisoned=range(14, 100))
@@ -245,6 +247,7 @@ def test_a_damaged_record_of_the_images_is_one_line(stopped, text):
         fit(make_task(), Streams(), make_config(), stopped)
 
 
+@pytest.mark.slow
 def test_images_are_the_same_in_a_zip_and_others_where_one_is_gone(tmp_path):
     """On files, with sizes decoded on their own: each phase adds its own to the record."""
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
@@ -291,6 +294,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(straight, tmp_path):
     assert_same(fit(make_task(), Streams(), make_config(), tmp_path / "run"), straight[0])
 
 
+@pytest.mark.slow
 def test_an_update_that_is_not_finite_is_skipped_and_counted(straight, tmp_path, capsys):
     state = fit(make_task(poisoned=range(14, 16)), Streams(), make_config(), tmp_path / "run")
     assert int(state.step) == TOTAL_STEPS and int(state.images) == 176
@@ -310,6 +314,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(straight, tmp_path,
     assert "step 16:" in warnings and "step 17:" not in warnings
 
 
+@pytest.mark.slow
 def test_updates_that_stay_not_finite_stop_the_run_and_can_be_replayed(tmp_path):
     folder, good = tmp_path / "run", tmp_path / "good"
     with pytest.raises(Interrupted):

@@ -54,6 +54,7 @@ def agree(features, expected: np.ndarray, tolerance: float) -> None:
     assert error < tolerance, f"relative error {error:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding, size", [("reflect", (45, 37)), ("zero", (48, 32))])
 def test_every_layer_with_drawn_weights(golden, drawn, padding, size):
     images = vgg_setup.draw_images(*size)
@@ -68,6 +69,7 @@ def test_every_layer_with_drawn_weights(golden, drawn, padding, size):
         agree(features[layer], golden[f"drawn/{padding}/{k}"], 1e-5)
 
 
+@pytest.mark.slow
 def test_every_decoder_with_drawn_weights(golden, drawn):
     """The golden's encoder gave the features that its decoders got, odd sizes among them."""
     images = vgg_setup.draw_images(45, 37)
@@ -164,6 +166,7 @@ def test_reconstruction_from_the_normalised_vgg(golden, test_weights, photos, de
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_reconstruction_from_the_compressed_vgg(golden, test_weights, photos, depth):
     folder, layer = test_weights / "wct_16x", f"relu{depth}_1"

@@ -200,6 +200,7 @@ def test_missing_files_and_folders_are_refused(made, tmp_path):
     refused(reader, path)
 
 
+@pytest.mark.slow
 def test_truncated_files_are_refused(made):
     reader, path, make = made
     content = make({"a": ARRAYS["conv/kernel"], "b": ARRAYS["conv/bias"]})
@@ -208,6 +209,7 @@ def test_truncated_files_are_refused(made):
         refused(reader, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_flipped_bytes_end_in_arrays_or_one_line(kind, tmp_path):
     reader, suffix, make = MAKERS[kind]
