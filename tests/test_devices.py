@@ -27,8 +27,8 @@ from ganjax.tasks import adain, attributes, dcgan, progressive
 from ganjax.training import devices
 from ganjax.training.state import Network, State, average
 
-COUNT, ROWS, LATENT = 8, 2, 5  # devices, rows of a batch on each, length of z
 pytestmark = pytest.mark.slow
+COUNT, ROWS, LATENT = 8, 2, 5  # devices, rows of a batch on each, length of z
 STEPS = 2
 ADAM = optax.adam(1e-3, b1=0.5)
 SIZES = (3, 4)
