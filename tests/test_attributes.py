@@ -160,7 +160,7 @@ def test_a_step_learns_from_what_can_be_seen_alone():
     task = make_small()
     batch = {k: jnp.asarray(v) for k, v in portraits(16).items() if k != "mask"}
     step = jax.jit(task.train_step)
-    state = start = task.init(jax.random.key(0))
+    state = start = jax.jit(task.init)(jax.random.key(0))
     _, first = step(start, batch, jax.random.key(0))
     guesses = np.mean([np.log(SIZES)[seen].sum() for seen in np.asarray(hide(batch["label"]) >= 0)])
     np.testing.assert_allclose(first["loss_classifier"], guesses, rtol=0.25)
