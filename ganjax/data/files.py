@@ -251,8 +251,8 @@ def _reason(error: Exception) -> str:
 
 def _target(link: Path) -> Path:
     try:
-        return link.resolve()
-    except (OSError, RuntimeError) as error:  # a link to itself
+        return link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # to what is not there, or to itself
         raise UserError("is a link that leads nowhere") from error
 
 
