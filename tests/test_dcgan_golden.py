@@ -1,6 +1,7 @@
 """DCGAN's 4x4 form and its game against PyTorch 2.13 (tests/goldens/dcgan_torch.py)."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -39,7 +40,7 @@ def _make_task(dtype):
 
 def _start(task):
     """A state with the golden's weights in place of its own."""
-    state = task.init(jax.random.key(0))
+    state = jax.jit(task.init)(jax.random.key(0))
     weights = dcgan_setup.draw_weights()
     networks = {}
     for role, network in state.networks.items():
@@ -61,7 +62,8 @@ def test_forward(golden):
         ("discriminator", Discriminator(), batch["image"]),
     ):
         variables = state.networks[role].variables
-        outputs[role] = module.apply(variables, x, train=True, mutable=["batch_stats"])[0]
+        apply = jax.jit(partial(module.apply, train=True, mutable=["batch_stats"]))
+        outputs[role] = apply(variables, x)[0]
     np.testing.assert_allclose(outputs["generator"][:2, ::7, ::7], golden["images"], atol=1e-5)
     np.testing.assert_allclose(outputs["discriminator"], golden["logits"], atol=1e-5)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-BATCH, STEPS, RATE, ENTRIES = 8, 3, 1e-2, 16
+BATCH, STEPS, RATE, ENTRIES = 3, 3, 1e-2, 16
 WIDTHS = (512, 256, 128, 64)
 
 
