@@ -97,6 +97,7 @@ def test_half_precision_is_accumulated_in_float32(dtype):
     assert np.mean(np.asarray(moved == once_rounded)) > 0.99
 
 
+@pytest.mark.slow
 def test_float64_stays_float64():
     with jax.enable_x64(True):
         x = jnp.asarray(np.float64(CONTENT))
@@ -121,6 +122,7 @@ def test_the_result_has_the_statistics_of_the_style():
         assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_content_in_its_own_style_is_itself():
     x = draw(3, 32, 24, 8)
     assert np.abs(adain.adain(x, x, eps=0) - x).max() < 1e-5
@@ -382,6 +384,7 @@ def test_content_loss():
     assert_close(adain.content_loss(CONTENT, other), wanted, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_style_loss(ddof):
     wanted = 0
@@ -394,6 +397,7 @@ def test_style_loss(ddof):
     assert_close(adain.style_loss(FEATURES, STYLE_FEATURES, ddof=ddof), wanted)
 
 
+@pytest.mark.slow
 def test_covariance_loss():
     wanted = 0
     for name, values in FEATURES.items():
@@ -406,6 +410,7 @@ def test_covariance_loss():
     assert_close(adain.covariance_loss(FEATURES, STYLE_FEATURES), wanted)
 
 
+@pytest.mark.slow
 def test_losses_are_0_where_nothing_differs_and_batch_and_half_precision_do_not_matter():
     for loss in (adain.style_loss, adain.covariance_loss):
         np.testing.assert_array_equal(loss(FEATURES, FEATURES), [0, 0])

@@ -165,6 +165,7 @@ def test_varied_styles_are_others_in_each_step():
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.slow
 def test_the_average_has_its_half_life():
     task = make_toy(ema_half_life=40.0)
     state = task.init(jax.random.key(0)).replace(images=jnp.int32(10**6))
@@ -325,6 +326,7 @@ def test_init_from_starts_from_given_weights_in_float32(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, average, started)
 
 
+@pytest.mark.slow
 def test_init_from_another_network_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     write_safetensors(path, flatten(compact_params()), {})

@@ -68,6 +68,7 @@ def test_imports_run_one_way(room):
         assert not extra, f"{path.relative_to(ROOT)} imports ganjax.{', ganjax.'.join(extra)}"
 
 
+@pytest.mark.slow
 def test_training_imports_no_tensorflow():
     for path in (ROOT / "ganjax").rglob("*.py"):
         if path.name == "prepare.py":

@@ -56,6 +56,7 @@ def test_race_times_each_in_its_own_process_and_in_turns(tmp_path, capsys):
     assert "X is left out: RuntimeError: no such device\n" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_race_needs_its_first_contestant():
     with pytest.raises(UserError, match="A cannot be built: RuntimeError: no such device"):
         race([Contestant("A", broken)], rounds=1)

@@ -123,6 +123,7 @@ run_command(lambda words: run_folder(words[0]))
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_be_reached_is_one_line(environment):
     nobody = environment | {"STORAGE_EMULATOR_HOST": "http://localhost:1"}
     result = run(nobody, "-c", UNREACHABLE, "gs://bucket/a")

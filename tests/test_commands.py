@@ -132,6 +132,7 @@ def test_samples_depend_on_seed_and_number_alone(draw):
     assert not np.array_equal(Image.open(few / "000000.png"), Image.open(other / "000000.png"))
 
 
+@pytest.mark.slow
 def test_checkpoints_and_weights_differ(draw):
     grids = [
         np.asarray(Image.open(draw(f"{number}.png", "--num", 4, *words)))
@@ -153,6 +154,7 @@ def test_files_say_that_a_model_made_them(draw):
     assert b"trainedAlgorithmicMedia" not in draw("b.mp4", "--num", 2, "--no_metadata").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_walk_is_smooth_and_closed(draw):
     with Image.open(draw("walk.gif", "--num", 3)) as walk:
         sequence = ImageSequence.Iterator(walk)
@@ -315,6 +317,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: the disk is full")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -53,6 +53,7 @@ def _parameters(module, *inputs) -> int:
     return sum(x.size for x in jax.tree.leaves(variables["params"]))
 
 
+@pytest.mark.slow
 def test_parameter_counts_are_the_published_ones():
     """3,576,704 and 2,765,568: dcgan.torch at 64 px; the 5x5 form counts the paper's table."""
     z, images = jnp.zeros((1, 100)), jnp.zeros((1, 64, 64, 3))

@@ -504,6 +504,7 @@ def test_pairs_name_what_is_wrong_and_what_was_compared(tmp_path, capsys):
         run(capsys, *words)
 
 
+@pytest.mark.slow
 def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
     import train
 
@@ -513,6 +514,7 @@ def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_as_it_was_while_it_trained(trained, capsys):
     before = len(read_metrics(trained))
     words = ["--workdir", trained, "--metrics", METRIC]

@@ -102,6 +102,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_tiny_darknet_by_its_formulas():
     arrays = draw_darknet()
     params = keymaps.nested(keymaps.convert("tiny_darknet", arrays))

@@ -92,6 +92,7 @@ def test_the_bias_tells_the_logits_apart(golden, outputs, arrays):
     np.testing.assert_allclose(bias, np.tile(arrays["fc.bias"], (2, 1)), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_protocols_from_small_images_on(golden, parameters, network, tmp_path, monkeypatch):
     """Resizing and range are torch-fidelity's by default, pytorch-fid's on request."""
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))

@@ -65,12 +65,14 @@ def test_lpips_keeps_wider_types_and_widens_narrower():
     np.testing.assert_allclose(lpips(a, b, weights), oracle(a, b, weights), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lpips_has_gradients_where_no_channel_responds():
     a, b, weights = draw(0), draw(1), draw_weights()
     gradients = jax.grad(lambda a: jnp.sum(lpips(a, b, weights)))(a)
     assert all(np.all(np.isfinite(x)) for x in gradients.values())
 
 
+@pytest.mark.slow
 def test_style_and_content_are_adains():
     a, b = draw(2), draw(3)
     expected = sum(

@@ -29,6 +29,7 @@ def _noise(seed, shape=(2, 16, 18, 3)):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_scikit_image(golden):
     with jax.numpy_dtype_promotion("strict"):
         a, b = jnp.asarray(golden["a"]), jnp.asarray(golden["b"])
@@ -108,6 +109,7 @@ def test_ms_ssim_needs_five_scales():
         ms_ssim(jnp.zeros((160, 300, 3)), jnp.zeros((160, 300, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [psnr, ssim])
 def test_every_image_has_its_own_value(metric):
     a, b = _noise(3), _noise(4)

@@ -102,6 +102,7 @@ def test_brightness_and_contrast_of_channels_do_not_matter():
     assert max(same.values()) < 1  # float16's rounding
 
 
+@pytest.mark.slow
 def test_distance_grows_with_blur_at_its_level():
     """Blur of few pixels is in the finest level, noise of blocks in the coarsest."""
     images = draw(16, 64)

@@ -125,6 +125,7 @@ def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_bfloat16_and_batching_changes_nothing():
     x, k = _draw((4, 4), (4, 4))
     half = [jnp.asarray(v, jnp.bfloat16) for v in (x, k)]
@@ -262,6 +263,7 @@ def test_batch_norm_is_its_definition_to_the_second_derivative():
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_batch_norm_in_float32_loses_nothing_to_a_large_mean():
     """E[x^2] - E[x]^2 would be off by a tenth here."""
     x = np.float32(1000 + np.asarray(_image(8, 16, 16, 3)))

@@ -25,6 +25,7 @@ def steps(optimiser, gradients):
     return np.array(updates)
 
 
+@pytest.mark.slow
 def test_decay():
     """Adam moves by the learning rate itself while the gradient stays the same."""
     got = steps(make(decay=0.5), [[3.0, -0.2]] * 6)

@@ -141,6 +141,7 @@ def test_tiles_of_the_compact_model_are_the_whole():
     close(tiled, whole)
 
 
+@pytest.mark.slow
 def test_tiles_of_the_published_form_are_the_whole():
     content, style = picture(90, 70), picture(64, 64, 1)
     model = published("relu2_1")

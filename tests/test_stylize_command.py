@@ -584,6 +584,7 @@ def test_help_is_quick_and_teaches():
         assert word in shown
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (weights.BUNDLED / "adain_compact.safetensors").exists(),
     reason="the trained weights are not in the package",

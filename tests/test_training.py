@@ -134,6 +134,7 @@ def straight(tmp_path_factory):
     return fit(make_task(), Streams(), make_config(), folder), folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "number"), [(4, 3), (4, 9), (8, 0), (8, 13)])
 def test_resume_is_bit_exact_across_phases(straight, tmp_path, size, number):
     stopping = Streams(interrupt=(size, number))
@@ -175,6 +176,7 @@ def test_a_loss_that_is_not_finite_is_found_within_a_call(tmp_path):
         fit(make_task(), Streams(), make_config(steps_per_call=0), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_resume_serves_the_next_batch(tmp_path):
     with pytest.raises(Interrupted):
         fit(make_task(), Streams(interrupt=(8, 5)), make_config(), tmp_path / "run")

@@ -81,6 +81,7 @@ def test_every_decoder_with_drawn_weights(golden, drawn):
         agree((decoded + 1) / 2, golden[f"drawn/decoder/{k}"], 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [("relu3_1",), ("relu2_1", "relu1_1")])
 def test_some_layers_are_those_of_all(drawn, layers):
     module = vgg.VGG19(last="relu3_1", width=vgg_setup.WIDTH)

@@ -300,6 +300,7 @@ def test_decoders_without_their_deepest_layer_are_refused():
     refused("wct_decoder_16x", arrays, "conv22.weight, but not the layers around it")
 
 
+@pytest.mark.slow
 def test_wrong_shapes_are_refused(small):
     format_name, arrays, kernels, biases = small
     for name in (kernels[0], kernels[1], kernels[-1]):
