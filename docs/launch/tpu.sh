@@ -10,8 +10,8 @@
 #   docs/launch/tpu.sh stop                 saves after the present step, and ends the training
 #   docs/launch/tpu.sh delete
 #
-# Example: BUCKET=my-bucket docs/launch/tpu.sh keep --config=configs/dcgan_celeba.py \
-#     --config.data.source=folder:/mnt/bucket/celeba.zip --config.batch_size=1024 \
+# Example: docs/launch/tpu.sh keep --config=configs/dcgan_celeba.py --config.batch_size=1024 \
+#     --config.data.source=folder:gs://my-bucket/celeba.zip \
 #     --workdir=gs://my-bucket/runs/celeba
 #
 # Settings, from the environment:
@@ -21,7 +21,6 @@ ZONE=${ZONE:-us-west4-a}
 TYPE=${TYPE:-v5litepod-16}              # v5p: v5p-32, where the number counts two cores a chip
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite} # v5p: v2-alpha-tpuv5
 SPOT=${SPOT-1}                          # cheap, and preempted at times; SPOT= for on demand
-BUCKET=${BUCKET:-}                      # images are read from it: mounted at /mnt/bucket on all workers
 PROCESS='^[^ ]*python train[.]py'
 
 main() {
@@ -29,7 +28,7 @@ main() {
     shift || true
     case $command in
         create | install | train | keep | logs | stop | delete) "$command" "$@" ;;
-        *) sed -n '2,/^BUCKET/{/^set/d;p}' "$0" && exit 2 ;;
+        *) sed -n '2,/^SPOT/{/^set/d;p}' "$0" && exit 2 ;;
     esac
 }
 
@@ -53,17 +52,6 @@ install() {
         ~/.local/bin/uv venv --quiet --allow-existing --python 3.12 venv
         ~/.local/bin/uv pip install --quiet --python venv/bin/python \
             -e "./ganjax[gs]" "jax[tpu]<0.13"'
-    # shellcheck disable=SC2016  # the workers expand it
-    [[ -z $BUCKET ]] || workers all "BUCKET=$BUCKET"'
-        set -e
-        mountpoint --quiet /mnt/bucket && exit
-        list=/etc/apt/sources.list.d/gcsfuse.list key=/usr/share/keyrings/cloud.google.asc
-        curl -fsS https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee $key > /dev/null
-        echo "deb [signed-by=$key] https://packages.cloud.google.com/apt" \
-            "gcsfuse-$(lsb_release -cs) main" | sudo tee $list > /dev/null
-        sudo apt-get -qq update && sudo apt-get -qq install gcsfuse
-        sudo mkdir -p /mnt/bucket && sudo chown "$USER" /mnt/bucket
-        gcsfuse --implicit-dirs "$BUCKET" /mnt/bucket'
 }
 
 train() {
