@@ -27,7 +27,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         "growth.batch_sizes": (32, 32, 16, 16),
         "growth.fade_kimg": (0.0, 30.0, 30.0, 40.0, 40.0),
         "growth.stable_kimg": (20.0, 30.0, 30.0, 40.0),
-        "total_kimg": 270.0,
+        "total_kimg": 300.0,
         "log_every": 0.5,
         "save_every": 10.0,
         "sample_every": 10.0,
