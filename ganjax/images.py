@@ -1,6 +1,7 @@
 """Image files, grids, and the two forms of an image: uint8 in files and batches, float in [-1, 1]
 in networks and losses."""
 
+import errno
 import io
 import os
 import re
@@ -261,7 +262,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # on a disk that cannot be written there is nothing to remove
             temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full; make room and run the command again" if full else error.strerror
+        raise UserError(f"cannot write {path}: {reason}") from error
 
 
 def write_animation(

@@ -56,7 +56,7 @@ def full_disk(lab: Lab, kills: int) -> Iterator[Case]:
             folder = disk / "run"
             ballast = _fill(disk, int(share * needed))
             result = lab.run(SETUPS[NAME], folder)
-            problems = result.problems(2, r"^error: .*(disk is full|No space left)")
+            problems = result.problems(2, r"^error: .*disk is full")
             step, lost = saved(folder), reached(folder) - saved(folder)
             ballast.unlink()
             problems += _go_on(lab, folder, step)
