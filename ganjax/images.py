@@ -263,8 +263,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         with suppress(OSError):  # on a disk that cannot be written there is nothing to remove
             temporary.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full; make room and run the command again" if full else error.strerror
-        raise UserError(f"cannot write {path}: {reason}") from error
+        cure = "; the disk is full: make room and run the command again" if full else ""
+        raise UserError(f"cannot write {path}: {error.strerror}{cure}") from error
 
 
 def write_animation(
