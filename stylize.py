@@ -23,7 +23,7 @@ The weights of the compact model are in the package. Each file says in its metad
 made it. Exit status: 0 all is written, 1 some files could not be read, 2 the command cannot be
 carried out.
 """
-LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylise.jobs.LIMIT`
+LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylize.jobs.LIMIT`
 MAX_STEM = 100  # bytes; a file name may have 255, of two stems
 MAX_JPEG = 65500  # pixels of a side
 CELL = 256  # pixels of a picture in a contact sheet
@@ -49,11 +49,11 @@ def main(argv: list[str]) -> None:
     start_jax(compile_cache=arguments.compile_cache)
     from tqdm import tqdm
 
-    from ganjax import stylise
+    from ganjax import stylize
     from ganjax.provenance import COMPOSITE, provenance
-    from ganjax.stylise.jobs import Job, draw, reason
+    from ganjax.stylize.jobs import Job, draw, reason
 
-    model = stylise.load_model(arguments.model, path=arguments.weights)
+    model = stylize.load_model(arguments.model, path=arguments.weights)
     job = Job(
         contents,
         styles,
@@ -133,7 +133,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     add(
         "--preserve_color", choices=("none", "coral", "luminance"), default="none",
-        help="keep the content's colours: the style is recoloured first, or only its luminance "
+        help="keep the content's colors: the style is recolored first, or only its luminance "
         "is used (default: none)",
     )  # fmt: skip
     add(
@@ -145,7 +145,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--style_size", type=int, default=512, metavar="N",
         help="short side of the styles: larger makes larger strokes (default: 512)",
     )  # fmt: skip
-    add("--crop", action="store_true", help="cut the centre square out of contents and styles")
+    add("--crop", action="store_true", help="cut the center square out of contents and styles")
     add(
         "--tile", type=int, nargs="?", const=1024, default=0, metavar="N",
         help="work in tiles of N pixels, for images of any size; the result is the same "

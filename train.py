@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="join the other processes of the run; SLURM, Open MPI and GKE are recognised anyway",
+        help="join the other processes of the run; SLURM, Open MPI and GKE are recognized anyway",
     )
     parser.add_argument(
         "--plan", action="store_true", help="say what the run will take on this machine, and leave"

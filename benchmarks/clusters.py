@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-UTILISATION = 0.4  # share of the peak that the arithmetic is assumed to reach
+UTILIZATION = 0.4  # share of the peak that the arithmetic is assumed to reach
 HOP_SECONDS = 1e-6  # that a message takes from one chip to the next
 
 
@@ -15,7 +15,7 @@ class Chip(NamedTuple):
       flops: peak per second, bfloat16 factors, dense.
       memory: bytes.
       memory_speed: bytes per second.
-      link_speed: bytes per second that it sends over all its links to its neighbours.
+      link_speed: bytes per second that it sends over all its links to its neighbors.
       torus: sides from which on a TPU slice's lines are closed to rings; 0 for GPUs: nodes of
         eight, between which each sends `network_speed` bytes per second.
     """
@@ -62,7 +62,7 @@ def all_reduce_seconds(kind: str, sides: Sequence[int], size: float, count: int)
 
 def hiding_batch(kind: str, flops_per_image: float, seconds: float) -> int:
     """The smallest batch of a chip whose arithmetic takes as long as `seconds` of exchange."""
-    image_s = flops_per_image / (UTILISATION * CHIPS[kind].flops)
+    image_s = flops_per_image / (UTILIZATION * CHIPS[kind].flops)
     return math.ceil(seconds / image_s)
 
 
@@ -76,7 +76,7 @@ def model(row: dict[str, Any], kind: str, sides: Sequence[int]) -> dict[str, flo
     exchange = all_reduce_seconds(kind, sides, sums["bytes"], sums["count"])
     batch = hiding_batch(kind, row["flops"] / row["batch_per_chip"], exchange)
     return {
-        "arithmetic_s": row["flops"] / (UTILISATION * chip.flops),
+        "arithmetic_s": row["flops"] / (UTILIZATION * chip.flops),
         "memory_s": row["bytes_accessed"] / chip.memory_speed,
         "exchange_s": exchange,
         "batch": batch,

@@ -112,7 +112,7 @@ def _batch(task: str, images: Any) -> dict[str, Any]:
     return {"image": images}
 
 
-def stylise(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:
+def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:
     """Encoding of content and style, AdaIN and decoding, from uint8 to uint8 on the device.
 
     Args:
@@ -139,7 +139,7 @@ def stylise(*, form: str, batch_size: int, image_size: int, dtype: str) -> Progr
         content, style = (to_float(images).astype(dtype) for images in (content, style))
         statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
         transfer = stylizers.blend_transfer(statistics, jnp.ones(1))
-        return to_uint8(stylizer.stylise(params, content, transfer))
+        return to_uint8(stylizer.stylize(params, content, transfer))
 
     content, style = jax.device_put(pictures(batch_size, image_size))
     program = jax.jit(draw)

@@ -59,19 +59,19 @@ def pictures() -> tuple[bytes, ...]:
     y, x = np.mgrid[0:24, 0:32]
     waves = [np.uint8(127 + 120 * np.sin(x / (k + 3) + y / 5)) for k in range(4)]
     rgb, rgba = Image.fromarray(np.stack(waves[:3], -1)), Image.fromarray(np.stack(waves, -1))
-    grey, wide = Image.fromarray(waves[0]), Image.fromarray(waves[0].astype(np.uint16) * 257)
-    palette, bits, real = rgb.quantize(16), grey.convert("1"), grey.convert("F")
+    gray, wide = Image.fromarray(waves[0]), Image.fromarray(waves[0].astype(np.uint16) * 257)
+    palette, bits, real = rgb.quantize(16), gray.convert("1"), gray.convert("F")
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a picture"
     frames = [rgb.rotate(90 * k) for k in range(3)]
     animation = {"save_all": True, "append_images": frames, "duration": 40}
     files = [
-        *(_encode(image, "PNG") for image in (rgb, rgba, grey, wide, palette, bits)),
+        *(_encode(image, "PNG") for image in (rgb, rgba, gray, wide, palette, bits)),
         _encode(palette, "PNG", transparency=3, exif=exif),
         _encode(rgba.convert("LA"), "PNG", icc_profile=bytes(200)),
         _encode(rgb, "JPEG", quality=85, exif=exif),
         _encode(rgb, "JPEG", progressive=True, restart_marker_blocks=2),
-        _encode(grey, "JPEG"),
+        _encode(gray, "JPEG"),
         _encode(rgb.convert("CMYK"), "JPEG"),
         _encode(rgb, "WEBP", exif=exif),
         _encode(rgba, "WEBP", lossless=True),
@@ -86,7 +86,7 @@ def pictures() -> tuple[bytes, ...]:
         ),
         _encode(bits, "TIFF", compression="group4"),
         _encode(rgb, "TIFF", big_tiff=True, exif=exif),
-        *(_encode(image, "PPM") for image in (rgb, grey, bits, wide)),
+        *(_encode(image, "PPM") for image in (rgb, gray, bits, wide)),
         b"P3\n# plain\n3 2 99\n" + b"1 22 99 " * 6,
         b"P1 4 2\n1 0 1 1\n0 1 0 0\n",
         b"Pf\n2 2\n-1.0\n" + np.float32([0, -np.inf, np.nan, 1]).tobytes(),

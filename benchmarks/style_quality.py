@@ -1,4 +1,4 @@
-"""Measures how good stylised images are: `python -m benchmarks.style_quality --help`."""
+"""Measures how good stylized images are: `python -m benchmarks.style_quality --help`."""
 
 import argparse
 import itertools
@@ -23,16 +23,16 @@ are medians and means over the pairs that ALL folders hold, so that columns comp
 
   style loss   squared differences of the means and standard deviations of every channel between
                output and style, mean over channels, summed over layers (AdaIN's equation 13): in
-               the normalised VGG-19, in relu4_1 of the VGG-19 compressed 16x, which approximates
+               the normalized VGG-19, in relu4_1 of the VGG-19 compressed 16x, which approximates
                the deeper layer, and in tiny darknet, on which nobody trains stylizers. Lower is
                nearer to the style.
   Gram         squared error of the Gram matrices relative to the style's, summed over layers:
-               how channels go together, which tells strokes from colours.
+               how channels go together, which tells strokes from colors.
   content loss squared differences of features between output and content.
   SSIM         between output and content, on luminance (as published) and as the mean over RGB.
 
 Style and content pull against each other: compare style losses at equal SSIM, for instance by a
-folder for each of several --alpha. The content is scaled, and its centre cut out, to the output's
+folder for each of several --alpha. The content is scaled, and its center cut out, to the output's
 size; the style is scaled until its short side is --style_size, as the stylizer was given it.
 
 Needs vgg19_normalised, vgg19_16x and tiny_darknet of `python -m ganjax.weights import`.
@@ -49,14 +49,14 @@ Perceive = Callable[[Any], dict[str, Any]]
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.style_quality",
-        description="Measure how near stylised images are to their styles and contents.",
+        description="Measure how near stylized images are to their styles and contents.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--content", required=True, type=Path, metavar="DIR", help="folder of content images")
     add("--style", required=True, type=Path, metavar="DIR", help="folder of style images")
-    add("outputs", nargs="+", type=Path, metavar="OUTPUTS", help="folder of stylised images")
+    add("outputs", nargs="+", type=Path, metavar="OUTPUTS", help="folder of stylized images")
     add(
         "--style_size", type=int, default=512, metavar="PIXELS",
         help="short side of the style, as the stylizer was given it (default: 512)",
@@ -128,7 +128,7 @@ def _perceptual() -> Perceive:
     from ganjax.nets.darknet import TinyDarknet
     from ganjax.nets.vgg import VGG19
 
-    normalised, compressed = weights.load("vgg19_normalised"), weights.load("vgg19_16x")
+    normalized, compressed = weights.load("vgg19_normalised"), weights.load("vgg19_16x")
     vgg = VGG19(last=VGG_LAYERS[-1])
     small = VGG19(last=DEEP_LAYER, width=compressed["conv1_1"]["bias"].shape[0], head_width=64)
     darknet = {"params": weights.load("tiny_darknet")}
@@ -136,7 +136,7 @@ def _perceptual() -> Perceive:
     def perceive(images):
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
-            features = vgg.apply({"params": normalised}, images, VGG_LAYERS)
+            features = vgg.apply({"params": normalized}, images, VGG_LAYERS)
             features |= small.apply({"params": compressed}, images, (DEEP_LAYER,))
             layers = TinyDarknet().apply(darknet, images)
             return features | {f"darknet{n}": layers[f"conv{n}"] for n in DARKNET_LAYERS}
@@ -170,8 +170,8 @@ def _make_measure(perceive: Perceive, style_size: int) -> Callable[..., dict[str
             f"content_{layer}": jnp.mean(jnp.square(values - others[layer]))
             for layer, values in features.items()
         }
-        greys = similarity.luminance(images), similarity.luminance(contents)
-        figures["ssim_luminance"] = similarity.ssim(*greys)[0]
+        grays = similarity.luminance(images), similarity.luminance(contents)
+        figures["ssim_luminance"] = similarity.ssim(*grays)[0]
         figures["ssim_rgb"] = similarity.ssim(images, contents)[0]
         return figures
 

@@ -1,4 +1,4 @@
-"""Times stylisation against PyTorch's: `python -m benchmarks.stylize --help`."""
+"""Times stylization against PyTorch's: `python -m benchmarks.stylize --help`."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ examples:
   python -m benchmarks.stylize                                      both models, 512x512
   python -m benchmarks.stylize --model vgg19 --batch_size 1 8 --dtype bfloat16        on a GPU
 
-A step encodes a content and a style, normalises and decodes, from images on the device to images
+A step encodes a content and a style, normalizes and decodes, from images on the device to images
 on the device; files, compilation and start are `python -m benchmarks.startup`'s. The weights are
 random, for time does not depend on them: AdaIN on VGG-19 to relu4_1 as published, and the compact
 model, which is written for PyTorch too.
@@ -21,7 +21,7 @@ MODELS = {"vgg19": "adain", "compact": "compact"}
 
 
 def main(argv: list[str]) -> None:
-    parser = report.make_parser("stylize", "Time stylisation by ganjax and by PyTorch.", EPILOG)
+    parser = report.make_parser("stylize", "Time stylization by ganjax and by PyTorch.", EPILOG)
     add = parser.add_argument
     add(
         "--model", choices=tuple(MODELS), nargs="+", default=list(MODELS), metavar="NAME",
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
         for batch_size in arguments.batch_size:
             row = report.compare(
                 f"adain_{model}_{size}",
-                partial(ours.stylise, form=model),
+                partial(ours.stylize, form=model),
                 MODELS[model],
                 arguments,
                 forms,

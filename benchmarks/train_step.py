@@ -14,7 +14,7 @@ examples:
   python -m benchmarks.train_step --task progressive_narrow --batch_size 16      64 channels
   python -m benchmarks.train_step --task adain_compact --image_size 128 --batch_size 4
 
-A step is a whole iteration: the discriminator on real and on fake images, both optimisers, the
+A step is a whole iteration: the discriminator on real and on fake images, both optimizers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
 device); PyTorch its official DCGAN example, or Progressive GAN as one writes it there (images
 float on the device; autocast for bfloat16). The stylizer's step has no peer.

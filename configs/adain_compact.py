@@ -5,7 +5,7 @@ losses are those of Huang and Belongie 2017, https://arxiv.org/abs/1703.06868, w
 between channels (Gatys et al. 2016) and an identity loss added.
 Data: any photos and any paintings; the more styles, the better. The weights that ship, and what
 they were trained on: ganjax/weights/bundled/README.md.
-Weights: relu1_1 to relu3_1 of the normalised VGG-19 and relu4_1 of its 16x compressed form; get
+Weights: relu1_1 to relu3_1 of the normalized VGG-19 and relu4_1 of its 16x compressed form; get
 them with `python -m ganjax.weights import FILE --as vgg19_normalised` and `--as vgg19_16x`. With
 the whole VGG-19 at hand, `--config.loss.encoders="('vgg19_normalised',)"`.
 Cost: on two CPU cores 5 img/s at 128x128, 1.2 img/s at 256x256.
@@ -23,7 +23,7 @@ from configs.common import adain, apply_arguments
 SMALL = {"data.image_size": "128", "data.zoom": 3.0, "batch_size": 4}
 START = SMALL | {
     "loss.encoders": ("vgg19_16x:relu1_1,relu2_1,relu3_1,relu4_1",),
-    "optimiser.learning_rate": 1e-3,
+    "optimizer.learning_rate": 1e-3,
 }
 
 
@@ -39,9 +39,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.loss.covariance_weight = 2.0
     config.loss.identity_weight = 20.0
     config.ema_half_life_kimg = 1.0
-    config.optimiser.learning_rate = 6e-4
-    config.optimiser.decay = 2e-4
-    config.optimiser.clip_norm = 30.0
+    config.optimizer.learning_rate = 6e-4
+    config.optimizer.decay = 2e-4
+    config.optimizer.clip_norm = 30.0
     config.total_kimg = 60.0
     config.log_every = 0.2
     config.save_every = 1.0

@@ -39,12 +39,12 @@ def get_config(arguments: str = "") -> ConfigDict:
 
     config.disturbance = 1.0  # strength of shifts, blur and noise, 0 (none) to 1
     config.ema_half_life_kimg = 10.0  # of the classifier's average; 0 for none
-    config.optimiser = ConfigDict()
-    config.optimiser.learning_rate = 2e-3
-    config.optimiser.decay = 1e-3  # learning rate of step i: learning_rate / (1 + decay * i)
-    config.optimiser.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
-    config.optimiser.b1 = 0.9
-    config.optimiser.b2 = 0.999
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.decay = 1e-3  # learning rate of step i: learning_rate / (1 + decay * i)
+    config.optimizer.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
 
     config.log_every = 2.0  # kimg
     config.save_every = 20.0  # kimg

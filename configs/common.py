@@ -20,7 +20,7 @@ def dcgan() -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
     config.data.image_size = "64"  # "64", or "96x64" for height x width
-    config.data.channels = 3  # 1 grey, 3 RGB, 4 RGBA
+    config.data.channels = 3  # 1 gray, 3 RGB, 4 RGBA
     config.data.flip = True  # mirror every other image
     config.data.limit = 0  # use only so many images; 0 for all
     config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
@@ -33,10 +33,10 @@ def dcgan() -> ConfigDict:
 
     config.loss = "non_saturating"  # non_saturating | saturating
     config.ema_half_life_kimg = 10.0  # of the generator's average; 0 for none
-    config.optimiser = ConfigDict()
-    config.optimiser.learning_rate = 2e-4
-    config.optimiser.b1 = 0.5
-    config.optimiser.b2 = 0.999
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.b1 = 0.5
+    config.optimizer.b2 = 0.999
 
     config.log_every = 1.0  # kimg
     config.save_every = 20.0  # kimg
@@ -70,7 +70,7 @@ def adain() -> ConfigDict:
     config.data.zoom = 1.0  # up to so many times image_size is cut out, and scaled down
     config.data.channels = 3
     config.data.flip = True  # mirror every other image
-    config.data.vary_styles = False  # make more styles of few: turned, and in other colours
+    config.data.vary_styles = False  # make more styles of few: turned, and in other colors
     config.data.limit = 0  # use only so many images of each source; 0 for all
     config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
 
@@ -93,12 +93,12 @@ def adain() -> ConfigDict:
     config.loss.identity_weight = 0.0  # content in its own style gives the content back
 
     config.ema_half_life_kimg = 0.0  # of the stylizer's average; 0 for none
-    config.optimiser = ConfigDict()
-    config.optimiser.learning_rate = 1e-4
-    config.optimiser.decay = 5e-5  # learning rate of step i: learning_rate / (1 + decay * i)
-    config.optimiser.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
-    config.optimiser.b1 = 0.9
-    config.optimiser.b2 = 0.999
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.decay = 5e-5  # learning rate of step i: learning_rate / (1 + decay * i)
+    config.optimizer.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
 
     config.log_every = 0.4  # kimg
     config.save_every = 20.0  # kimg
@@ -126,7 +126,7 @@ def progressive() -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
     config.data.image_size = "1024"  # of the last resolution; "128x96" grows from 4x3
-    config.data.channels = 3  # 1 grey, 3 RGB, 4 RGBA
+    config.data.channels = 3  # 1 gray, 3 RGB, 4 RGBA
     config.data.flip = True  # mirror every other image
     config.data.pyramid = True  # decode the last resolution only; smaller ones are its means
     config.data.labels = False  # learn the images' classes, model.classes of them
@@ -145,10 +145,10 @@ def progressive() -> ConfigDict:
     config.loss.drift_weight = 1e-3  # of the squared scores of real images
     config.loss.label_weight = 1.0  # of the classification of images with labels
     config.ema_half_life_kimg = 10.0  # of the generator's average; 0 for none
-    config.optimiser = ConfigDict()
-    config.optimiser.learning_rates = (1e-3,) * 8 + (1.5e-3,)  # by resolution
-    config.optimiser.b1 = 0.0
-    config.optimiser.b2 = 0.99
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rates = (1e-3,) * 8 + (1.5e-3,)  # by resolution
+    config.optimizer.b1 = 0.0
+    config.optimizer.b2 = 0.99
 
     config.log_every = 5.0  # kimg
     config.save_every = 100.0  # kimg

@@ -1,4 +1,4 @@
-"""DCGAN on Fashion-MNIST at its own 28x28, grey: the seed is 7x7, doubled twice.
+"""DCGAN on Fashion-MNIST at its own 28x28, gray: the seed is 7x7, doubled twice.
 
 Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
 dcgan.torch (4x4 kernels, no bias).

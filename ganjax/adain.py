@@ -1,4 +1,4 @@
-"""Adaptive instance normalisation on arrays [..., H, W, C]: statistics, transfer, blending, losses.
+"""Adaptive instance normalization on arrays [..., H, W, C]: statistics, transfer, blending, losses.
 
 Huang and Belongie 2017, https://arxiv.org/abs/1703.06868. Everything here works under jit, vmap and
 grad, for any leading axes, and accumulates bfloat16 and float16 in float32.
@@ -13,7 +13,7 @@ from jax import Array
 
 _PIXELS = (-3, -2)
 EPSILON = 1e-5
-# Covariances of colours are near singular; by default GPUs and TPUs round factors to 10 or 8 bits.
+# Covariances of colors are near singular; by default GPUs and TPUs round factors to 10 or 8 bits.
 _einsum = partial(jnp.einsum, precision="highest")
 _LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
 
@@ -106,17 +106,17 @@ def apply_statistics(
     """`adain` with the style's statistics, each [..., 1, 1, C], known already."""
     wide = _widened(content)
     alpha = jnp.asarray(alpha, wide.dtype)
-    moved = normalise(wide, mask=content_mask, eps=eps, ddof=ddof) * std + mean
+    moved = normalize(wide, mask=content_mask, eps=eps, ddof=ddof) * std + mean
     if content_mask is not None:
         alpha = alpha * content_mask.astype(wide.dtype)
     return (wide + alpha * (moved - wide)).astype(content.dtype)
 
 
-def normalise(
+def normalize(
     features: Array, *, mask: Array | None = None, eps: float = EPSILON, ddof: int = 0
 ) -> Array:
-    """Instance normalisation: zero mean and unit variance in every channel, 0 if it is constant."""
-    return _standardise(
+    """Instance normalization: zero mean and unit variance in every channel, 0 if it is constant."""
+    return _standardize(
         _widened(features), *channel_statistics(features, mask=mask, eps=eps, ddof=ddof)
     )
 
@@ -158,17 +158,17 @@ def blend_styles(
     mean, std = jnp.sum(shares * means, axis=0), jnp.sum(shares * stds, axis=0)
     if content_statistics is None:
         content_statistics = channel_statistics(wide, eps=eps, ddof=ddof)
-    moved = _standardise(wide, *content_statistics) * std + mean
+    moved = _standardize(wide, *content_statistics) * std + mean
     alpha = jnp.asarray(alpha, wide.dtype)
     return (wide + alpha * jnp.where(total > 0, moved - wide, 0)).astype(content.dtype)
 
 
 def coral(source: Array, target: Array) -> Array:
-    """Gives the colours of image `source` the mean and covariance of the colours of `target`.
+    """Gives the colors of image `source` the mean and covariance of the colors of `target`.
 
-    To keep the content's colours, the style image is recoloured so before it is used (Gatys et
+    To keep the content's colors, the style image is recolored so before it is used (Gatys et
     al. 2016, arXiv:1606.05897; CORAL: Sun et al. 2016, arXiv:1511.05547). As in the public code of
-    AdaIN, channels are standardised first and the identity is added to their sums of products. The
+    AdaIN, channels are standardized first and the identity is added to their sums of products. The
     result is that code's where both images have as many pixels; else that code multiplies the
     contrast by the root of the ratio of the two numbers, for which this one makes up. Variances
     bear an epsilon of 1e-5: in images of range 1 or 2 it keeps invisible noise from being blown up.
@@ -181,25 +181,25 @@ def coral(source: Array, target: Array) -> Array:
       [..., H, W, 3] in the type of `source`, not clipped.
     """
     target_mean, target_std = channel_statistics(target)
-    a, b = normalise(source), normalise(target)
-    recolour = jnp.linalg.solve(_matrix_root(_covariance(a)), _matrix_root(_covariance(b)))
-    moved = _einsum("...hwi,...ij->...hwj", a, recolour)
+    a, b = normalize(source), normalize(target)
+    recolor = jnp.linalg.solve(_matrix_root(_covariance(a)), _matrix_root(_covariance(b)))
+    moved = _einsum("...hwi,...ij->...hwj", a, recolor)
     return (moved * target_std + target_mean).astype(source.dtype)
 
 
-def keep_colors(stylised: Array, content: Array) -> Array:
-    """The luminance of `stylised` with the colours of `content` (Gatys et al. 2016, section 5.3).
+def keep_colors(stylized: Array, content: Array) -> Array:
+    """The luminance of `stylized` with the colors of `content` (Gatys et al. 2016, section 5.3).
 
     Args:
-      stylised, content: RGB images [..., H, W, 3] of one range.
+      stylized, content: RGB images [..., H, W, 3] of one range.
 
     Returns:
       [..., H, W, 3] in the type of `content`, not clipped.
     """
-    stylised, wide = _widened(stylised), _widened(content)
+    stylized, wide = _widened(stylized), _widened(content)
     luminance = jnp.asarray(_LUMINANCE, wide.dtype)
     # Y of one and I, Q of the other: adding the difference of luminance to R, G and B does that.
-    difference = _einsum("...c,c->...", stylised - wide, luminance)
+    difference = _einsum("...c,c->...", stylized - wide, luminance)
     return (wide + difference[..., None]).astype(content.dtype)
 
 
@@ -239,7 +239,7 @@ def covariance_loss(features: Mapping[str, Array], style: Mapping[str, Array]) -
     """Relative squared error of the second moments between channels, summed over layers.
 
     The Gram matrices of Gatys et al. 2016 (arXiv:1508.06576), divided by the number of pixels: how
-    channels go together is what tells strokes from colours. Each error is relative to the style's
+    channels go together is what tells strokes from colors. Each error is relative to the style's
     own matrix, for those of styles of high contrast are hundreds of times larger than others.
 
     Args:
@@ -266,7 +266,7 @@ def _products(pixels: Array) -> Array:
     return _einsum("...hwi,...hwj->...ij", pixels, pixels)
 
 
-def _standardise(values: Array, mean: Array, std: Array) -> Array:
+def _standardize(values: Array, mean: Array, std: Array) -> Array:
     return (values - mean) / jnp.where(std > 0, std, 1)
 
 
@@ -297,7 +297,7 @@ def _matrix_root(matrix: Array) -> Array:
 
 @_matrix_root.defjvp
 def _matrix_root_jvp(primals, tangents):
-    """The derivative of `eigh` itself is not finite where eigenvalues coincide, as grey's do."""
+    """The derivative of `eigh` itself is not finite where eigenvalues coincide, as gray's do."""
     (matrix,), (change,) = primals, tangents
     roots, vectors = _eigen_roots(matrix)
     inner = _einsum("...ki,...kl,...lj->...ij", vectors, change, vectors)

@@ -65,7 +65,7 @@ def open_set(
       image_size: (H, W) that images are scaled to until they cover it, and cut out; None to leave
         files as they are.
       default_size: the same for sources whose images have no size of their own, like avatars.
-      channels: what they are read with before they become RGB; 1 makes them grey.
+      channels: what they are read with before they become RGB; 1 makes them gray.
       limit: use only the first so many; 0 for all.
 
     Raises:
@@ -310,11 +310,11 @@ def _to_mesh(images: np.ndarray, mesh: Mesh) -> Array:
 
 
 def _to_rgb(images: Any) -> Any:
-    """uint8 [..., H, W, 1 (grey), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
+    """uint8 [..., H, W, 1 (gray), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
     xp = jnp if isinstance(images, jax.Array) else np
     if images.shape[-1] == 1:
         return xp.repeat(images, 3, axis=-1)
     if images.shape[-1] == 4:
-        colour, alpha = images[..., :3].astype(xp.int32), images[..., 3:].astype(xp.int32)
-        return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(xp.uint8)
+        color, alpha = images[..., :3].astype(xp.int32), images[..., 3:].astype(xp.int32)
+        return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(xp.uint8)
     return images

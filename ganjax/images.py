@@ -50,15 +50,15 @@ def read_image(
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
-    EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit grey
+    EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit gray
     scaled to 8 bits, the first frame of an animation taken. Bicubic resampling, widened by the
     scale, is what published FID protocols use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where
     that leaves twice the pixels needed, which such filtering cannot tell from the whole.
 
     Args:
       file: path, content or open file.
-      channels: 1 grey, 3 RGB or 4 RGBA.
-      image_size: (H, W); the image is scaled until it covers the frame, and its centre cut out.
+      channels: 1 gray, 3 RGB or 4 RGBA.
+      image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
 
     Returns:
       uint8 [H, W, channels].
@@ -171,7 +171,7 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
-    """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the centre.
+    """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the center.
 
     The filter is bicubic and widened by the scale, so that nothing aliases.
     """
@@ -195,15 +195,15 @@ def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 
 def opaque(image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 4] on white, as [H, W, 3]."""
-    colour, alpha = image[:, :, :3], image[:, :, 3:]
+    color, alpha = image[:, :, :3], image[:, :, 3:]
     if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(colour)
-    blended = colour.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
+        return np.ascontiguousarray(color)
+    blended = color.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
     return ((blended + 127) // 255).astype(np.uint8)
 
 
 def contained(image: np.ndarray, side: int) -> np.ndarray:
-    """Scales uint8 [H, W, C] to fit a square, and centres it there on white."""
+    """Scales uint8 [H, W, C] to fit a square, and centers it there on white."""
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     square = np.full((side, side, image.shape[2]), 255, np.uint8)

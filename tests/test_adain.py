@@ -1,4 +1,4 @@
-"""Statistics, transfer, blending, colours and losses against the formulas in float64."""
+"""Statistics, transfer, blending, colors and losses against the formulas in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from ganjax import adain
 from ganjax.adain import channel_statistics
 
 PIXELS = (-3, -2)
-# RGB to luminance and two differences of colour (NTSC).
+# RGB to luminance and two differences of color (NTSC).
 YIQ = np.array(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
 )
@@ -180,7 +180,7 @@ def test_constant_features_give_finite_values_and_gradients(mask, scale, eps):
         value, gradients = run(*pair)
         assert np.isfinite(value) and all(np.isfinite(g).all() for g in gradients)
     if mask is None:
-        np.testing.assert_allclose(adain.normalise(flat, eps=eps), 0, atol=2e-4)
+        np.testing.assert_allclose(adain.normalize(flat, eps=eps), 0, atol=2e-4)
         moved = adain.adain(flat, weights, eps=eps)
         assert_close(moved, np.broadcast_to(weights.mean((1, 2), keepdims=True), moved.shape), 2e-4)
 
@@ -300,15 +300,15 @@ def test_where_no_style_is_wanted_the_content_stays():
 def coral(source, target, eps=1e-5, ddof=0, equal_weight=True):
     """The procedure of pytorch-AdaIN's `coral`; by default with our epsilon and for any sizes."""
 
-    def standardise(image):
+    def standardize(image):
         mean, std = statistics(image, eps=eps, ddof=ddof)
         pixels = ((np.float64(image) - mean) / std).reshape(-1, 3).T
         values, vectors = np.linalg.eigh(pixels @ pixels.T + np.eye(3))
         count = pixels.shape[1] if equal_weight else 1
         return pixels, vectors * np.sqrt(values / count) @ vectors.T, mean, std
 
-    pixels, source_root, _, _ = standardise(source)
-    _, target_root, mean, std = standardise(target)
+    pixels, source_root, _, _ = standardize(source)
+    _, target_root, mean, std = standardize(target)
     moved = (target_root @ np.linalg.inv(source_root) @ pixels).T.reshape(source.shape)
     return moved * std + mean
 
@@ -331,7 +331,7 @@ def test_coral_is_the_published_one_at_equal_sizes():
     assert np.abs(adain.coral(source, target) - published).max() < 0.01 * published.std()
 
 
-def test_coral_gives_the_colours_of_the_target_whatever_its_size():
+def test_coral_gives_the_colors_of_the_target_whatever_its_size():
     for target in (PAINTING, np.tile(PAINTING, (3, 3, 1))):
         got = np.asarray(adain.coral(PHOTO, target), np.float64).reshape(-1, 3)
         wanted = np.float64(target).reshape(-1, 3)
@@ -341,11 +341,11 @@ def test_coral_gives_the_colours_of_the_target_whatever_its_size():
 
 
 @pytest.mark.slow
-def test_coral_under_vmap_and_on_grey_and_flat_images():
-    grey = np.repeat(draw(8, 8, 1, low=0), 3, axis=-1)
+def test_coral_under_vmap_and_on_gray_and_flat_images():
+    gray = np.repeat(draw(8, 8, 1, low=0), 3, axis=-1)
     flat = np.full((8, 8, 3), 0.25, np.float32)
-    colour = draw(8, 8, 3) @ MIX
-    sources, targets = np.stack([grey, colour, flat]), np.stack([colour, grey, grey])
+    color = draw(8, 8, 3) @ MIX
+    sources, targets = np.stack([gray, color, flat]), np.stack([color, gray, gray])
     together = adain.coral(sources, targets)
     mapped = jax.jit(jax.vmap(adain.coral))(sources, targets)
     for one, other, source, target in zip(together, mapped, sources, targets, strict=True):
@@ -365,12 +365,12 @@ def test_gradients_of_coral():
 
 def test_keep_colors():
     """Y of the one, I and Q of the other."""
-    stylised, content = draw(2, 6, 5, 3, low=0), draw(2, 6, 5, 3, seed=1, low=0)
-    got = np.float64(adain.keep_colors(stylised, content)) @ YIQ.T
-    assert_close(got[..., 0], (np.float64(stylised) @ YIQ.T)[..., 0], 1e-6)
+    stylized, content = draw(2, 6, 5, 3, low=0), draw(2, 6, 5, 3, seed=1, low=0)
+    got = np.float64(adain.keep_colors(stylized, content)) @ YIQ.T
+    assert_close(got[..., 0], (np.float64(stylized) @ YIQ.T)[..., 0], 1e-6)
     assert_close(got[..., 1:], (np.float64(content) @ YIQ.T)[..., 1:], 1e-6)
     assert adain.keep_colors(
-        *(jnp.asarray(x, jnp.bfloat16) for x in (stylised, content))
+        *(jnp.asarray(x, jnp.bfloat16) for x in (stylized, content))
     ).dtype == (jnp.bfloat16)
 
 

@@ -34,14 +34,14 @@ def toy_stylizer() -> stylizers.Stylizer:
     def encode_style(params, images, mask=None):
         return [channel_statistics(images * params["tone"])]
 
-    def stylise(params, images, transfer):
+    def stylize(params, images, transfer):
         return transfer(0, images * params["gain"]) + params["bias"] * images
 
     # Unlike parameters, or a mistake in one could pass for another.
     params = {"gain": 0.7, "tone": 1.3, "bias": 0.2}
     init = lambda rng: jax.tree.map(jnp.float32, params)  # noqa: E731
     made = stylizers.make_compact(8)
-    return made._replace(init=init, encode_style=encode_style, stylise=stylise, depths=1)
+    return made._replace(init=init, encode_style=encode_style, stylize=stylize, depths=1)
 
 
 def toy_perceive(images, layers):
@@ -51,7 +51,7 @@ def toy_perceive(images, layers):
 
 def make_toy(**options):
     options = {
-        "optimiser": optax.sgd(0.01),
+        "optimizer": optax.sgd(0.01),
         "phases": PHASES,
         "content_layers": ("relu2_1",),
         "style_layers": LAYERS,
@@ -80,14 +80,14 @@ def toy_terms(params, batch):
     """The losses of one batch in float64, before they are weighed."""
     content, style = (np.float64(batch[k]) / 127.5 - 1 for k in ("content", "style"))
 
-    def stylise(images, style):
+    def stylize(images, style):
         return moved(images * params["gain"], style * params["tone"]) + params["bias"] * images
 
     def gram(x):
         flat = x.reshape(len(x), -1, x.shape[-1])
         return np.einsum("bpi,bpj->bij", flat, flat) / flat.shape[1]
 
-    images, same = stylise(content, style), stylise(content[:1], content[:1])
+    images, same = stylize(content, style), stylize(content[:1], content[:1])
     seen, wanted, own, back = (toy_perceive(x, LAYERS) for x in (images, style, content, same))
     target = moved(own["relu2_1"], wanted["relu2_1"])
     style_term = 0
@@ -182,9 +182,9 @@ def test_samples_are_styles_then_each_content_in_every_style():
         return images * 0.5 + transfer(0, images) * 0.25 + params["bias"]
 
     task = adain.make(
-        toy_stylizer()._replace(stylise=paint),
+        toy_stylizer()._replace(stylize=paint),
         toy_perceive,
-        optimiser=optax.sgd(0.1),
+        optimizer=optax.sgd(0.1),
         phases=PHASES,
         content_layers=LAYERS[:1],
         style_layers=LAYERS,
@@ -226,7 +226,7 @@ def make_compact(**options):
     return adain.make(
         stylizers.make_compact(8),
         tasks._perceptual(["random:relu1_1,relu2_1"])[0],
-        optimiser=optax.adam(3e-3),
+        optimizer=optax.adam(3e-3),
         phases=PHASES,
         content_layers=("relu2_1",),
         style_layers=LAYERS,
@@ -402,7 +402,7 @@ def fit_toy(photos, folder, *, stop_at=None, **fields):
         }
         | fields
     )
-    made = make_toy(optimiser=optax.adam(0.01), vary=True, ema_half_life=16.0, identity_weight=1.0)
+    made = make_toy(optimizer=optax.adam(0.01), vary=True, ema_half_life=16.0, identity_weight=1.0)
     pipeline = data.make(config)
     if stop_at is not None:
         pipeline = Stopping(pipeline, stop_at)

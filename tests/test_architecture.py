@@ -34,7 +34,7 @@ ALLOWED = {
         "errors",
         "tasks",
     },  # fmt: skip
-    "stylise": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylise"},
+    "stylize": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylize"},
     "metrics": {"adain", "nets", "weights", "images", "errors", "folders", "metrics"},
     "folders": {"errors"},
     "cli": {"errors", "folders"},

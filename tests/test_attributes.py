@@ -32,9 +32,9 @@ STATED = {
     "skin": 0.994,
     "face": 0.833,
     "hair": 0.984,
-    "hair_colour": 0.987,
+    "hair_color": 0.987,
     "eyes": 0.704,
-    "eye_colour": 0.93,
+    "eye_color": 0.93,
     "gaze": 0.994,
     "brows": 0.72,
     "expression": 0.946,
@@ -42,10 +42,10 @@ STATED = {
     "facial_hair": 0.957,
     "glasses": 0.978,
     "hat": 0.996,
-    "hat_colour": 0.996,
+    "hat_color": 0.996,
     "earrings": 0.963,
     "clothes": 0.955,
-    "clothes_colour": 0.997,
+    "clothes_color": 0.997,
 }
 
 
@@ -65,12 +65,12 @@ def labels_of(**values):
     [
         ({}, {"hair"}),
         ({"hat": "headband"}, set()),
-        ({"hat": "none"}, {"hat_colour"}),
-        ({"hat": "none", "hair": "bald"}, {"hat_colour", "hair_colour"}),
+        ({"hat": "none"}, {"hat_color"}),
+        ({"hat": "none", "hair": "bald"}, {"hat_color", "hair_color"}),
         ({"hat": "headband", "hair": "bald", "facial_hair": "goatee"}, set()),
         ({"hat": "headband", "facial_hair": "beard"}, {"cheeks"}),
-        ({"hat": "headband", "glasses": "shades"}, {"eyes", "eye_colour", "gaze"}),
-        ({"hat": "headband", "eyes": "happy"}, {"eye_colour", "gaze"}),
+        ({"hat": "headband", "glasses": "shades"}, {"eyes", "eye_color", "gaze"}),
+        ({"hat": "headband", "eyes": "happy"}, {"eye_color", "gaze"}),
         ({"hat": "headband", "eyes": "wink"}, set()),
     ],
 )
@@ -92,7 +92,7 @@ def test_what_is_hidden_leaves_no_trace_and_what_is_not_does():
     hidden = hide(base["label"]) == HIDDEN
 
     def changes(name):
-        """The least change of the picture that another value makes, in grey levels x pixels."""
+        """The least change of the picture that another value makes, in gray levels x pixels."""
         number, least = NAMES.index(name), np.full(count, np.inf)
         for index, value in enumerate(ATTRIBUTES[name]):
             other = avatars.render(
@@ -103,10 +103,10 @@ def test_what_is_hidden_leaves_no_trace_and_what_is_not_does():
             least = np.minimum(least, np.where(same, np.inf, change))
         return least, hidden[:, number]
 
-    for name in ("eye_colour", "gaze", "hat_colour"):
+    for name in ("eye_color", "gaze", "hat_color"):
         least, unseen = changes(name)
         assert least[unseen].max() < 10 and least[~unseen].min() > 200, name
-    for name in ("hair", "hair_colour", "cheeks"):  # hard to tell, if not without a trace
+    for name in ("hair", "hair_color", "cheeks"):  # hard to tell, if not without a trace
         least, unseen = changes(name)
         assert np.quantile(least[unseen], 0.25) < 0.25 * np.median(least[~unseen]), name
     assert {name for name, _ in RULES} == {NAMES[k] for k in np.flatnonzero(hidden.any(axis=0))}
@@ -145,12 +145,12 @@ def test_disturbances_are_small_and_another_for_every_image_and_step():
     spot = jnp.zeros((64, 9, 9, 3)).at[:, 4, 4].set(1000.0)
     moved = disturb(jax.random.key(2), spot, 1.0)
     np.testing.assert_allclose(moved[:, 3:6, 3:6].sum((1, 2)), 1000, atol=5)
-    centres = jnp.einsum("bhwc,h->bc", moved[:, 3:6, 3:6], jnp.arange(3.0) - 1)[:, 0] / 1000
-    assert centres.min() < -0.8 and centres.max() > 0.8
+    centers = jnp.einsum("bhwc,h->bc", moved[:, 3:6, 3:6], jnp.arange(3.0) - 1)[:, 0] / 1000
+    assert centers.min() < -0.8 and centers.max() > 0.8
 
 
 def make_small(**options):
-    options = {"optimiser": optax.adam(1e-2), "disturbance": 0.5} | options
+    options = {"optimizer": optax.adam(1e-2), "disturbance": 0.5} | options
     phases = (Phase("train", 1, 16, (32, 32)),)
     return task_module.make(Classifier(sum(SIZES), 8, 32), SIZES, hide, phases=phases, **options)
 
@@ -168,12 +168,12 @@ def test_a_step_learns_from_what_can_be_seen_alone():
         state, last = step(state, batch, jax.random.key(number))
     assert last["loss_classifier"] < 0.8 * first["loss_classifier"]
     assert last["accuracy"] > first["accuracy"] + 0.1
-    # Other colours of hats that are not there.
+    # Other colors of hats that are not there.
     bare = batch["label"][:, NAMES.index("hat")] == 0
-    colours = batch["label"][:, NAMES.index("hat_colour")]
+    colors = batch["label"][:, NAMES.index("hat_color")]
     for rows, same in ((bare, True), (~bare, False)):
-        changed = jnp.where(rows, (colours + 1) % 6, colours)
-        label = batch["label"].at[:, NAMES.index("hat_colour")].set(changed)
+        changed = jnp.where(rows, (colors + 1) % 6, colors)
+        label = batch["label"].at[:, NAMES.index("hat_color")].set(changed)
         _, again = step(start, batch | {"label": label}, jax.random.key(0))
         assert (float(again["loss_classifier"]) == float(first["loss_classifier"])) == same
 

@@ -24,7 +24,7 @@ def forms(image):
     return [image, turned, image[::-1], turned[::-1]]
 
 
-def test_half_is_turned_half_mirrored_half_recoloured(pair):
+def test_half_is_turned_half_mirrored_half_recolored(pair):
     images, varied = pair
     assert varied.shape == images.shape and varied.dtype == np.float32
     found = []
@@ -35,7 +35,7 @@ def test_half_is_turned_half_mirrored_half_recoloured(pair):
     assert {0, 1, 2, 3} == set(kept) and max(np.bincount(kept)) < 0.5 * len(kept)
 
 
-def test_the_others_have_the_colours_of_another_image(pair):
+def test_the_others_have_the_colors_of_another_image(pair):
     images, varied = pair
     means, own = images.mean((1, 2)), varied.mean((1, 2))
     distances = np.abs(own[:, None] - means[None]).max(-1)

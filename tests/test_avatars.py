@@ -11,24 +11,24 @@ from ganjax.errors import UserError
 
 # What must hold for an attribute to be in sight.
 _SHOWN = {
-    "hair_colour": {"hair": "long"},
+    "hair_color": {"hair": "long"},
     "eyes": {"glasses": "none", "hair": "buzz"},
-    "eye_colour": {"glasses": "none", "hair": "buzz", "eyes": "open"},
+    "eye_color": {"glasses": "none", "hair": "buzz", "eyes": "open"},
     "gaze": {"glasses": "none", "hair": "buzz", "eyes": "open"},
     "brows": {"glasses": "none", "hair": "bald", "hat": "none"},
     "face": {"hair": "bald", "facial_hair": "none"},
     "cheeks": {"glasses": "none", "hair": "bald", "facial_hair": "none"},
-    "facial_hair": {"hair_colour": "blue"},
+    "facial_hair": {"hair_color": "blue"},
     "hair": {"hat": "none"},
-    "hat": {"hat_colour": "green", "hair_colour": "pink", "hair": "quiff"},
-    "hat_colour": {"hat": "beanie"},
-    "clothes": {"hair": "bald", "clothes_colour": "teal"},
-    "clothes_colour": {"clothes": "turtleneck"},
+    "hat": {"hat_color": "green", "hair_color": "pink", "hair": "quiff"},
+    "hat_color": {"hat": "beanie"},
+    "clothes": {"hair": "bald", "clothes_color": "teal"},
+    "clothes_color": {"clothes": "turtleneck"},
 }
 
 
 def _share(image, mask, name):
-    """Mean colour in [0, 1] of each portrait's pixels of one class."""
+    """Mean color in [0, 1] of each portrait's pixels of one class."""
     inside = mask == MASK_CLASSES.index(name)
     return [picture[where].mean(axis=0) / 255 for picture, where in zip(image, inside, strict=True)]
 
@@ -57,7 +57,7 @@ def test_draws_are_independent():
         expected = weights / weights.sum() * len(column)
         assert excess(observed, expected, len(values) - 1) < 6, name
         counts.append(observed)
-    # Every two attributes of a portrait, and of two neighbours.
+    # Every two attributes of a portrait, and of two neighbors.
     numbers = range(len(counts))
     pairs = [(a, b, 0) for a, b in itertools.combinations(numbers, 2)]
     for a, b, lag in pairs + [(a, b, 1) for a, b in itertools.product(numbers, repeat=2)]:
@@ -114,7 +114,7 @@ def test_same_picture_at_every_size():
 
 
 @pytest.mark.slow
-def test_background_extends_around_a_centred_portrait():
+def test_background_extends_around_a_centerd_portrait():
     square = render(range(8), (32, 32))
     for height, width in ((32, 60), (60, 32)):
         wide = render(range(8), (height, width))
@@ -138,9 +138,9 @@ def test_faces_are_aligned():
     masks = render(range(256), (64, 64), overrides={"eyes": "open", "glasses": "none"})["mask"]
     rows, columns = np.mgrid[:64, :64]
     eyes = masks == MASK_CLASSES.index("eyes")
-    centres = np.array([[rows[eye].mean(), columns[eye].mean()] for eye in eyes])
-    assert (np.abs(centres.mean(axis=0) - (34.5, 31.5)) < 1).all()
-    assert (centres.std(axis=0) < 1.5).all() and (centres.std(axis=0) > 0.3).all()
+    centers = np.array([[rows[eye].mean(), columns[eye].mean()] for eye in eyes])
+    assert (np.abs(centers.mean(axis=0) - (34.5, 31.5)) < 1).all()
+    assert (centers.std(axis=0) < 1.5).all() and (centers.std(axis=0) > 0.3).all()
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
@@ -153,7 +153,7 @@ def test_attributes_are_visible(name):
     for one, other in itertools.combinations(pictures, 2):
         change = np.abs(one["image"].astype(int) - other["image"]).max(axis=-1) > 12
         assert (change.sum(axis=(1, 2)) >= 6).all()
-        if "colour" in name or name in ("background", "pattern", "skin", "gaze"):
+        if "color" in name or name in ("background", "pattern", "skin", "gaze"):
             np.testing.assert_array_equal(one["mask"], other["mask"])
         if name in ("background", "pattern"):
             assert not change[one["mask"] != 0].mean() > 0.06  # the blended edges alone
@@ -163,17 +163,17 @@ def test_attributes_are_visible(name):
     ("name", "region", "palette", "shown"),
     [
         ("skin", "skin", painter._SKIN, {"cheeks": "plain"}),
-        ("hair_colour", "hair", painter._HAIR, {"hair": "quiff", "facial_hair": "none"}),
-        ("clothes_colour", "clothes", painter._CLOTHES, {"clothes": "v_neck"}),
-        ("hat_colour", "hat", painter._HAT, {"hat": "beret"}),
+        ("hair_color", "hair", painter._HAIR, {"hair": "quiff", "facial_hair": "none"}),
+        ("clothes_color", "clothes", painter._CLOTHES, {"clothes": "v_neck"}),
+        ("hat_color", "hat", painter._HAT, {"hat": "beret"}),
     ],
 )
-def test_mask_covers_the_colour_that_the_label_names(name, region, palette, shown):
+def test_mask_covers_the_color_that_the_label_names(name, region, palette, shown):
     for number, value in enumerate(ATTRIBUTES[name]):
         shown_here = render(range(8), (128, 128), overrides=shown | {name: value})
-        for colour in _share(shown_here["image"], shown_here["mask"], region):
-            distances = np.linalg.norm(palette - colour, axis=1)
-            # Shading darkens: the mean is near its own colour, though not always nearest to it.
+        for color in _share(shown_here["image"], shown_here["mask"], region):
+            distances = np.linalg.norm(palette - color, axis=1)
+            # Shading darkens: the mean is near its own color, though not always nearest to it.
             assert distances[number] < 0.2 and (distances < distances[number]).sum() <= 1
 
 
@@ -191,8 +191,8 @@ def test_mask_holds_what_the_label_says():
     glasses = shown["label"][:, list(ATTRIBUTES).index("glasses")]
     assert present["eyes"][glasses != shades].all()
     mouth = render(range(64), (128, 128), overrides={"expression": "grin"})
-    for colour in _share(mouth["image"], mouth["mask"], "mouth"):
-        assert colour.mean() > 0.6  # teeth
+    for color in _share(mouth["image"], mouth["mask"], "mouth"):
+        assert color.mean() > 0.6  # teeth
 
 
 def test_mistakes():

@@ -25,12 +25,12 @@ def test_splits():
 @pytest.mark.slow
 def test_channels():
     source = open_source("avatars")
-    rgb, grey, rgba = (source.load(range(4), (16, 24), c)[0]["image"] for c in (3, 1, 4))
-    assert grey.shape == (4, 16, 24, 1) and rgba.shape == (4, 16, 24, 4)
-    assert grey.dtype == rgba.dtype == np.uint8
+    rgb, gray, rgba = (source.load(range(4), (16, 24), c)[0]["image"] for c in (3, 1, 4))
+    assert gray.shape == (4, 16, 24, 1) and rgba.shape == (4, 16, 24, 4)
+    assert gray.dtype == rgba.dtype == np.uint8
     np.testing.assert_array_equal(rgba[..., :3], rgb)
     assert (rgba[..., 3] == 255).all()
-    for picture, luma in zip(rgb, grey, strict=True):  # as a file of the same picture would give
+    for picture, luma in zip(rgb, gray, strict=True):  # as a file of the same picture would give
         np.testing.assert_array_equal(
             luma[..., 0], np.asarray(Image.fromarray(picture).convert("L"))
         )

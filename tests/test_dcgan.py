@@ -105,8 +105,8 @@ def _small_task(pair=losses.NON_SATURATING, ema_half_life=0.0, rate=1e-2):
         Generator(**fields),
         Discriminator(**fields),
         loss=pair,
-        generator_optimiser=sgd,
-        discriminator_optimiser=sgd,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
         phases=(),
         ema_half_life=ema_half_life,
     )

@@ -32,8 +32,8 @@ def _make_task(dtype):
         Generator(dtype=dtype),
         Discriminator(dtype=dtype),
         loss=losses.NON_SATURATING,
-        generator_optimiser=sgd,
-        discriminator_optimiser=sgd,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
         phases=(),
     )
 
@@ -90,7 +90,7 @@ def test_three_train_steps(golden):
         path = name.removeprefix("change/")
         role, layer, kind = path.split("/")
         after = np.asarray(state.networks[role].params[layer][kind])
-        got = dcgan_setup.summarise(after - weights[path])
+        got = dcgan_setup.summarize(after - weights[path])
         np.testing.assert_allclose(got[0], expected[0], rtol=1e-6, err_msg=path)
         error = np.linalg.norm(got[1:] - expected[1:]) / np.linalg.norm(expected[1:])
         assert error < 1e-6, f"{path} changed by {error:.1e} relative otherwise"

@@ -1,7 +1,7 @@
 """Every game on eight devices in float64, against one device and against a literal `jax.pmap`.
 
 The eight are virtual CPU devices in a process of their own, which writes what it computed. Compared
-are losses, statistics and optimisers' moments, not only parameters: Adam would hide gradients that
+are losses, statistics and optimizers' moments, not only parameters: Adam would hide gradients that
 are eight times too large.
 """
 
@@ -34,25 +34,25 @@ ADAM = optax.adam(1e-3, b1=0.5)
 SIZES = (3, 4)
 
 
-def make_dcgan(optimiser=ADAM):
+def make_dcgan(optimizer=ADAM):
     fields = {"image_size": (12, 12), "width": 4, "dtype": jnp.float64}
     return dcgan.make(
         Generator(**fields),
         Discriminator(**fields),
         loss=losses.NON_SATURATING,
-        generator_optimiser=optimiser,
-        discriminator_optimiser=optimiser,
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
         phases=(),
         latent_size=LATENT,
         ema_half_life=100,
     )
 
 
-def make_adain(optimiser=ADAM):
+def make_adain(optimizer=ADAM):
     return adain.make(
         toy_stylizer(),
         toy_perceive,
-        optimiser=optimiser,
+        optimizer=optimizer,
         phases=(),
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
@@ -62,25 +62,25 @@ def make_adain(optimiser=ADAM):
     )
 
 
-def make_attributes(optimiser=ADAM):
+def make_attributes(optimizer=ADAM):
     return attributes.make(
         Classifier(sum(SIZES), width=4, features=6),
         SIZES,
         lambda labels: labels,
-        optimiser=optimiser,
+        optimizer=optimizer,
         phases=(),
         disturbance=0.0,
         ema_half_life=100,
     )
 
 
-def make_progressive(optimiser=ADAM):
+def make_progressive(optimizer=ADAM):
     fields = {"image_size": 8, "width": 4, "dtype": jnp.float64}
     growth = {"batch_sizes": (COUNT * growing.GROUP,), "fade_kimg": (2.0,), "stable_kimg": (0.32,)}
     return progressive.make(
         growing.Generator(**fields),
         growing.Discriminator(**fields),
-        optimisers=[optimiser],
+        optimizers=[optimizer],
         phases=progressive.grow((8, 8), **growth, total_kimg=5.0),
         latent_size=LATENT,
         ema_half_life=100,
@@ -146,7 +146,7 @@ def train_one(game):
 
 
 def step_of_shards(state, batch):
-    """DCGAN's step with the batch normalised in shards, written out for one device.
+    """DCGAN's step with the batch normalized in shards, written out for one device.
 
     Forward passes are `vmap`s over the shards, losses are means over all; statistics are means.
     """
@@ -164,9 +164,9 @@ def step_of_shards(state, batch):
         return outputs, changed["batch_stats"]
 
     def step_along(network, gradients, statistics):
-        updates, optimiser = ADAM.update(gradients, network.optimiser, network.params)
+        updates, optimizer = ADAM.update(gradients, network.optimizer, network.params)
         statistics = jax.tree.map(lambda x: x.mean(0), statistics)
-        return Network(optax.apply_updates(network.params, updates), statistics, optimiser)
+        return Network(optax.apply_updates(network.params, updates), statistics, optimizer)
 
     gen, disc = state.networks["generator"], state.networks["discriminator"]
     repeat = partial(jax.tree.map, lambda x: jnp.stack([x] * COUNT))
@@ -205,7 +205,7 @@ def spread_on_one(step, **axes):
 
 
 def train_literally(game, spread=jax.pmap):
-    """By `jax.pmap` of the game's step, with the mean of the gradients in the optimiser's hand."""
+    """By `jax.pmap` of the game's step, with the mean of the gradients in the optimizer's hand."""
 
     def update(gradients, *rest):
         return ADAM.update(jax.lax.pmean(gradients, "devices"), *rest)
@@ -299,7 +299,7 @@ def test_pmap_is_a_literal_pmap(eight, game):
     assert_close(pick(eight, f"pmap/{game}/"), pick(eight, f"literal/{game}/"))
 
 
-def test_pmap_is_one_device_that_normalises_in_shards(eight):
+def test_pmap_is_one_device_that_normalizes_in_shards(eight):
     with jax.enable_x64(True):
         wanted = pick(train("dcgan", jax.jit(step_of_shards)), "dcgan/")
     got = pick(eight, "pmap/dcgan/", leave_out=("grad_norm", "metrics/logit"))

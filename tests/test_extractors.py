@@ -24,7 +24,7 @@ from ganjax.weights.safetensors import write_safetensors
 GOLDENS = Path(__file__).parent / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
-from extractors_setup import RELUS, draw, draw_images, summarise  # noqa: E402
+from extractors_setup import RELUS, draw, draw_images, summarize  # noqa: E402
 
 # Photos of photos1000_256.zip, and their classes in the order of the development kit.
 PHOTOS = {
@@ -167,7 +167,7 @@ def test_vgg16_by_torch_fidelity(vgg16_file):
         outputs = jax.jit(VGG16().apply)({"params": params}, images)
     assert outputs.keys() == {*RELUS, "features", "logits"} == set(golden)
     for name in RELUS:
-        got, expected = summarise(np.asarray(outputs[name])[0]), golden[name]
+        got, expected = summarize(np.asarray(outputs[name])[0]), golden[name]
         agree(got[:1], expected[:1])
         agree(got[1:], expected[1:])
     agree(outputs["features"], golden["features"])

@@ -26,7 +26,7 @@ def _config(**fields) -> ConfigDict:
 
 @pytest.fixture
 def run(tmp_path):
-    """A folder of a run that drew three sheets, each of one colour."""
+    """A folder of a run that drew three sheets, each of one color."""
     (tmp_path / "run" / "samples").mkdir(parents=True)
     claim(tmp_path / "run", _config().to_dict(), {})
     for step in (100, 20, 9):
@@ -36,7 +36,7 @@ def run(tmp_path):
 
 
 def _frames(path) -> list[tuple[int, int]]:
-    """The grey of each frame, and for how many milliseconds it is shown."""
+    """The gray of each frame, and for how many milliseconds it is shown."""
     with Image.open(path) as animation:
         return [
             (np.asarray(frame.convert("L")).mean().round(), frame.info["duration"])
@@ -47,8 +47,8 @@ def _frames(path) -> list[tuple[int, int]]:
 def test_growth_shows_the_samples_in_their_order_and_ends_with_a_pause(run, tmp_path):
     output = tmp_path / "growth.gif"
     sample.main(["--workdir", str(run), "--growth", "--output", str(output)])
-    greys, durations = zip(*_frames(output), strict=True)
-    np.testing.assert_allclose(greys, [9, 20, 100], atol=2)
+    grays, durations = zip(*_frames(output), strict=True)
+    np.testing.assert_allclose(grays, [9, 20, 100], atol=2)
     assert durations[:2] == (200, 200) and durations[2] > 1000
     assert b"trainedAlgorithmicMedia" in output.read_bytes()
 

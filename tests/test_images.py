@@ -50,11 +50,11 @@ def test_path_and_open_file(tmp_path):
         np.testing.assert_array_equal(read_image(file), pixels)
 
 
-def test_sixteen_bit_grey_is_scaled():
+def test_sixteen_bit_gray_is_scaled():
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
     for form in ("PNG", "TIFF"):
-        grey = read_image(encode(levels * 257, form), channels=1)
-        np.testing.assert_array_equal(grey[..., 0], levels)
+        gray = read_image(encode(levels * 257, form), channels=1)
+        np.testing.assert_array_equal(gray[..., 0], levels)
         np.testing.assert_array_equal(read_image(encode(levels * 257, form))[..., 2], levels)
     near = read_image(encode(np.array([[128, 129, 65535 - 128]], np.uint16)), channels=1)
     np.testing.assert_array_equal(near[0, :, 0], [0, 1, 255])  # rounded, not cut
@@ -74,7 +74,7 @@ def test_transparency_is_composited_on_white():
     np.testing.assert_array_equal(read_image(encode(pixels), channels=4), pixels)
 
 
-def test_grey_with_alpha():
+def test_gray_with_alpha():
     pixels = np.array([[[0, 0], [0, 128], [40, 255]]], np.uint8)
     file = encode(Image.frombytes("LA", (3, 1), pixels))
     np.testing.assert_array_equal(read_image(file)[0, :, 0], [255, 127, 40])
@@ -91,18 +91,18 @@ def test_palette_with_transparency(form):
     np.testing.assert_array_equal(plain, [[[200, 0, 0], [0, 100, 0], [0, 0, 50]]])
 
 
-def test_colour_key_of_a_png():
+def test_color_key_of_a_png():
     pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     shown = read_image(encode(pixels, transparency=(1, 2, 3)))
     np.testing.assert_array_equal(shown, [[[255, 255, 255], [4, 5, 6]]])
 
 
-def test_grey_and_one_bit_and_luma():
-    grey = noise(4, 6, 1)[..., 0]
-    np.testing.assert_array_equal(read_image(encode(grey)), np.stack([grey] * 3, axis=-1))
-    np.testing.assert_array_equal(read_image(encode(grey), channels=4)[..., 3], 255)
-    bits = Image.fromarray(grey).point(lambda v: 255 * (v > 127)).convert("1")
-    np.testing.assert_array_equal(read_image(encode(bits), channels=1)[..., 0], (grey > 127) * 255)
+def test_gray_and_one_bit_and_luma():
+    gray = noise(4, 6, 1)[..., 0]
+    np.testing.assert_array_equal(read_image(encode(gray)), np.stack([gray] * 3, axis=-1))
+    np.testing.assert_array_equal(read_image(encode(gray), channels=4)[..., 3], 255)
+    bits = Image.fromarray(gray).point(lambda v: 255 * (v > 127)).convert("1")
+    np.testing.assert_array_equal(read_image(encode(bits), channels=1)[..., 0], (gray > 127) * 255)
     primaries = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     luma = read_image(encode(primaries), channels=1)[0, :, 0]
     np.testing.assert_array_equal(luma, [76, 150, 29])  # 0.299, 0.587, 0.114 of 255
@@ -151,14 +151,14 @@ def test_a_rotated_jpeg_keeps_its_detail():
     assert np.abs(shown.astype(int) - expected).mean() < 4
 
 
-def test_centre_is_cut_out_of_what_covers_the_frame():
+def test_center_is_cut_out_of_what_covers_the_frame():
     pixels = smooth(60, 100)
     for size in ((30, 30), (20, 40), (90, 30), (30, 50)):
         scale = min(60 / size[0], 100 / size[1])
         height, width = round(size[0] * scale), round(size[1] * scale)
         top, left = (60 - height) // 2, (100 - width) // 2
-        centre = Image.fromarray(pixels[top : top + height, left : left + width])
-        expected = np.asarray(centre.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+        center = Image.fromarray(pixels[top : top + height, left : left + width])
+        expected = np.asarray(center.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
         result = read_image(encode(pixels), image_size=size)
         assert result.shape == (*size, 3)
         assert np.abs(result - expected).max() <= 3  # filters look beyond the cut

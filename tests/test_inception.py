@@ -17,7 +17,7 @@ from ganjax.weights.safetensors import write_safetensors
 GOLDENS = Path(__file__).parent / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
-from extractors_setup import BLOCKS, draw, draw_images, summarise  # noqa: E402
+from extractors_setup import BLOCKS, draw, draw_images, summarize  # noqa: E402
 
 TOLERANCE = 1e-4  # relative, as torch-fidelity declares it for features; 1e-6 are reached
 
@@ -76,7 +76,7 @@ def agree(got, expected) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block(golden, outputs, block):
-    got, expected = summarise(np.asarray(outputs[block])[1]), golden[block]
+    got, expected = summarize(np.asarray(outputs[block])[1]), golden[block]
     agree(got[:1], expected[:1])
     agree(got[1:], expected[1:])
 

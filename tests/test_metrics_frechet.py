@@ -81,7 +81,7 @@ def test_memory_does_not_grow_with_the_number_of_rows():
 
 @pytest.mark.parametrize("counts", [(10, 15), (10, 400), (400, 15), (2, 2)])
 def test_fewer_images_than_features(counts):
-    """The exact value is the nuclear norm of the products between centred rows."""
+    """The exact value is the nuclear norm of the products between centerd rows."""
     real, fake = draw(counts[0], 40), 1.2 * draw(counts[1], 40, seed=1) + 0.1
     a, b = ((x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in (real, fake))
     overlap = np.linalg.svd(a @ b.T, compute_uv=False).sum()

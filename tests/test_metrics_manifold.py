@@ -55,7 +55,7 @@ def test_values_are_the_definitions(k):
 
 
 def test_equal_sets_far_from_zero():
-    """Every k-th neighbour is on the border of its ball, where rounding must not decide."""
+    """Every k-th neighbor is on the border of its ball, where rounding must not decide."""
     features = (np.random.default_rng(0).normal(size=(150, 32)) + 50).astype(np.float32)
     shuffled = features[::-1]
     assert precision_recall(features, shuffled) == (1, 1)
@@ -63,7 +63,7 @@ def test_equal_sets_far_from_zero():
 
 
 def test_copies_shrink_a_ball_to_a_point():
-    """Which has copies of it within, though balls and distances have other centres."""
+    """Which has copies of it within, though balls and distances have other centers."""
     points = np.random.default_rng(1).normal(size=(30, 301)).astype(np.float32) + 1
     real, fake = np.repeat(points, 5, axis=0), np.repeat(points, 4 + np.arange(30) % 9, axis=0)
     assert precision_recall(real, fake) == (1, 1)

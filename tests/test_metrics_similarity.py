@@ -34,8 +34,8 @@ def test_values_are_those_of_scikit_image(golden):
     with jax.numpy_dtype_promotion("strict"):
         a, b = jnp.asarray(golden["a"]), jnp.asarray(golden["b"])
         np.testing.assert_allclose(ssim(a, b), golden["ssim"], atol=1e-5)
-        grey = ssim(luminance(a), luminance(b))
-        np.testing.assert_allclose(grey, golden["ssim_luminance"], atol=1e-5)
+        gray = ssim(luminance(a), luminance(b))
+        np.testing.assert_allclose(gray, golden["ssim_luminance"], atol=1e-5)
         np.testing.assert_allclose(psnr(a, b), golden["psnr"], atol=1e-4)
 
 
@@ -152,12 +152,12 @@ def test_gradients_are_finite():
     assert ssim(a + gradient(a, b), b) > ssim(a, b)
 
 
-def test_luminance_is_pillows_grey():
+def test_luminance_is_pillows_gray():
     from PIL import Image
 
     image = np.random.default_rng(10).integers(0, 256, (8, 9, 3), np.uint8)
-    grey = np.asarray(Image.fromarray(image).convert("L"))
-    np.testing.assert_allclose((luminance(to_float(image))[..., 0] + 1) * 127.5, grey, atol=0.51)
+    gray = np.asarray(Image.fromarray(image).convert("L"))
+    np.testing.assert_allclose((luminance(to_float(image))[..., 0] + 1) * 127.5, gray, atol=0.51)
 
 
 @pytest.mark.parametrize(

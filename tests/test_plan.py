@@ -35,11 +35,11 @@ IMAGES = make_data({"image": "image"})
 
 def make_task(*phases: Phase) -> Task:
     """A product with a matrix at each pixel: an image takes FLOPs as it has pixels."""
-    optimiser = optax.sgd(1.0)
+    optimizer = optax.sgd(1.0)
 
     def init(rng):
         params = {"kernel": jax.random.normal(rng, (3, 50))}
-        return State.start({"painter": Network(params, {}, optimiser.init(params))})
+        return State.start({"painter": Network(params, {}, optimizer.init(params))})
 
     def train_step(state, batch, rng):
         def loss(params):
@@ -47,7 +47,7 @@ def make_task(*phases: Phase) -> Task:
             return sum(jnp.tanh(x @ params["kernel"]).mean() for x in images)
 
         network = state.networks["painter"]
-        network = update(network, jax.grad(loss)(network.params), {}, optimiser)
+        network = update(network, jax.grad(loss)(network.params), {}, optimizer)
         return state.replace(networks={"painter": network}), {
             "sum": sum(map(jnp.sum, batch.values()))
         }
@@ -128,7 +128,7 @@ def test_progressive_growing_is_planned_by_measuring(unhurried):
     task = progressive.make(
         Generator(**fields),
         Discriminator(**fields),
-        optimisers=[optax.adam(1e-3)],
+        optimizers=[optax.adam(1e-3)],
         phases=progressive.grow(
             (8, 8), batch_sizes=(8,), fade_kimg=(1.0,), stable_kimg=(2.0,), total_kimg=7.0
         ),

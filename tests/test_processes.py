@@ -220,7 +220,7 @@ def test_native_lines_pass_but_for_a_report_of_death(end, status, words):
         ),
     ],
 )
-def test_launchers_are_recognised(asked, environment, given, monkeypatch):
+def test_launchers_are_recognized(asked, environment, given, monkeypatch):
     calls = []
     monkeypatch.setattr(last_words, "watch", lambda: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda **words: calls.append(words))

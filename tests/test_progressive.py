@@ -54,9 +54,9 @@ def test_parameter_counts_are_the_published_ones():
     pairs = list(zip(features, features[1:], strict=False))
     body = sum(9 * (a * b + b * b) + 2 * b for a, b in pairs)
     seed = 512 * 16 * 512 + 512 + 9 * 512 * 512 + 512
-    colours = sum(3 * f + 3 for f in features)
+    colors = sum(3 * f + 3 for f in features)
     generator = _count(_shapes(Generator(), jnp.zeros((1, 512))))
-    assert generator == seed + body + colours
+    assert generator == seed + body + colors
     down = sum(9 * (b * b + b * a) + b + a for a, b in pairs)
     head = 9 * 513 * 512 + 512 + 16 * 512 * 512 + 512 + 512 + 1
     critic = _count(_shapes(Discriminator(), jnp.zeros((1, 1024, 1024, 3))))
@@ -67,7 +67,7 @@ def test_parameter_counts_are_the_published_ones():
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_any_channels_classes_and_starts(channels, classes):
-    """Images of every resolution from one tree of parameters, for grey, RGBA and a 4x3 start."""
+    """Images of every resolution from one tree of parameters, for gray, RGBA and a 4x3 start."""
     fields = {"image_size": (32, 24), "channels": channels, "width": 4, "classes": classes}
     generator, discriminator = Generator(**fields), Discriminator(**fields)
     z, labels = jnp.ones((4, 5)), jnp.arange(4) % 3 if classes else None
@@ -117,7 +117,7 @@ def test_a_fade_starts_where_the_resolution_before_ends():
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_rematerialisation_keeps_less_for_the_gradient():
+def test_rematerialization_keeps_less_for_the_gradient():
     """That the gradient is the same: test_progressive_task.py."""
 
     def count_kept(module, x):
@@ -132,7 +132,7 @@ def test_rematerialisation_keeps_less_for_the_gradient():
 
 
 @pytest.mark.slow
-def test_bfloat16_and_rematerialisation():
+def test_bfloat16_and_rematerialization():
     z = jax.random.normal(jax.random.key(1), (4, 16))
     full = Generator(image_size=16, width=16)
     params = jax.jit(full.init)(jax.random.key(0), z)

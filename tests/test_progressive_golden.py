@@ -97,7 +97,7 @@ def test_every_resolution(golden, params, level):
             flat = flatten_dict(gradients, sep="/")
             assert flat.keys() == set(setup.shapes())
             names = sorted(setup.shapes(), key=lambda name: name.startswith("discriminator"))
-            got = np.array([setup.summarise(name, np.asarray(flat[name])) for name in names])
+            got = np.array([setup.summarize(name, np.asarray(flat[name])) for name in names])
             largest = np.abs(golden[f"{key}/gradients"]).max()
             np.testing.assert_allclose(
                 got, golden[f"{key}/gradients"], rtol=1e-8, atol=1e-10 * largest

@@ -36,10 +36,10 @@ def make_networks(image_size, **fields):
     return Generator(image_size, width=4, **fields), Discriminator(image_size, width=4, **fields)
 
 
-def make_task(optimiser=None, phases=PHASES, label_weight=1.0, **fields):
+def make_task(optimizer=None, phases=PHASES, label_weight=1.0, **fields):
     return game.make(
         *make_networks(phases[-1].image_size, **fields),
-        optimisers=[optimiser or optax.adam(1e-3, b1=0.0, b2=0.99)],
+        optimizers=[optimizer or optax.adam(1e-3, b1=0.0, b2=0.99)],
         phases=phases,
         latent_size=6,
         label_weight=label_weight,
@@ -73,7 +73,7 @@ def test_the_published_growth():
     batches = {phase.image_size[0]: phase.batch_size for phase in phases}
     assert list(batches.values()) == [128, 128, 128, 64, 32, 16, 8, 4, 4]
     assert [phase.kimg for phase in phases] == [600.0] * 16 + [12000 - 16 * 600]
-    rates = [game.by_level(config.optimiser.learning_rates, level) for level in range(9)]
+    rates = [game.by_level(config.optimizer.learning_rates, level) for level in range(9)]
     assert rates == [1e-3] * 8 + [1.5e-3]
 
 
@@ -141,9 +141,9 @@ def test_resume_is_bit_exact_at_any_moment(straight, tmp_path, place):
     jax.tree.map(np.testing.assert_array_equal, resumed, state)
 
 
-def test_the_optimiser_starts_anew_with_a_resolution_only(straight):
+def test_the_optimizer_starts_anew_with_a_resolution_only(straight):
     task, state, _, _ = straight
-    count = lambda state: int(state.networks["generator"].optimiser[0].count)  # noqa: E731
+    count = lambda state: int(state.networks["generator"].optimizer[0].count)  # noqa: E731
     assert count(state) == 8  # steps at the last size
     assert count(task.begin_phase(state, task.phases[1])) == 0
     assert count(task.begin_phase(state, task.phases[2])) == 8
@@ -168,7 +168,7 @@ def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
 def test_each_resolution_has_its_own_learning_rate():
     """Adam's first step moves each weight by the learning rate itself."""
     config = apply_arguments(progressive(), "smoke")
-    fields = {"data.image_size": "8", "model.width": 4, "optimiser.learning_rates": (1e-3, 4e-3)}
+    fields = {"data.image_size": "8", "model.width": 4, "optimizer.learning_rates": (1e-3, 4e-3)}
     config.update_from_flattened_dict(fields)
     task = tasks.make(config)
     first = {phase.image_size[0]: phase for phase in reversed(task.phases)}

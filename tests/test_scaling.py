@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scaling
-from benchmarks.clusters import CHIPS, UTILISATION, all_reduce_seconds, hiding_batch, model
+from benchmarks.clusters import CHIPS, UTILIZATION, all_reduce_seconds, hiding_batch, model
 from ganjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def test_all_reduces_take_what_the_narrowest_way_allows():
 def test_the_hiding_batch_is_the_smallest(kind):
     flops, seconds = 3e9, 7e-4
     batch = hiding_batch(kind, flops, seconds)
-    speed = UTILISATION * CHIPS[kind].flops
+    speed = UTILIZATION * CHIPS[kind].flops
     assert (batch - 1) * flops / speed < seconds <= batch * flops / speed
 
 
@@ -102,7 +102,7 @@ ROW = {
 
 def test_the_model_takes_its_figures_from_the_row():
     times = model(ROW, "v5e", (8, 8))
-    assert times["arithmetic_s"] == pytest.approx(128e9 / (UTILISATION * 197e12))
+    assert times["arithmetic_s"] == pytest.approx(128e9 / (UTILIZATION * 197e12))
     assert times["memory_s"] == pytest.approx(3e9 / 819e9)
     assert times["exchange_s"] == all_reduce_seconds("v5e", (8, 8), 24e6, 20)
     assert times["batch"] == hiding_batch("v5e", 2e9, times["exchange_s"])

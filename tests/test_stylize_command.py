@@ -26,7 +26,7 @@ from ganjax.data.files import Picture, list_pictures
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, read_image
 from ganjax.nets import stylizers
-from ganjax.stylise import jobs
+from ganjax.stylize import jobs
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.weights.safetensors import read_metadata, read_safetensors, write_safetensors
 
@@ -272,22 +272,22 @@ def test_files_say_that_a_model_made_them(run, model):
 
 
 def _forms() -> dict[str, Image.Image]:
-    colour = Image.fromarray(picture(5))
+    color = Image.fromarray(picture(5))
     alpha = Image.fromarray(np.uint8(np.arange(4096).reshape(64, 64) // 16))
-    palette = colour.quantize(16)
+    palette = color.quantize(16)
     palette.info["transparency"] = 3
-    rgba = colour.copy()
+    rgba = color.copy()
     rgba.putalpha(alpha)
-    grey = np.asarray(colour.convert("L"))
+    gray = np.asarray(color.convert("L"))
     return {
-        "grey.png": Image.fromarray(grey),
-        "grey_alpha.png": rgba.convert("LA"),
+        "gray.png": Image.fromarray(gray),
+        "gray_alpha.png": rgba.convert("LA"),
         "rgba.png": rgba,
-        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
-        "bits.png": colour.convert("1"),
+        "deep.png": Image.fromarray(gray.astype(np.uint16) * 257),
+        "bits.png": color.convert("1"),
         "palette.png": palette,
-        "cmyk.jpg": colour.convert("CMYK"),
-        "turned.jpg": colour,
+        "cmyk.jpg": color.convert("CMYK"),
+        "turned.jpg": color,
     }
 
 
@@ -310,7 +310,7 @@ def test_every_form_of_image_arrives_as_people_see_it(run):
         np.testing.assert_array_equal(shown, wanted)
     turned = load("out/turned__s.png").astype(int) - np.rot90(picture(5), -1)
     assert np.abs(turned).mean() < 6
-    np.testing.assert_array_equal(load("out/deep__s.png"), load("out/grey__s.png"))
+    np.testing.assert_array_equal(load("out/deep__s.png"), load("out/gray__s.png"))
 
 
 def test_alpha_is_kept(run):
@@ -618,7 +618,7 @@ def trained(tmp_path_factory) -> Path:
     return workdir
 
 
-def test_an_exported_model_stylises_and_trains_on(trained, run, tmp_path):
+def test_an_exported_model_stylizes_and_trains_on(trained, run, tmp_path):
     path = tmp_path / "mine.safetensors"
     export.main(["--workdir", str(trained), "--output", str(path)])
     arrays = read_safetensors(path)

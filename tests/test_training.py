@@ -65,11 +65,11 @@ class Streams:
 
 def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
     """Fits the mean of `style` minus `content`, plus noise: every part of a state is in use."""
-    optimiser = optax.adam(1e-2)
+    optimizer = optax.adam(1e-2)
 
     def init(rng):
         params = {"w": jax.random.normal(rng, (3,))}
-        network = Network(params, {"count": jnp.zeros(())}, optimiser.init(params))
+        network = Network(params, {"count": jnp.zeros(())}, optimizer.init(params))
         return State.start(
             {"model": network},
             averaged=("model",),
@@ -87,7 +87,7 @@ def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
         value, gradients = jax.value_and_grad(loss)(model.params)
         poison = (state.step >= poisoned.start) & (state.step < poisoned.stop)
         gradients = jax.tree.map(lambda g: jnp.where(poison, jnp.nan, g), gradients)
-        model = update(model, gradients, {"count": model.statistics["count"] + 1}, optimiser)
+        model = update(model, gradients, {"count": model.statistics["count"] + 1}, optimizer)
         pool = state.memory["pool"].at[state.step % 2000].set(model.params["w"])
         ema = average(
             state.averages["model"], model.variables,
@@ -98,9 +98,9 @@ def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
         )
         return state, {"loss_model": value, "grad_norm_model": optax.tree.norm(gradients)}
 
-    def begin_phase(state, phase):  # as progressive growing does: the optimiser starts anew
+    def begin_phase(state, phase):  # as progressive growing does: the optimizer starts anew
         model = state.networks["model"]
-        model = model.replace(optimiser=optimiser.init(model.params))
+        model = model.replace(optimizer=optimizer.init(model.params))
         return state.replace(networks={"model": model})
 
     def draw(rng, index):
@@ -302,7 +302,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(straight, tmp_path,
     assert int(state.step) == TOTAL_STEPS and int(state.images) == 176
     model = state.networks["model"]
     assert model.statistics["count"] == TOTAL_STEPS - 2
-    assert model.optimiser[0].count == PHASES[1].steps - 2
+    assert model.optimizer[0].count == PHASES[1].steps - 2
     assert np.isfinite(model.params["w"]).all()
     # The pool shows each step's parameters: none in the two steps, new ones right after.
     pool, whole = state.memory["pool"], straight[0].memory["pool"]

@@ -47,7 +47,7 @@ def decode(params, features: jax.Array, first: str, width: int) -> jax.Array:
 
 
 def agree(features, expected: np.ndarray, tolerance: float) -> None:
-    got = vgg_setup.summarise(np.asarray(features)[0])
+    got = vgg_setup.summarize(np.asarray(features)[0])
     assert got.shape == expected.shape
     assert abs(got[0] / expected[0] - 1) < tolerance
     error = np.linalg.norm(got[1:] - expected[1:]) / np.linalg.norm(expected[1:])
@@ -139,12 +139,12 @@ def photos(test_data):
 
 
 @pytest.mark.parametrize("crop", ["even", "odd"])
-def test_features_of_the_normalised_vgg(golden, test_weights, crop):
+def test_features_of_the_normalized_vgg(golden, test_weights, crop):
     folder = test_weights / "vgg19_normalised_wct"
     params = published(folder / "vgg_normalised_conv3_1.pth", "vgg19_normalised")
     features = encode(params, golden[f"crop/{crop}"], last="relu3_1")
     for k in (1, 2, 3):
-        agree(features[f"relu{k}_1"], golden[f"normalised/{crop}/{k}"], 1e-4)
+        agree(features[f"relu{k}_1"], golden[f"normalized/{crop}/{k}"], 1e-4)
 
 
 def test_features_of_the_compressed_vgg(golden, test_weights):
@@ -156,14 +156,14 @@ def test_features_of_the_compressed_vgg(golden, test_weights):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_reconstruction_from_the_normalised_vgg(golden, test_weights, photos, depth):
+def test_reconstruction_from_the_normalized_vgg(golden, test_weights, photos, depth):
     folder, layer = test_weights / "vgg19_normalised_wct", f"relu{depth}_1"
     encoder = published(folder / f"vgg_normalised_conv{depth}_1.pth", "vgg19_normalised")
     decoder = published(folder / f"feature_invertor_conv{depth}_1.pth", "wct_decoder")
     features = encode(encoder, photos, last=layer)[layer]
     decoded = decode(decoder, features, layer, 64)
     np.testing.assert_allclose(
-        psnr(photos, decoded), golden[f"normalised/psnr/{depth}"], rtol=0, atol=0.01
+        psnr(photos, decoded), golden[f"normalized/psnr/{depth}"], rtol=0, atol=0.01
     )
 
 

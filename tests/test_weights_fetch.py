@@ -312,7 +312,7 @@ def test_a_folder_that_cannot_be(site, tmp_path):
 
 def test_the_table_of_sources():
     for known in SOURCES:
-        assert known.url.startswith("https://") and known.licence and known.note
+        assert known.url.startswith("https://") and known.license and known.note
         assert known.size > 0 and (len(known.sha256) == 64 or len(known.md5) == 32)
         # The file must not bear the name of what it is imported to.
         assert not known.format or not known.url.endswith(".safetensors")
@@ -350,7 +350,7 @@ def test_list_names_sources_and_formats(capsys):
     command.main(["list"])
     out = capsys.readouterr().out
     for known in SOURCES:
-        assert known.name in out and known.url in out and known.licence in out
+        assert known.name in out and known.url in out and known.license in out
         assert (known.sha256 or known.md5) in out
     for name in ("vgg19_16x", "adain_decoder", "wct_decoder"):
         assert f"  {name} " in out
@@ -442,7 +442,7 @@ def test_fetch_downloads_and_imports(site, folder, monkeypatch, capsys):
     monkeypatch.setattr(sources, "SOURCES", (known,))
     command.main(["fetch", "wct_decoder"])
     assert weights.load("wct_decoder").keys() == {"conv1_1"}
-    assert "licence: MIT" in capsys.readouterr().err
+    assert "license: MIT" in capsys.readouterr().err
 
 
 def test_fetch_of_unknown_names(folder):

@@ -13,7 +13,7 @@ from ganjax.weights.keymaps import FORMATS, convert, nested
 
 # What was published, written out by hand: our layer, channels, and its place in each file.
 LAYERS = (
-    # ours, channels in and out, torchvision's and the normalised VGG's module
+    # ours, channels in and out, torchvision's and the normalized VGG's module
     ("conv1_1", 3, 64, 0, 2),
     ("conv1_2", 64, 64, 2, 5),
     ("conv2_1", 64, 128, 5, 9),
@@ -59,7 +59,7 @@ def torchvision(prefix: str = "features.") -> tuple[dict, dict]:
     return arrays, names
 
 
-def normalised(depth: int = 5) -> tuple[dict, dict]:
+def normalized(depth: int = 5) -> tuple[dict, dict]:
     arrays, names = {}, {"conv0": "0"}
     add_torch(arrays, "0", 3, 3, 1)
     for ours, inputs, outputs, _, module in LAYERS[: COUNTS[depth]]:
@@ -126,9 +126,9 @@ def keras(naming: str = "2016", channels: int | None = None) -> tuple[dict, dict
 ENCODERS = {
     "torchvision": ("vgg19", torchvision),
     "torchvision-features": ("vgg19", lambda: torchvision("")),
-    "normalised": ("vgg19_normalised", normalised),
-    "normalised-relu2_1": ("vgg19_normalised", lambda: normalised(2)),
-    "normalised-relu4_1": ("vgg19_normalised", lambda: normalised(4)),
+    "normalized": ("vgg19_normalised", normalized),
+    "normalized-relu2_1": ("vgg19_normalised", lambda: normalized(2)),
+    "normalized-relu4_1": ("vgg19_normalised", lambda: normalized(4)),
     "compressed": ("vgg19_16x", compressed),
     "compressed-relu1_1": ("vgg19_16x", lambda: compressed(1)),
     "compressed-relu3_1": ("vgg19_16x", lambda: compressed(3)),
@@ -207,7 +207,7 @@ def test_keras_names_are_what_the_reader_gives(tmp_path, naming):
 # What their publishers do to an image, [H, W, 3] of RGB in [0, 1], before the first convolution.
 
 
-def standardised(rgb: np.ndarray) -> np.ndarray:
+def standardized(rgb: np.ndarray) -> np.ndarray:
     """torchvision.transforms.Normalize of its models."""
     return (rgb - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
 
@@ -219,9 +219,9 @@ def caffe(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "format_name, make, preprocess",
-    [("vgg19", torchvision, standardised), ("vgg19_keras", keras, caffe)],
+    [("vgg19", torchvision, standardized), ("vgg19_keras", keras, caffe)],
 )
-def test_colours_reach_the_network_as_in_training(format_name, make, preprocess):
+def test_colors_reach_the_network_as_in_training(format_name, make, preprocess):
     arrays, _ = make()
     parameters = convert(format_name, arrays)
     kernel = parameters["conv1_1/kernel"] - np.float32(0.5)
@@ -245,7 +245,7 @@ def test_the_published_files(test_weights):
             make = compressed if kind == "encoder" else compressed_decoder
             check_torch(convert(format_name, arrays), arrays, make(k)[1])
     for kind, format_name, make in (
-        ("vgg_normalised", "vgg19_normalised", normalised),
+        ("vgg_normalised", "vgg19_normalised", normalized),
         ("feature_invertor", "wct_decoder", decoder),
     ):
         for k in (1, 2, 3):
@@ -258,7 +258,7 @@ def test_the_published_files(test_weights):
 
 SMALL = {
     "vgg19": torchvision,
-    "vgg19_normalised": lambda: normalised(2),
+    "vgg19_normalised": lambda: normalized(2),
     "vgg19_keras": keras,
     "vgg19_16x": lambda: compressed(2),
     "adain_decoder": lambda: decoder(2),

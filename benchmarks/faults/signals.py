@@ -56,7 +56,7 @@ def stop_early(lab: Lab, kills: int) -> Iterator[Case]:
 def not_finite(lab: Lab, kills: int) -> Iterator[Case]:
     """A learning rate that no network survives: skipped, counted, stopped, kept, replayed."""
     folder = lab.new_folder()
-    words = ("--config.optimiser.learning_rate=1e38", "--config.max_skips=3")
+    words = ("--config.optimizer.learning_rate=1e38", "--config.max_skips=3")
     result = lab.run(SETUPS["dcgan"], folder, *words)
     skipped = r"^warning: step \d+: .* is skipped$"
     problems = result.problems(2, *[skipped] * 3, r"^error: step \d+: .*train.py --replay \S+")

@@ -17,9 +17,9 @@ DECODER = (256, "U", 256, 256, 256, 128, "U", 128, 64, "U", 64)
 
 
 def build(**options: Any) -> Program:
-    """Stylisation, from two images on the device to one; see `common.stylisation`."""
+    """Stylization, from two images on the device to one; see `common.stylization`."""
     torch.manual_seed(0)
-    return common.stylisation(AdaIN(), **options)
+    return common.stylization(AdaIN(), **options)
 
 
 class AdaIN(nn.Module):

@@ -50,7 +50,7 @@ def program(step: Callable[[], Any], **notes: Any) -> Program:
     return Program(run, "gpu" if gpu else "cpu", peak_memory=memory, notes=notes)
 
 
-def stylisation(
+def stylization(
     network: nn.Module,
     *,
     batch_size: int,

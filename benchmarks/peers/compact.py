@@ -15,9 +15,9 @@ BLOCKS = 3
 
 
 def build(**options: Any) -> Program:
-    """Stylisation, from two images on the device to one; see `common.stylisation`."""
+    """Stylization, from two images on the device to one; see `common.stylization`."""
     torch.manual_seed(0)
-    return common.stylisation(Compact(), **options)
+    return common.stylization(Compact(), **options)
 
 
 def _conv(below: int, above: int, stride: int = 1) -> nn.Conv2d:

@@ -51,7 +51,7 @@ def build(
         with common.autocast(dtype):
             return run_g(torch.randn(batch_size, width, device=device)).float()
 
-    def criticise(images: torch.Tensor, network: nn.Module = run_c) -> torch.Tensor:
+    def criticize(images: torch.Tensor, network: nn.Module = run_c) -> torch.Tensor:
         with common.autocast(dtype):
             return network(images).float()
 
@@ -60,16 +60,16 @@ def build(
             fake = generate()
         mixed = torch.lerp(real, fake, torch.rand(batch_size, 1, 1, 1, device=device))
         mixed.requires_grad_()
-        (slopes,) = torch.autograd.grad(criticise(mixed, critic).sum(), mixed, create_graph=True)
+        (slopes,) = torch.autograd.grad(criticize(mixed, critic).sum(), mixed, create_graph=True)
         penalty = (slopes.flatten(1).norm(dim=1) - 1).square()
-        scores = criticise(real)
-        loss = criticise(fake) - scores + 10 * penalty + 1e-3 * scores.square()
+        scores = criticize(real)
+        loss = criticize(fake) - scores + 10 * penalty + 1e-3 * scores.square()
         adam_c.zero_grad()
         loss.mean().backward()
         adam_c.step()
         critic.requires_grad_(False)
         adam_g.zero_grad()
-        (-criticise(generate()).mean()).backward()
+        (-criticize(generate()).mean()).backward()
         adam_g.step()
         critic.requires_grad_(True)
         average.update_parameters(generator)
@@ -78,7 +78,7 @@ def build(
 
 
 class Conv(nn.Module):
-    """A convolution with equalised learning rate; `transposed` turns z into the first pixels."""
+    """A convolution with equalized learning rate; `transposed` turns z into the first pixels."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Generator(nn.Module):
         self.to_rgb = Conv(widths[-1], 3, 1, 0, gain=1.0)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = _activate(self.project(_normalise(z)[:, :, None, None]))
+        x = _activate(self.project(_normalize(z)[:, :, None, None]))
         x = _activate(self.conv(x))
         for first, second in self.blocks:
             x = _activate(first(F.interpolate(x, scale_factor=2)))
@@ -151,12 +151,12 @@ def _leaky(x: torch.Tensor) -> torch.Tensor:
     return F.leaky_relu(x, 0.2)
 
 
-def _normalise(x: torch.Tensor) -> torch.Tensor:
+def _normalize(x: torch.Tensor) -> torch.Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 def _activate(x: torch.Tensor) -> torch.Tensor:
-    return _normalise(_leaky(x))
+    return _normalize(_leaky(x))
 
 
 def _with_deviation(x: torch.Tensor) -> torch.Tensor:

@@ -21,15 +21,15 @@ def make(config: Any) -> Pipeline:
     """
     data = config.data
     if data.channels not in (1, 3, 4):
-        raise UserError(f"data.channels is {data.channels}; choose 1 (grey), 3 (RGB) or 4 (RGBA)")
+        raise UserError(f"data.channels is {data.channels}; choose 1 (gray), 3 (RGB) or 4 (RGBA)")
     if data.limit < 0:
         raise UserError(f"data.limit is {data.limit}; it must be 0 (all images) or more")
     classes = config.get("model", {}).get("classes", 0)
-    streams = _unpaired(data) if "style" in data else (_labelled(data, classes),)
+    streams = _unpaired(data) if "style" in data else (_labeled(data, classes),)
     return Pipeline(streams, expand(data.cache_dir or cache_folder()))
 
 
-def _labelled(data: Any, classes: int) -> Stream:
+def _labeled(data: Any, classes: int) -> Stream:
     source = open_source(data.source)
     names = {"image": "image"}
     if data.get("labels", False):

@@ -29,9 +29,9 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "bald", "buzz", "quiff", "parted", "spiky", "bob",
         "long", "wavy", "curly", "afro", "bun", "pigtails",
     ),
-    "hair_colour": ("black", "brown", "auburn", "ginger", "blond", "silver", "blue", "pink"),
+    "hair_color": ("black", "brown", "auburn", "ginger", "blond", "silver", "blue", "pink"),
     "eyes": ("open", "lashes", "happy", "wink"),
-    "eye_colour": ("brown", "blue", "green", "grey", "black"),
+    "eye_color": ("brown", "blue", "green", "gray", "black"),
     "gaze": ("ahead", "left", "right"),
     "brows": ("soft", "bold", "raised", "angled"),
     "expression": ("smile", "laugh", "grin", "calm", "surprise"),
@@ -39,10 +39,10 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "facial_hair": ("none", "moustache", "beard", "goatee"),
     "glasses": ("none", "round", "square", "shades"),
     "hat": ("none", "cap", "beanie", "fedora", "beret", "headband"),
-    "hat_colour": ("red", "blue", "yellow", "green", "cream", "plum"),
+    "hat_color": ("red", "blue", "yellow", "green", "cream", "plum"),
     "earrings": ("none", "studs", "hoops"),
     "clothes": ("crew", "v_neck", "collar", "turtleneck", "striped", "hoodie"),
-    "clothes_colour": ("navy", "teal", "red", "mustard", "white", "violet", "forest", "charcoal"),
+    "clothes_color": ("navy", "teal", "red", "mustard", "white", "violet", "forest", "charcoal"),
 }  # fmt: skip
 """Attribute -> its values, all drawn independently of each other."""
 

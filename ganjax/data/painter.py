@@ -16,8 +16,8 @@ from jax import Array
 from ganjax.data.avatars import ATTRIBUTES, MASK_CLASSES
 
 
-def _palette(*colours: str) -> np.ndarray:
-    return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colours], np.float32) / 255
+def _palette(*colors: str) -> np.ndarray:
+    return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colors], np.float32) / 255
 
 
 # Per skin: lit, in shade, line of the mouth.
@@ -151,10 +151,10 @@ class _Look:
         self._attributes = attributes
         self.skin, self.shade = self.row(_SKIN, "skin"), self.row(_SHADE, "skin")
         self.hair, self.hair_dark = (
-            self.row(_HAIR, "hair_colour"),
-            self.row(_HAIR_DARK, "hair_colour"),
+            self.row(_HAIR, "hair_color"),
+            self.row(_HAIR_DARK, "hair_color"),
         )
-        self.cloth = self.row(_CLOTHES, "clothes_colour")
+        self.cloth = self.row(_CLOTHES, "clothes_color")
 
     def is_(self, name: str, *values: str) -> Array:
         known = ATTRIBUTES[name]
@@ -177,18 +177,18 @@ class _Look:
 
 
 class _Canvas:
-    """Three colour planes and a mask, painted layer over layer."""
+    """Three color planes and a mask, painted layer over layer."""
 
     def __init__(self, planes: list[Array], sharpness: Array):
         self._planes = planes
         self._mask = jnp.zeros(planes[0].shape, jnp.int32)
         self._sharpness = sharpness  # pixels per unit
 
-    def paint(self, distance: Array, colour, name: str | None = None, opacity=1.0) -> None:
-        """Covers where `distance` < 0 with `colour`, and names it `name` in the mask."""
+    def paint(self, distance: Array, color, name: str | None = None, opacity=1.0) -> None:
+        """Covers where `distance` < 0 with `color`, and names it `name` in the mask."""
         cover = jnp.clip(0.5 - distance * self._sharpness, 0, 1)
         alpha = cover * opacity
-        self._planes = [p + alpha * (c - p) for p, c in zip(self._planes, colour, strict=True)]
+        self._planes = [p + alpha * (c - p) for p, c in zip(self._planes, color, strict=True)]
         if name:
             self._mask = jnp.where(cover > 0.5, MASK_CLASSES.index(name), self._mask)
 
@@ -211,10 +211,10 @@ def _background(look: _Look, pose, x, y, pixel: float) -> list[Array]:
     )
     cover = cover * look.value([0, 0.36, 0.22, 0.32, 0.22], "pattern")
     low = (0.5 * y + 0.5).clip(0, 1)
-    colour = _mixed(
+    color = _mixed(
         look.row(_BACKGROUND, "background"), look.row(_BACKGROUND_LOW, "background"), low
     )
-    return [c + cover * (1 - c) for c in colour]
+    return [c + cover * (1 - c) for c in color]
 
 
 def _head(look: _Look, x, y) -> Array:
@@ -256,8 +256,8 @@ def _paint_neck(canvas: _Canvas, look: _Look, x, y, shadow: Array) -> None:
     tube = _box(x, y - 0.585, 0.185, 0.105, 0.05)
     flap_x, flap_y = jnp.abs(x) - 0.13, y - 0.66
     flap = _box(flap_x + 0.55 * flap_y, flap_y, 0.085, 0.095, 0.03)
-    colour = [jnp.where(look.is_("clothes", "collar"), 0.5 * c + 0.5, 0.88 * c) for c in look.cloth]
-    canvas.paint(look.choose("clothes", collar=flap, turtleneck=tube), colour, "clothes")
+    color = [jnp.where(look.is_("clothes", "collar"), 0.5 * c + 0.5, 0.88 * c) for c in look.cloth]
+    canvas.paint(look.choose("clothes", collar=flap, turtleneck=tube), color, "clothes")
 
 
 def _paint_head(canvas: _Canvas, look: _Look, x, y, head: Array) -> None:
@@ -295,10 +295,8 @@ def _paint_mouth(canvas: _Canvas, look: _Look, x, y) -> None:
     line = _arc(x, y, low, jnp.maximum(half, 0.01), jnp.maximum(depth, 0.005)) - 0.020
     fill = -_join(-_ellipse(x, y - fill_y, rx, ry), y - upper, 0.05)
     mouth = jnp.where(half > 0, line, fill)
-    colour = [
-        jnp.where(half > 0, c, d) for c, d in zip(look.row(_LIP, "skin"), _MOUTH, strict=True)
-    ]
-    canvas.paint(mouth, colour, "mouth")
+    color = [jnp.where(half > 0, c, d) for c, d in zip(look.row(_LIP, "skin"), _MOUTH, strict=True)]
+    canvas.paint(mouth, color, "mouth")
     inner = mouth + 0.014
     laughs = look.is_("expression", "laugh")
     tongue = jnp.maximum(inner, _ellipse(x, y - 0.36, 0.10, 0.085))
@@ -323,7 +321,7 @@ def _paint_eyes(canvas: _Canvas, look: _Look, x, y) -> None:
     iris_x = eye_x - side * look.value([0.0, -0.030, 0.030], "gaze")
     inside = white + 0.004
     iris = jnp.maximum(_circle(iris_x, y, 0.070), inside)
-    canvas.paint(iris, look.row(_EYE, "eye_colour"))
+    canvas.paint(iris, look.row(_EYE, "eye_color"))
     canvas.paint(jnp.maximum(_circle(iris_x, y, 0.043), inside), _INK)
     glints = jnp.minimum(
         _circle(iris_x + side * 0.024, y + 0.028, 0.021),
@@ -378,8 +376,8 @@ class _Hair:
         light = jnp.where(curly, curls / 7, smooth)
         bald = look.is_("hair", "bald") & look.is_("hat", "none", "headband")
         inside = jnp.where(bald, light, jnp.maximum(self.front + 0.035, light))
-        colour = [jnp.where(bald, 1.0, c + 0.30 * (1 - c)) for c in look.hair]
-        canvas.paint(inside, colour, opacity=jnp.where(curly, 0.5, 0.6))
+        color = [jnp.where(bald, 1.0, c + 0.30 * (1 - c)) for c in look.hair]
+        canvas.paint(inside, color, opacity=jnp.where(curly, 0.5, 0.6))
 
 
 def _paint_earrings(canvas: _Canvas, look: _Look, x, y) -> None:
@@ -405,7 +403,7 @@ def _paint_glasses(canvas: _Canvas, look: _Look, x, y) -> None:
 
 
 def _paint_hat(canvas: _Canvas, look: _Look, x, y, outline: Array) -> None:
-    hat = look.row(_HAT, "hat_colour")
+    hat = look.row(_HAT, "hat_color")
     dark = _shaded(hat)
     base = y + 0.26
     cap = jnp.maximum(_ellipse(x, y + 0.27, 0.475, 0.40), base)
@@ -430,22 +428,22 @@ def _paint_hat(canvas: _Canvas, look: _Look, x, y, outline: Array) -> None:
     trim = look.choose("hat", cap=visor, beanie=fold, fedora=brim, beret=rim)
     canvas.paint(trim, dark, "hat")
     detail = look.choose("hat", cap=logo, beanie=ribs, fedora=ribbon)
-    colour = [
+    color = [
         jnp.where(look.is_("hat", "cap"), w, 0.5 * c) for w, c in zip(_WHITE, hat, strict=True)
     ]
-    canvas.paint(detail, colour, "hat", jnp.where(look.is_("hat", "beanie"), 0.35, 1.0))
+    canvas.paint(detail, color, "hat", jnp.where(look.is_("hat", "beanie"), 0.35, 1.0))
 
 
 def _fraction(x: Array) -> Array:
     return x - jnp.floor(x)
 
 
-def _shaded(colour):
-    return [share * c for share, c in zip((0.82, 0.76, 0.73), colour, strict=True)]
+def _shaded(color):
+    return [share * c for share, c in zip((0.82, 0.76, 0.73), color, strict=True)]
 
 
-def _mixed(colour, other, share):
-    return [c + share * (o - c) for c, o in zip(colour, other, strict=True)]
+def _mixed(color, other, share):
+    return [c + share * (o - c) for c, o in zip(color, other, strict=True)]
 
 
 def _join(a: Array, b: Array, radius: float) -> Array:

@@ -20,7 +20,7 @@ class Stream(NamedTuple):
 
     Attributes:
       names: array of the source -> array of the batch, e.g. {"image": "content"}.
-      channels: 1 grey, 3 RGB, 4 RGBA.
+      channels: 1 gray, 3 RGB, 4 RGBA.
       flip: mirror every other image at random, with all arrays that share its height and width.
       limit: use only the first so many examples; 0 for all.
       load_size: (H, W) that images are decoded to, of which each batch shows a part cut out at

@@ -1,4 +1,4 @@
-"""Which attributes of an avatar can be seen: a hat that is not there has no colour.
+"""Which attributes of an avatar can be seen: a hat that is not there has no color.
 
 The portraits' attributes are drawn independently of each other, so that some of them leave no
 trace in the picture, or (hair under a hat) too little for all values to be told at 32x32 pixels.
@@ -14,14 +14,14 @@ HIDDEN = -1  # instead of a value's number
 # An attribute, and the values of others that together hide it.
 RULES: tuple[tuple[str, dict[str, tuple[str, ...]]], ...] = (
     ("hair", {"hat": ("cap", "beanie", "fedora", "beret")}),  # long hair shows below it
-    ("hair_colour", {"hair": ("bald",), "facial_hair": ("none",)}),
+    ("hair_color", {"hair": ("bald",), "facial_hair": ("none",)}),
     ("eyes", {"glasses": ("shades",)}),
-    ("eye_colour", {"glasses": ("shades",)}),
-    ("eye_colour", {"eyes": ("happy",)}),
+    ("eye_color", {"glasses": ("shades",)}),
+    ("eye_color", {"eyes": ("happy",)}),
     ("gaze", {"glasses": ("shades",)}),
     ("gaze", {"eyes": ("happy",)}),
     ("cheeks", {"facial_hair": ("beard",)}),
-    ("hat_colour", {"hat": ("none",)}),
+    ("hat_color", {"hat": ("none",)}),
 )
 
 

@@ -18,8 +18,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "setting": ("background", "pattern"),
     "face": ("skin", "face", "expression", "facial_hair"),
     "head": ("hair", "hat", "glasses", "expression"),
-    "colours": ("hair_colour", "hat_colour", "clothes_colour"),
-    "outfit": ("hat", "earrings", "clothes", "clothes_colour"),
+    "colors": ("hair_color", "hat_color", "clothes_color"),
+    "outfit": ("hat", "earrings", "clothes", "clothes_color"),
 }
 """Attributes of which a generator should draw every combination."""
 

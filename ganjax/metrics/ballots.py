@@ -149,9 +149,9 @@ def wilson_interval(wins: int, count: int) -> tuple[float, float]:
     if not count:
         return 0.0, 1.0
     share, z2 = wins / count, _Z**2 / count
-    centre = (share + z2 / 2) / (1 + z2)
+    center = (share + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def sign_test(a: int, b: int) -> float:

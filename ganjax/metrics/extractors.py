@@ -57,8 +57,8 @@ def load(name: str, *, resizing: str = "") -> Extractor:
             return _make(name, Classifier(), SIDE, resizing or "clean", scale=scale, file=file)
         case "inception":
             dialect = resizing or "tf1"
-            centre = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
-            return _make(name, inception.Inception(), inception.SIZE, dialect, centre=centre)
+            center = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
+            return _make(name, inception.Inception(), inception.SIZE, dialect, center=center)
         case "tiny_darknet":
             return _make(name, TinyDarknet(), 224, resizing or "clean")
         case "vgg16":
@@ -72,11 +72,11 @@ def _make(
     size: int,
     dialect: str,
     *,
-    centre: float = 127.5,
+    center: float = 127.5,
     scale: float = 1.0,
     file: str = "",
 ) -> Extractor:
-    """An extractor that sees (pixel - centre) / centre in squares of `size` pixels.
+    """An extractor that sees (pixel - center) / center in squares of `size` pixels.
 
     Its features are multiplied by `scale`. Its weights are called `file`, by default as itself.
     """
@@ -85,11 +85,11 @@ def _make(
         x = resize(images, size, dialect=dialect)
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
-            outputs = module.apply(variables, (x - centre) / centre)
+            outputs = module.apply(variables, (x - center) / center)
         return {"features": scale * outputs["features"], "logits": outputs["logits"]}
 
     params = weights.load(file or name)
-    protocol = f"{name} {size} {dialect} {centre} {scale}"
+    protocol = f"{name} {size} {dialect} {center} {scale}"
     variables = {"params": jax.tree.map(jnp.asarray, params)}
     return Extractor(name, digest_of(params, protocol), variables, apply)
 

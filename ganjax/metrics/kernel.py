@@ -50,33 +50,33 @@ def kernel_distance(
         [rng.choice(len(features), subset_size, replace=False) for features in (fake, real)]
         for _ in range(subsets)
     ]
-    centre = real.mean(axis=0)
-    shares = [_shares(features, centre) for features in (fake, real)]
+    center = real.mean(axis=0)
+    shares = [_shares(features, center) for features in (fake, real)]
 
     subset = np.empty((2, subset_size, real.shape[1]), real.dtype)
     distances = []
     for chosen in draws:
         for features, rows, out in zip((fake, real), chosen, subset, strict=True):
             np.take(features, rows, axis=0, out=out, mode="clip")  # other modes copy twice
-        subset -= centre
+        subset -= center
         a, b = (values[rows] for values, rows in zip(shares, chosen, strict=True))
         distances.append(_discrepancy(*subset, a, b))
     return float(np.mean(distances)), float(np.std(distances))
 
 
-# float64 products would take twice the time. Those of float32 are taken about a common centre c and
+# float64 products would take twice the time. Those of float32 are taken about a common center c and
 # the rest in float64: the discrepancy, a small difference of large means, then keeps 6 digits where
 # plain float32 leaves 2. With u = x - c and w = y - c, x.y / D + 1 = u.w / D + a(u) + a(w).
 
 
-def _shares(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def _shares(features: np.ndarray, center: np.ndarray) -> np.ndarray:
     """a(u) of every row: [N] in float64."""
-    wide = centre.astype(np.float64)
+    wide = center.astype(np.float64)
     return (np.einsum("nd,d->n", features, wide) - wide @ wide / 2) / len(wide) + 0.5
 
 
 def _discrepancy(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Of centred sets [N, D] and their shares [N]."""
+    """Of centerd sets [N, D] and their shares [N]."""
     count = len(x)
     within = _sum(x, x, a, a, pairs=True) + _sum(y, y, b, b, pairs=True)
     return within / (count * (count - 1)) - 2 * _sum(x, y, a, b) / count**2

@@ -23,7 +23,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, *, k: int = 3) -> tuple[f
     Args:
       real: [N, D].
       fake: [M, D].
-      k: which neighbour a ball reaches to.
+      k: which neighbor a ball reaches to.
 
     Returns:
       The share of fakes in the manifold of the reals, and that of reals in that of the fakes.
@@ -48,7 +48,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, *, k: int = 5) -> tuple[f
     Args:
       real: [N, D].
       fake: [M, D].
-      k: which neighbour a ball reaches to.
+      k: which neighbor a ball reaches to.
 
     Returns:
       In how many balls of reals a fake lies, in the mean and divided by k; and the share of reals
@@ -75,25 +75,25 @@ def _checked(real: ArrayLike, fake: ArrayLike, k: int) -> tuple[np.ndarray, np.n
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
     """The squared distance of every feature to its k-th nearest other one: [N]."""
     blocks = _distances(features, features)
-    # Each is also its own neighbour, the 0th.
+    # Each is also its own neighbor, the 0th.
     return np.concatenate([np.partition(block, k, axis=1)[:, k] for _, block in blocks])
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Squared distances, [rows of a, N] in float32, block by block of rows of `a`.
 
-    Their products are summed in float64 and about a centre, and what lies below its rounding is 0.
+    Their products are summed in float64 and about a center, and what lies below its rounding is 0.
     Equal distances are then equal numbers, wherever they were computed: a copy of a real image is
-    in its ball also when k more copies shrank it to a point, and a k-th neighbour is on its border.
+    in its ball also when k more copies shrank it to a point, and a k-th neighbor is on its border.
     """
-    centre = b.mean(axis=0, dtype=np.float64)
-    columns = b - centre
+    center = b.mean(axis=0, dtype=np.float64)
+    columns = b - center
     squares = np.einsum("nd,nd->n", columns, columns)
     floor = b.shape[1] * np.finfo(np.float64).eps
     step = max(1, _ENTRIES // len(b))
     for start in range(0, len(a), step):
         rows = slice(start, min(start + step, len(a)))
-        block = a[rows] - centre
+        block = a[rows] - center
         norms = np.einsum("nd,nd->n", block, block)[:, None] + squares
         distances = block @ columns.T
         distances *= -2

@@ -39,7 +39,7 @@ _FEWEST = {
     "frechet": 2,
     "kernel": 1000,  # the size of its subsets
     "inception_score": 10,  # its splits
-    "precision_recall": 4,  # a 3rd neighbour beside the point itself
+    "precision_recall": 4,  # a 3rd neighbor beside the point itself
     "density_coverage": 6,
     "attributes": 1,
     "sliced_wasserstein": 1,

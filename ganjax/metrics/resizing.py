@@ -22,7 +22,7 @@ def resize(images: Array, size: int, *, dialect: Dialect) -> Array:
       images: uint8 [B, H, W, C].
       size: pixels of each side of the result.
       dialect: "tf1", TensorFlow 1's bilinear, corners at corners and no antialiasing, as
-        torch-fidelity has it; "pytorch", bilinear between centres of pixels and no antialiasing,
+        torch-fidelity has it; "pytorch", bilinear between centers of pixels and no antialiasing,
         as pytorch-fid; "clean", Pillow's bicubic in float, antialiased, as clean-fid.
 
     Returns:
@@ -62,10 +62,10 @@ def _bilinear(positions: np.ndarray, old: int) -> np.ndarray:
 
 
 def _bicubic(old: int, new: int) -> np.ndarray:
-    """Keys' cubic with a = -0.5, widened where the line shrinks, normalised at the borders."""
+    """Keys' cubic with a = -0.5, widened where the line shrinks, normalized at the borders."""
     scale = old / new
-    centres = (np.arange(new) + 0.5) * scale
-    x = np.abs(np.arange(old) + 0.5 - centres[:, None]) / max(scale, 1)
+    centers = (np.arange(new) + 0.5) * scale
+    x = np.abs(np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1)
     near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = np.where(x < 1, near, np.where(x < 2, far, 0))
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

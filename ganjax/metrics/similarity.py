@@ -17,7 +17,7 @@ _SIGMA, _RADIUS = 1.5, 5  # of the Gaussian window of 11x11 pixels
 _K1, _K2 = 0.01, 0.03
 # Of the scales of MS-SSIM, finest first; they sum to 1.
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Rec. 601, as Pillow's and OpenCV's grey.
+# Rec. 601, as Pillow's and OpenCV's gray.
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -134,14 +134,14 @@ def _widened(images: Array) -> Array:
 def _similarities(x: Array, y: Array) -> tuple[Array, Array]:
     """Of every window, how alike luminance is, and contrast and structure together."""
     # Moments about the image's mean rather than about 0 lose fewer digits in variances.
-    centre = jnp.mean((x + y) / 2, axis=(-3, -2), keepdims=True)
-    x, y = x - centre, y - centre
+    center = jnp.mean((x + y) / 2, axis=(-3, -2), keepdims=True)
+    x, y = x - center, y - center
     mean_x, mean_y, xx, yy, xy = _window_mean(jnp.stack([x, y, x * x, y * y, x * y]))
     variances = xx - mean_x * mean_x + yy - mean_y * mean_y
     covariance = xy - mean_x * mean_y
     c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
     # The formula takes its means in a range where black is 0.
-    mean_x, mean_y = (mean + centre + _RANGE / 2 for mean in (mean_x, mean_y))
+    mean_x, mean_y = (mean + center + _RANGE / 2 for mean in (mean_x, mean_y))
     luminances = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
     return luminances, (2 * covariance + c2) / (variances + c2)
 

@@ -60,7 +60,7 @@ def sliced_wasserstein(
 ) -> dict[int, float]:
     """1000 times the mean distance between patches sorted along 4 x 128 random directions.
 
-    The patches of each set are first standardised channel by channel.
+    The patches of each set are first standardized channel by channel.
 
     Args:
       real, fake: `descriptors` of as many images of one size.
@@ -184,8 +184,8 @@ def _project(
     std: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Standardised patches along directions [D, G], into `out` [G, N] in float32."""
-    # Standardising the directions in their stead leaves the patches as they are.
+    """Standardized patches along directions [D, G], into `out` [G, N] in float32."""
+    # Standardizing the directions in their stead leaves the patches as they are.
     scaled = directions / np.tile(std, len(directions) // len(std))[:, None]
     shift = np.tile(mean, len(directions) // len(mean)) @ scaled
     scaled, shift = scaled.T.astype(np.float32), shift[:, None].astype(np.float32)

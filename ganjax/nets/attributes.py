@@ -1,6 +1,6 @@
 """A small classifier of portraits' attributes, whose last hidden layer is a feature vector.
 
-Pixels enter in blocks of 2x2 (Shi et al. 2016, arXiv:1609.05158) and there is no normalisation, so
+Pixels enter in blocks of 2x2 (Shi et al. 2016, arXiv:1609.05158) and there is no normalization, so
 that an image's features depend on it alone and parameters are all that there is to keep.
 """
 
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
 
     Attributes:
       values: of all attributes together, 104 for avatars; the logits of one attribute are
-        neighbours, in the data set's order.
+        neighbors, in the data set's order.
       width: channels at 1/2; twice as many follow.
       features: length of the feature vector.
     """

@@ -110,7 +110,7 @@ class Stylizer(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, transfer: Transfer) -> Array:
-        """Stylises images.
+        """Stylizes images.
 
         Args:
           images: [B, H, W, 3] in [-1, 1], H and W multiples of 8.

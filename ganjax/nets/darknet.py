@@ -18,7 +18,7 @@ _POOLED = (1, 2, 6, 10)  # convolutions that a pooling follows
 class TinyDarknet(nn.Module):
     """RGB images to the outputs of all layers; 1.04 million parameters.
 
-    Batch normalisation is part of the convolutions: the import of `ganjax.weights` folds it in.
+    Batch normalization is part of the convolutions: the import of `ganjax.weights` folds it in.
     """
 
     @nn.compact

@@ -110,8 +110,8 @@ class Generator(nn.Module):
     """DCGAN's generator: a seed of many channels, doubled by transposed convolutions.
 
     Layers at 64 px, 4x4 form: z 100 -> 4x4x512 -> 8x8x256 -> 16x16x128 -> 32x32x64 -> 64x64x3,
-    batch normalisation and ReLU after all but the last, tanh at the end. No convolution before a
-    batch normalisation has a bias; the 5x5 form has one in its last layer.
+    batch normalization and ReLU after all but the last, tanh at the end. No convolution before a
+    batch normalization has a bias; the 5x5 form has one in its last layer.
 
     Attributes:
       image_size: (H, W); see `seed_and_doublings` for the possible ones.
@@ -158,7 +158,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """DCGAN's discriminator: strided convolutions down to the seed, then one logit.
 
-    Layers at 64 px, 4x4 form: 32x32x64 (no normalisation) -> 16x16x128 -> 8x8x256 -> 4x4x512 -> 1,
+    Layers at 64 px, 4x4 form: 32x32x64 (no normalization) -> 16x16x128 -> 8x8x256 -> 4x4x512 -> 1,
     LeakyReLU 0.2. The 5x5 form has a bias in its first and last layer. Attributes as in
     `Generator`; `width` is that of the first layer.
     """

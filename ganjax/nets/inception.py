@@ -19,7 +19,7 @@ SIZE = 299  # pixels of each side
 
 
 class Conv(nn.Module):
-    """Convolution, bias and ReLU; batch normalisation (eps 0.001) is part of kernel and bias.
+    """Convolution, bias and ReLU; batch normalization (eps 0.001) is part of kernel and bias.
 
     Attributes:
       padded: zeros around, so that a stride of 1 keeps height and width.

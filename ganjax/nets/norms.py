@@ -1,4 +1,4 @@
-"""Normalisation layers that several networks share."""
+"""Normalization layers that several networks share."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ganjax import ops
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015); variables as in `flax.linen.BatchNorm`.
+    """Batch normalization (Ioffe and Szegedy 2015); variables as in `flax.linen.BatchNorm`.
 
     Statistics are exact and float32 at least, whatever the type of the images. The running ones
     move by 1 - `momentum` with every training batch; the variance is the biased one.
@@ -18,7 +18,7 @@ class BatchNorm(nn.Module):
     Attributes:
       momentum: share of the old running statistics that is kept.
       epsilon: added to the variance, under the root.
-      scale_init: initialiser of the channels' scales.
+      scale_init: initializer of the channels' scales.
     """
 
     momentum: float = 0.9
@@ -27,7 +27,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Normalises [B, H, W, C] by the batch's statistics, or by the running ones."""
+        """Normalizes [B, H, W, C] by the batch's statistics, or by the running ones."""
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))

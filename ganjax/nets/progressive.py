@@ -37,7 +37,7 @@ def _features(width: int, level: int) -> int:
     return max(1, width >> max(0, level - _FULL_WIDTH_DOUBLINGS))
 
 
-class _Equalised(nn.Module):
+class _Equalized(nn.Module):
     """A layer whose weights are N(0, 1), scaled as it runs: all learn equally fast (section 4.1).
 
     Attributes:
@@ -97,7 +97,7 @@ def _leaky(x: Array) -> Array:
     return nn.leaky_relu(x, 0.2)
 
 
-def _normalise(x: Array) -> Array:
+def _normalize(x: Array) -> Array:
     """Pixel norm over the channels (section 4.2): b = a / sqrt(mean a^2 + 1e-8)."""
     wide = _widen(x)
     return (wide * lax.rsqrt(jnp.mean(jnp.square(wide), -1, keepdims=True) + 1e-8)).astype(x.dtype)
@@ -123,7 +123,7 @@ def fade(images: Array, alpha: Array | float) -> Array:
 def minibatch_deviation(x: Array, group: int = GROUP) -> Array:
     """Appends one channel to [B, H, W, C]: how much the images of a group differ (section 3).
 
-    Groups are `group` neighbours each (all, where there are fewer), so that they are the same
+    Groups are `group` neighbors each (all, where there are fewer), so that they are the same
     however a batch is split over devices, as long as each has whole groups.
 
     Raises:
@@ -148,8 +148,8 @@ class _Up(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for name, doubles in (("conv_0", True), ("conv_1", False)):
-            layer = _Equalised(self.features, doubles=doubles, dtype=self.dtype, name=name)
-            x = _normalise(_leaky(layer(x)))
+            layer = _Equalized(self.features, doubles=doubles, dtype=self.dtype, name=name)
+            x = _normalize(_leaky(layer(x)))
         return x
 
 
@@ -160,7 +160,7 @@ class _Down(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for n, features in enumerate((x.shape[-1], self.features)):
-            x = _leaky(_Equalised(features, dtype=self.dtype, name=f"conv_{n}")(x))
+            x = _leaky(_Equalized(features, dtype=self.dtype, name=f"conv_{n}")(x))
         return _halve(x)
 
 
@@ -207,21 +207,21 @@ class Generator(nn.Module):
         up = nn.remat(_Up) if self.remat else _Up
         if self.classes:
             z = jnp.concatenate([z, nn.one_hot(labels, self.classes, dtype=z.dtype)], -1)
-        x = _Equalised(
+        x = _Equalized(
             self.width, 0, size=start, gain=math.sqrt(2) / 4, dtype=self.dtype, name="project"
-        )(_normalise(z))
-        x = _normalise(_leaky(x))
-        x = _normalise(_leaky(_Equalised(self.width, dtype=self.dtype, name="conv")(x)))
+        )(_normalize(z))
+        x = _normalize(_leaky(x))
+        x = _normalize(_leaky(_Equalized(self.width, dtype=self.dtype, name="conv")(x)))
         image = None
         for n in range(level + 1):
             if n:
                 x = up(_features(self.width, n), self.dtype, name=f"up_{n}")(x)
             if n >= level - 1 or self.is_initializing():
-                to_rgb = _Equalised(
+                to_rgb = _Equalized(
                     self.channels, 1, gain=1.0, dtype=self.dtype, name=f"to_rgb_{n}"
                 )
-                colours = _widen(to_rgb(x))
-                image = blend(ops.upsample(image), colours, alpha) if n == level > 0 else colours
+                colors = _widen(to_rgb(x))
+                image = blend(ops.upsample(image), colors, alpha) if n == level > 0 else colors
         return image
 
 
@@ -254,13 +254,13 @@ class Discriminator(nn.Module):
         if level > last or images.shape[3] != self.channels:
             raise ValueError(f"{images.shape[1:]} is no resolution of {self.image_size} images")
         if self.is_initializing() and level != last:
-            raise ValueError(f"initialise with images of the last resolution, {self.image_size}")
+            raise ValueError(f"initialize with images of the last resolution, {self.image_size}")
         down = nn.remat(_Down) if self.remat else _Down
 
         def from_rgb(n: int, images: Array) -> Array:
             features = _features(self.width, n)
             name = f"from_rgb_{n}"
-            return _leaky(_Equalised(features, 1, dtype=self.dtype, name=name)(images))
+            return _leaky(_Equalized(features, 1, dtype=self.dtype, name=name)(images))
 
         x = from_rgb(level, images)
         for n in range(level, 0, -1):
@@ -270,10 +270,10 @@ class Discriminator(nn.Module):
                 old = from_rgb(n - 1, images)
                 x = blend(old, x, alpha) if n == level else x
         x = minibatch_deviation(x)
-        x = _leaky(_Equalised(self.width, dtype=self.dtype, name="conv")(x))
-        x = _leaky(_Equalised(self.width, 0, dtype=self.dtype, name="dense")(x))
+        x = _leaky(_Equalized(self.width, dtype=self.dtype, name="conv")(x))
+        x = _leaky(_Equalized(self.width, 0, dtype=self.dtype, name="dense")(x))
         outputs = 1 + self.classes
-        score = _Equalised(outputs, 0, gain=1.0, dtype=self.dtype, name="score")
+        score = _Equalized(outputs, 0, gain=1.0, dtype=self.dtype, name="score")
         x = _widen(score(x)[:, 0, 0])
         return x if self.classes else x[:, 0]
 

@@ -26,7 +26,7 @@ class Stylizer(NamedTuple):
       init: rng -> params, those that are trained.
       encode_style: (params, images, mask=None) -> (mean, std) of each AdaIN, each [B, 1, 1, C].
         The mask [B, H, W, 1] in [0, 1] says where the style is.
-      stylise: (params, images, transfer) -> images; `transfer(depth, features)` is called once for
+      stylize: (params, images, transfer) -> images; `transfer(depth, features)` is called once for
         each AdaIN, in order.
       depths: number of AdaINs.
       multiple: of which the sides of images must be multiples.
@@ -35,7 +35,7 @@ class Stylizer(NamedTuple):
 
     init: Callable[[Array], Params]
     encode_style: Callable[..., list[Statistics]]
-    stylise: Callable[[Params, Array, Transfer], Array]
+    stylize: Callable[[Params, Array, Transfer], Array]
     depths: int
     multiple: int
     reach: int
@@ -58,10 +58,10 @@ def make_compact(width: int = 32) -> Stylizer:
     def encode_style(params: Params, images: Array, mask: Array | None = None):
         return style_encoder.apply({"params": params["style_encoder"]}, images, mask=mask)
 
-    def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
+    def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
         return stylizer.apply({"params": params["stylizer"]}, images, transfer)
 
-    return Stylizer(init, encode_style, stylise, compact.DEPTHS, 16, compact.REACH)
+    return Stylizer(init, encode_style, stylize, compact.DEPTHS, 16, compact.REACH)
 
 
 def compact_width(params: Params, name: str) -> int:
@@ -102,7 +102,7 @@ def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
 
     Args:
       encoder_params: of `vgg.VGG19`, at least up to `layer`.
-      layer: where features are normalised.
+      layer: where features are normalized.
     """
     encoder, decoder = vgg.VGG19(last=layer), vgg.Decoder(first=layer)
     halvings = vgg.LAYERS.index(layer)
@@ -119,10 +119,10 @@ def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
         weights = None if mask is None else ops.shrink(mask, features.shape[1:3])
         return [channel_statistics(features, mask=weights)]
 
-    def stylise(params: Params, images: Array, transfer: Transfer) -> Array:
+    def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
         return decoder.apply({"params": params}, transfer(0, encode(images)))
 
-    return Stylizer(init, encode_style, stylise, 1, 2**halvings, 12 * 2**halvings)
+    return Stylizer(init, encode_style, stylize, 1, 2**halvings, 12 * 2**halvings)
 
 
 def blend_transfer(

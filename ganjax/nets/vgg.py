@@ -56,7 +56,7 @@ class Conv(nn.Module):
 class VGG19(nn.Module):
     """The encoder: RGB images to the outputs relu1_1 .. `last`.
 
-    Its first layer `conv0` is a 1x1 convolution from RGB in [0, 1] to the colour space that the
+    Its first layer `conv0` is a 1x1 convolution from RGB in [0, 1] to the color space that the
     weights were trained for; every import of `ganjax.weights` fills it in. Pooling rounds odd sides
     up, as in the encoders of AdaIN and WCT; torchvision, Keras and the compressed WCT drop the
     last row or column instead.
@@ -104,7 +104,7 @@ class VGG19(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The mirror of `VGG19` from `first` to an image: upsampling for pooling, no normalisation.
+    """The mirror of `VGG19` from `first` to an image: upsampling for pooling, no normalization.
 
     A convolution bears the name of the one that it mirrors. Huang and Belongie 2017, section 6.1;
     Li et al. 2017 for the other depths.

@@ -17,7 +17,7 @@ SIZE = 224  # pixels of each side, for the dense layers
 class VGG16(nn.Module):
     """RGB images to the outputs of all convolutions, features and logits.
 
-    Its first layer `conv0` is a 1x1 convolution from RGB in [0, 1] to the colours that the weights
+    Its first layer `conv0` is a 1x1 convolution from RGB in [0, 1] to the colors that the weights
     were trained for. Pooling drops an odd last row or column.
 
     Attributes:

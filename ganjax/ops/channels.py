@@ -15,7 +15,7 @@ def add_bias(x: Array, bias: Array) -> Array:
 def batch_norm(
     x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
 ) -> tuple[Array, Array, Array]:
-    """Batch normalisation with the statistics of `x` (Ioffe and Szegedy 2015, algorithm 1).
+    """Batch normalization with the statistics of `x` (Ioffe and Szegedy 2015, algorithm 1).
 
     The variance is that of the deviations, exact also where the mean is large, and accumulates in
     float32 at least. XLA's derivative of the plain form sums twice as often.
@@ -33,10 +33,10 @@ def batch_norm(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _batch_norm(epsilon: float, x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
-    return _normalise(epsilon, x, scale, bias)[0]
+    return _normalize(epsilon, x, scale, bias)[0]
 
 
-def _normalise(epsilon: float, x: Array, scale: Array, bias: Array):
+def _normalize(epsilon: float, x: Array, scale: Array, bias: Array):
     wide = x.astype(jnp.float32 if x.dtype.itemsize < 4 else x.dtype)
     mean = _mean_pixels(wide)
     deviations = wide - _spread(mean, x.shape)
@@ -46,7 +46,7 @@ def _normalise(epsilon: float, x: Array, scale: Array, bias: Array):
     return (y.astype(x.dtype), mean, variance), (x, mean, inverse, scale)
 
 
-def _normalise_gradient(epsilon: float, residuals, gradients):
+def _normalize_gradient(epsilon: float, residuals, gradients):
     x, mean, inverse, scale = residuals
     gradient = gradients[0].astype(mean.dtype)
     standard = (x.astype(mean.dtype) - _spread(mean, x.shape)) * _spread(inverse, x.shape)
@@ -59,7 +59,7 @@ def _normalise_gradient(epsilon: float, residuals, gradients):
     return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
-_batch_norm.defvjp(_normalise, _normalise_gradient)
+_batch_norm.defvjp(_normalize, _normalize_gradient)
 
 
 def _mean_pixels(x: Array) -> Array:

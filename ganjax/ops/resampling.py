@@ -51,7 +51,7 @@ def max_pool(x: Array) -> Array:
 
 
 def upsample(x: Array) -> Array:
-    """Nearest-neighbour upsampling of [B, H, W, C] to [B, 2H, 2W, C]."""
+    """Nearest-neighbor upsampling of [B, H, W, C] to [B, 2H, 2W, C]."""
     batch, height, width, channels = x.shape
     shape = (batch, height, 2, width, 2, channels)
     return jnp.broadcast_to(x[:, :, None, :, None], shape).reshape(

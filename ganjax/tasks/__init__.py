@@ -56,7 +56,7 @@ def _dcgan(config: Any) -> Task:
         seed_and_doublings,
     )
     from ganjax.tasks import dcgan
-    from ganjax.training import optimisers
+    from ganjax.training import optimizers
     from ganjax.training.task import Phase
 
     model = config.model
@@ -79,8 +79,8 @@ def _dcgan(config: Any) -> Task:
         Generator(**fields),
         Discriminator(**fields),
         loss=pairs[config.loss],
-        generator_optimiser=optimisers.make(config.optimiser),
-        discriminator_optimiser=optimisers.make(config.optimiser),
+        generator_optimizer=optimizers.make(config.optimizer),
+        discriminator_optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
         latent_size=model.latent_size,
         ema_half_life=config.ema_half_life_kimg * 1000,
@@ -94,7 +94,7 @@ def _adain(config: Any) -> Task:
     from ganjax.images import parse_image_size
     from ganjax.nets import stylizers
     from ganjax.tasks import adain
-    from ganjax.training import optimisers
+    from ganjax.training import optimizers
     from ganjax.training.task import Phase
 
     image_size = parse_image_size(config.data.image_size)
@@ -129,7 +129,7 @@ def _adain(config: Any) -> Task:
     return adain.make(
         stylizer,
         perceive,
-        optimiser=optimisers.make(config.optimiser),
+        optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
         content_layers=tuple(loss.content_layers),
         style_layers=layers,
@@ -150,7 +150,7 @@ def _attributes(config: Any) -> Task:
     from ganjax.data.visibility import hide
     from ganjax.nets.attributes import SIDE, Classifier
     from ganjax.tasks import attributes
-    from ganjax.training import optimisers
+    from ganjax.training import optimizers
     from ganjax.training.task import Phase
 
     data, model = config.data, config.model
@@ -169,7 +169,7 @@ def _attributes(config: Any) -> Task:
         Classifier(sum(sizes), model.width, model.features),
         sizes,
         hide,
-        optimiser=optimisers.make(config.optimiser),
+        optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, (SIDE, SIDE)),),
         disturbance=config.disturbance,
         ema_half_life=config.ema_half_life_kimg * 1000,
@@ -182,7 +182,7 @@ def _progressive(config: Any) -> Task:
     from ganjax.images import parse_image_size
     from ganjax.nets.progressive import GROUP, Discriminator, Generator
     from ganjax.tasks import progressive
-    from ganjax.training import optimisers
+    from ganjax.training import optimizers
 
     data, model, growth, loss = config.data, config.model, config.growth, config.loss
     if min(model.width, model.latent_size) < 1 or model.classes < 0:
@@ -190,7 +190,7 @@ def _progressive(config: Any) -> Task:
     if (model.classes > 0) != data.labels:
         raise UserError("set data.labels to True and model.classes to their number, or neither")
     _check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    for name, values in (*growth.items(), ("learning_rate", config.optimiser.learning_rates)):
+    for name, values in (*growth.items(), ("learning_rate", config.optimizer.learning_rates)):
         if not values or min(values) < 0:
             raise UserError(f"{name} is {values}; give 0 or more for one resolution or more")
     if wrong := [b for b in growth.batch_sizes if b < 1 or b % min(b, GROUP)]:
@@ -214,9 +214,9 @@ def _progressive(config: Any) -> Task:
     return progressive.make(
         Generator(**fields),
         Discriminator(**fields),
-        optimisers=[
-            optimisers.make(config.optimiser, learning_rate=rate)
-            for rate in config.optimiser.learning_rates
+        optimizers=[
+            optimizers.make(config.optimizer, learning_rate=rate)
+            for rate in config.optimizer.learning_rates
         ],
         phases=phases,
         latent_size=model.latent_size,
@@ -278,8 +278,8 @@ def _vgg_params(name: str, *, width: int) -> Any:
         deviation = (2 / np.prod(like.shape[:-1])) ** 0.5
         return random.normal(scale=deviation, size=like.shape).astype(np.float32)
 
-    colours = {"kernel": 2 * np.eye(3, dtype=np.float32)[None, None], "bias": -np.ones(3, "f")}
-    return jax.tree.map(draw, shapes) | {"conv0": colours}
+    colors = {"kernel": 2 * np.eye(3, dtype=np.float32)[None, None], "bias": -np.ones(3, "f")}
+    return jax.tree.map(draw, shapes) | {"conv0": colors}
 
 
 def _check_choice(field: str, value: str, choices) -> None:

@@ -24,7 +24,7 @@ def make(
     stylizer: Stylizer,
     perceive: Perceive,
     *,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     content_layers: tuple[str, ...],
     style_layers: tuple[str, ...],
@@ -58,12 +58,12 @@ def make(
 
     def init(rng: Array) -> State:
         params = stylizer.init(rng) if start is None else jax.tree.map(jnp.asarray, start)
-        network = Network(params, {}, optimiser.init(params))
+        network = Network(params, {}, optimizer.init(params))
         return State.start({"stylizer": network}, averaged=("stylizer",))
 
-    def stylise(params, content: Array, style: Array) -> Array:
+    def stylize(params, content: Array, style: Array) -> Array:
         statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
-        return stylizer.stylise(params, content, blend_transfer(statistics, jnp.ones(1)))
+        return stylizer.stylize(params, content, blend_transfer(statistics, jnp.ones(1)))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         content, style = (as_float(batch[name]) for name in ("content", "style"))
@@ -79,7 +79,7 @@ def make(
         wanted = {name: style_features[name] for name in style_layers}
 
         def loss(params):
-            images = stylise(params, content, style)
+            images = stylize(params, content, style)
             features = perceive(images, layers)
             styled = {name: features[name] for name in style_layers}
             terms = {
@@ -92,7 +92,7 @@ def make(
                 terms["covariance"] = covariance_weight * value
             if identity_weight:
                 # With its own style, the content shall come back.
-                same = stylise(params, content[:1], content[:1])
+                same = stylize(params, content[:1], content[:1])
                 first = {name: own_features[name][:1] for name in content_layers}
                 seen = perceive(same, content_layers)
                 value = jnp.mean(adain.content_loss(same, content[:1]))
@@ -102,7 +102,7 @@ def make(
 
         network = state.networks["stylizer"]
         gradients, terms = jax.grad(loss, has_aux=True)(network.params)
-        network = update(network, gradients, {}, optimiser)
+        network = update(network, gradients, {}, optimizer)
         ema = average(
             state.averages["stylizer"],
             network.variables,
@@ -122,7 +122,7 @@ def make(
 
         def row(content: Array) -> Array:
             repeated = jnp.broadcast_to(content, styles.shape)
-            return jnp.concatenate([content[None], stylise(params, repeated, styles)])
+            return jnp.concatenate([content[None], stylize(params, repeated, styles)])
 
         corner = jnp.ones_like(styles[:1])
         rows = jax.lax.map(row, contents)

@@ -18,7 +18,7 @@ def make(
     sizes: Sequence[int],
     hide: Callable[[Array], Array],
     *,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     disturbance: float = 1.0,
     ema_half_life: float = 0.0,
@@ -38,7 +38,7 @@ def make(
 
     def init(rng: Array) -> State:
         params = classifier.init(rng, jnp.zeros((1, SIDE, SIDE, 3)))["params"]
-        network = Network(params, {}, optimiser.init(params))
+        network = Network(params, {}, optimizer.init(params))
         return State.start({"classifier": network}, averaged=("classifier",))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
@@ -51,7 +51,7 @@ def make(
 
         network = state.networks["classifier"]
         (value, right), gradients = jax.value_and_grad(loss, has_aux=True)(network.params)
-        network = update(network, gradients, {}, optimiser)
+        network = update(network, gradients, {}, optimizer)
         ema = average(
             state.averages["classifier"],
             network.variables,

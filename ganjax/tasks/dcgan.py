@@ -17,8 +17,8 @@ def make(
     discriminator: Discriminator,
     *,
     loss: AdversarialPair,
-    generator_optimiser: optax.GradientTransformation,
-    discriminator_optimiser: optax.GradientTransformation,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     latent_size: int = 100,
     ema_half_life: float = 10_000,
@@ -42,8 +42,8 @@ def make(
         d = discriminator.init(discriminator_rng, image, train=True)
         return State.start(
             {
-                "generator": _network(g, generator_optimiser),
-                "discriminator": _network(d, discriminator_optimiser),
+                "generator": _network(g, generator_optimizer),
+                "discriminator": _network(d, discriminator_optimizer),
             },
             averaged=("generator",),
         )
@@ -75,12 +75,12 @@ def make(
         (d_loss, (statistics, real_logit, fake_logit)), d_gradients = jax.value_and_grad(
             discriminator_loss, has_aux=True
         )(disc.params)
-        disc = update(disc, d_gradients, statistics, discriminator_optimiser)
+        disc = update(disc, d_gradients, statistics, discriminator_optimizer)
 
         (g_loss, statistics), fake_gradient = jax.value_and_grad(generator_loss, has_aux=True)(fake)
         disc = disc.replace(statistics=statistics)
         (g_gradients,) = pull_back(fake_gradient)
-        gen = update(gen, g_gradients, gen_statistics, generator_optimiser)
+        gen = update(gen, g_gradients, gen_statistics, generator_optimizer)
 
         ema = average(
             state.averages["generator"],
@@ -111,9 +111,9 @@ def make(
     return Task(init, train_step, draw, sample, phases)
 
 
-def _network(variables, optimiser: optax.GradientTransformation) -> Network:
+def _network(variables, optimizer: optax.GradientTransformation) -> Network:
     params = variables["params"]
-    return Network(params, variables.get("batch_stats", {}), optimiser.init(params))
+    return Network(params, variables.get("batch_stats", {}), optimizer.init(params))
 
 
 def _apply(module, params, statistics, inputs: Array):

@@ -72,7 +72,7 @@ def make(
     generator: Generator,
     discriminator: Discriminator,
     *,
-    optimisers: Sequence[optax.GradientTransformation],
+    optimizers: Sequence[optax.GradientTransformation],
     phases: tuple[Phase, ...],
     latent_size: int = 512,
     penalty_weight: float = 10.0,
@@ -83,13 +83,13 @@ def make(
     """The game of Karras et al. 2018, appendix A: one critic step, then one generator step.
 
     The resolution is that of the batch; how far a fade is (alpha) follows from the images
-    consumed, so that a step is the same function at any moment of a resolution. The optimisers
+    consumed, so that a step is the same function at any moment of a resolution. The optimizers
     start anew with each resolution: Adam without momentum, after many steps without a gradient,
     would make a tenfold first one. A batch holds `image` [B, H, W, C] (uint8, or float in [-1, 1])
     and, where there are classes, `label` [B].
 
     Args:
-      optimisers: by resolution, for either network; see `by_level`.
+      optimizers: by resolution, for either network; see `by_level`.
       phases: of `grow`.
       latent_size: length of z, which is drawn from N(0, I).
       penalty_weight: of the gradient penalty.
@@ -128,7 +128,7 @@ def make(
         d = discriminator.init(discriminator_rng, image)
         return State.start(
             {
-                role: Network(variables["params"], {}, optimisers[0].init(variables["params"]))
+                role: Network(variables["params"], {}, optimizers[0].init(variables["params"]))
                 for role, variables in (("generator", g), ("discriminator", d))
             },
             averaged=("generator",),
@@ -137,9 +137,9 @@ def make(
     def begin_phase(state: State, phase: Phase) -> State:
         if phase not in first_phases:
             return state
-        optimiser = by_level(optimisers, level_of(phase.image_size, start))
+        optimizer = by_level(optimizers, level_of(phase.image_size, start))
         networks = {
-            role: network.replace(optimiser=optimiser.init(network.params))
+            role: network.replace(optimizer=optimizer.init(network.params))
             for role, network in state.networks.items()
         }
         return state.replace(networks=networks)
@@ -148,7 +148,7 @@ def make(
         real = as_float(batch["image"])
         labels = batch["label"] if generator.classes else None
         level = level_of(real.shape[1:3], start)
-        optimiser, alpha = by_level(optimisers, level), alpha_at(state.images, level)
+        optimizer, alpha = by_level(optimizers, level), alpha_at(state.images, level)
         real = fade(real, alpha) if level else real
         gen, disc = state.networks["generator"], state.networks["discriminator"]
         z_key, other_z_key, mix_key = jax.random.split(rng, 3)
@@ -158,7 +158,7 @@ def make(
             z = jax.random.normal(key, (len(real), latent_size))
             return generator.apply({"params": params}, z, alpha, level=level, labels=labels)
 
-        def criticise(params, images: Array) -> tuple[Array, Array]:
+        def criticize(params, images: Array) -> tuple[Array, Array]:
             """Scores [B], and losses [B] of the images' classification."""
             outputs = discriminator.apply({"params": params}, images, alpha)
             if labels is None:
@@ -167,9 +167,9 @@ def make(
             return outputs[:, 0], label_weight * wrong
 
         def discriminator_loss(params):
-            real_scores, real_wrong = criticise(params, real)
-            fake_scores, fake_wrong = criticise(params, fake)
-            penalty = gradient_penalty(lambda x: criticise(params, x)[0], real, fake, mix)
+            real_scores, real_wrong = criticize(params, real)
+            fake_scores, fake_wrong = criticize(params, fake)
+            penalty = gradient_penalty(lambda x: criticize(params, x)[0], real, fake, mix)
             values = WASSERSTEIN.real(real_scores) + WASSERSTEIN.fake(fake_scores)
             values += real_wrong + fake_wrong
             values += penalty_weight * penalty + drift_weight * drift(real_scores)
@@ -181,16 +181,16 @@ def make(
             return values.mean(), scores
 
         def generator_loss(params):
-            scores, wrong = criticise(disc.params, generate(params, other_z_key))
+            scores, wrong = criticize(disc.params, generate(params, other_z_key))
             return jnp.mean(WASSERSTEIN.generator(scores) + wrong)
 
         fake = generate(gen.params, z_key)
         (d_loss, scores), d_gradients = jax.value_and_grad(discriminator_loss, has_aux=True)(
             disc.params
         )
-        disc = update(disc, d_gradients, {}, optimiser)
+        disc = update(disc, d_gradients, {}, optimizer)
         g_loss, g_gradients = jax.value_and_grad(generator_loss)(gen.params)
-        gen = update(gen, g_gradients, {}, optimiser)
+        gen = update(gen, g_gradients, {}, optimizer)
         ema = average(
             state.averages["generator"],
             gen.variables,

@@ -28,11 +28,11 @@ _HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 def join_processes(*, asked: bool = False) -> None:
     """Joins this process with the others of its run; before any computation.
 
-    Recognised are $JAX_NUM_PROCESSES (with $JAX_PROCESS_ID and $JAX_COORDINATOR_ADDRESS), the tasks
+    Recognized are $JAX_NUM_PROCESSES (with $JAX_PROCESS_ID and $JAX_COORDINATOR_ADDRESS), the tasks
     of a SLURM step or of Open MPI's mpirun, and the workers of a TPU slice on Kubernetes.
 
     Args:
-      asked: join even where nothing is recognised, as on Cloud TPU VMs.
+      asked: join even where nothing is recognized, as on Cloud TPU VMs.
 
     Raises:
       UserError: the others are not found.
@@ -111,7 +111,7 @@ def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
     """`train_step` as `jax.pmap` and PyTorch's DistributedDataParallel run it.
 
     Each device takes its rows for the whole batch: batch statistics, losses that compare rows and
-    random numbers (the key is folded with the device's place in the mesh) are its own. Optimisers
+    random numbers (the key is folded with the device's place in the mesh) are its own. Optimizers
     meet the mean of the gradients (`state.update`). Metrics and running statistics are the means of
     the devices', where DistributedDataParallel keeps its first device's statistics alone; a
     `grad_norm` is the mean of the devices' norms, not the norm of their mean.

@@ -48,7 +48,7 @@ def fit(
 ) -> State:
     """Trains `task` on `data` until its last phase ends, and returns the last state.
 
-    A run found in `folder` is resumed: parameters, optimiser states, averages and data position
+    A run found in `folder` is resumed: parameters, optimizer states, averages and data position
     go on bit for bit as if it had never stopped (on as many devices). The folder holds
     config.json, data.json (how many images, and their checksums), metrics.jsonl, TensorBoard
     events, sample grids and checkpoints/STEP.

@@ -19,12 +19,12 @@ class Network:
     Attributes:
       params: of the linen module, float32.
       statistics: its `batch_stats` collection, {} without one.
-      optimiser: the optax state.
+      optimizer: the optax state.
     """
 
     params: Tree
     statistics: Tree
-    optimiser: optax.OptState
+    optimizer: optax.OptState
 
     @property
     def variables(self) -> dict[str, Tree]:
@@ -76,16 +76,16 @@ def mean_over_devices(tree: Tree) -> Tree:
 
 
 def update(
-    network: Network, gradients: Tree, statistics: Tree, optimiser: optax.GradientTransformation
+    network: Network, gradients: Tree, statistics: Tree, optimizer: optax.GradientTransformation
 ) -> Network:
-    """One optimiser step on `network`, which takes over the new `statistics`.
+    """One optimizer step on `network`, which takes over the new `statistics`.
 
     Where every device has a batch of its own (`devices.per_device`), they all step along the mean
     of their gradients.
     """
     gradients = mean_over_devices(gradients)
-    updates, optimiser_state = optimiser.update(gradients, network.optimiser, network.params)
-    return Network(optax.apply_updates(network.params, updates), statistics, optimiser_state)
+    updates, optimizer_state = optimizer.update(gradients, network.optimizer, network.params)
+    return Network(optax.apply_updates(network.params, updates), statistics, optimizer_state)
 
 
 def average(

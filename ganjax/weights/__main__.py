@@ -15,7 +15,7 @@ examples:
   python -m ganjax.weights fetch vgg19_normalised
   python -m ganjax.weights import ~/Downloads/vgg_normalised.pth --as vgg19_normalised
 
-`list` shows what can be fetched, from where and under which licence, and the formats that `import`
+`list` shows what can be fetched, from where and under which license, and the formats that `import`
 knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
 file that you have already (.pth, .h5, .npz or .safetensors; nothing in it is executed) into the
 parameters of a network: FORMAT.safetensors in $GANJAX_WEIGHTS, by default the folder `weights` of
@@ -77,7 +77,7 @@ def _list() -> None:
         size = f"{source.size / 1e6:.1f} MB" if source.size else "size unknown"
         known = {"sha256": source.sha256, "md5": source.md5}
         digests = ", ".join(f"{name} {digits}" for name, digits in known.items() if digits)
-        print(f"    {size}; {digests or 'no published digest'}\n    licence: {source.licence}")
+        print(f"    {size}; {digests or 'no published digest'}\n    license: {source.license}")
     print("\npython -m ganjax.weights import FILE --as FORMAT\n")
     width = max(map(len, FORMATS))
     for name, layout in FORMATS.items():
@@ -90,7 +90,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
     source, folder = find(arguments.name), _folder(arguments.output)
     path = fetch(source, folder, sha256=arguments.sha256, unverified=arguments.unverified)
-    print(f"{path} is there (licence: {source.licence})", file=sys.stderr)
+    print(f"{path} is there (license: {source.license})", file=sys.stderr)
     if source.format:
         target = folder / f"{source.name}.safetensors"
         _import(path, source.format, target, overwrite=arguments.overwrite)

@@ -16,7 +16,7 @@ class Source(NamedTuple):
         "" where none is published.
       md5: hex digits of its MD5 where its publisher gives nothing better.
       size: bytes; 0 where unknown.
-      licence: of the weights.
+      license: of the weights.
       format: what `import --as` calls its layout; "" where it is kept as it is.
       note: one line.
     """
@@ -25,7 +25,7 @@ class Source(NamedTuple):
     url: str
     sha256: str
     size: int
-    licence: str
+    license: str
     format: str
     note: str
     md5: str = ""
@@ -37,7 +37,7 @@ SOURCES = (
         url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
         sha256="dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
         size=574_673_361,
-        licence="BSD-3-Clause (torchvision)",
+        license="BSD-3-Clause (torchvision)",
         format="vgg19",
         note="torchvision's VGG-19, trained on ImageNet",
     ),
@@ -48,7 +48,7 @@ SOURCES = (
         sha256="",
         md5="253f8cb515780f3b799900260a226db6",  # keras/applications/vgg19.py
         size=80_134_624,
-        licence="CC BY 4.0 (Visual Geometry Group, Oxford)",
+        license="CC BY 4.0 (Visual Geometry Group, Oxford)",
         format="vgg19_keras",
         note="VGG-19 as its authors trained it, without the dense layers",
     ),
@@ -57,16 +57,16 @@ SOURCES = (
         url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/vgg_normalised.pth",
         sha256="804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
         size=80_102_481,
-        licence="CC BY 4.0 (Visual Geometry Group, Oxford), MIT (naoto0804/pytorch-AdaIN)",
+        license="CC BY 4.0 (Visual Geometry Group, Oxford), MIT (naoto0804/pytorch-AdaIN)",
         format="vgg19_normalised",
-        note="VGG-19 with normalised activations: the encoder of AdaIN and WCT",
+        note="VGG-19 with normalized activations: the encoder of AdaIN and WCT",
     ),
     Source(
         name="adain_decoder",
         url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/decoder.pth",
         sha256="379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
         size=14_023_458,
-        licence="MIT (naoto0804/pytorch-AdaIN)",
+        license="MIT (naoto0804/pytorch-AdaIN)",
         format="adain_decoder",
         note="AdaIN's decoder from relu4_1",
     ),
@@ -76,7 +76,7 @@ SOURCES = (
         "pt_inception-2015-12-05-6726825d.pth",
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         size=95_628_359,
-        licence="Apache-2.0 (mseitzer/pytorch-fid)",
+        license="Apache-2.0 (mseitzer/pytorch-fid)",
         format="inception",
         note="Inception of the FID protocol (2015-12-05)",
     ),
@@ -85,7 +85,7 @@ SOURCES = (
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         size=553_433_881,
-        licence="BSD-3-Clause (torchvision)",
+        license="BSD-3-Clause (torchvision)",
         format="vgg16",
         note="torchvision's VGG-16, trained on ImageNet: features for precision and recall",
     ),
@@ -95,7 +95,7 @@ SOURCES = (
         "weights/v0.1/vgg.pth",
         sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         size=7_289,
-        licence="BSD-2-Clause (richzhang/PerceptualSimilarity)",
+        license="BSD-2-Clause (richzhang/PerceptualSimilarity)",
         format="lpips_vgg",
         note="the trained weights of LPIPS, version 0.1, on the layers of VGG-16",
     ),
@@ -105,7 +105,7 @@ SOURCES = (
         "weights/v0.1/alex.pth",
         sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
         size=6_009,
-        licence="BSD-2-Clause (richzhang/PerceptualSimilarity)",
+        license="BSD-2-Clause (richzhang/PerceptualSimilarity)",
         format="lpips_alex",
         note="the trained weights of LPIPS, version 0.1, on the layers of AlexNet",
     ),

@@ -44,7 +44,7 @@ def draw_batches() -> list[dict[str, np.ndarray]]:
     return batches
 
 
-def summarise(change: np.ndarray) -> np.ndarray:
+def summarize(change: np.ndarray) -> np.ndarray:
     """The norm of a tensor and a fixed slice of its entries: float64 [1 + ENTRIES]."""
     flat = np.asarray(change, np.float64).ravel()
     places = np.random.default_rng(flat.size).integers(0, flat.size, ENTRIES)

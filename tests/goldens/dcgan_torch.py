@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dcgan_setup import RATE, draw_batches, draw_weights, summarise
+from dcgan_setup import RATE, draw_batches, draw_weights, summarize
 from torch import nn
 
 torch.set_default_dtype(torch.float64)
@@ -104,7 +104,7 @@ def main() -> None:
         losses.append([d_loss.item(), g_loss.item()])
     golden["losses"] = np.array(losses)
     for name, tensor in tensors.items():
-        golden[f"change/{name}"] = summarise(to_ganjax(name, tensor) - weights[name])
+        golden[f"change/{name}"] = summarize(to_ganjax(name, tensor) - weights[name])
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 
 

@@ -24,7 +24,7 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         return random.uniform(0.3, 1.5, shape).astype(np.float32)
     if kind == "running_mean" or kind == "bias":
         return random.uniform(-0.3, 0.3, shape).astype(np.float32)
-    if len(shape) == 1:  # the normalisation's weight
+    if len(shape) == 1:  # the normalization's weight
         return random.uniform(0.6, 1.4, shape).astype(np.float32)
     # This variance keeps the activations' size under ReLU. A hundred million numbers come from
     # fewer: a prime of them, so that no two rows of a kernel are alike.
@@ -42,7 +42,7 @@ def draw_images(batch: int, height: int, width: int) -> np.ndarray:
     return (patches + noise).clip(0, 255).astype(np.uint8)
 
 
-def summarise(features: np.ndarray) -> np.ndarray:
+def summarize(features: np.ndarray) -> np.ndarray:
     """Of [H, W, C]: the norm, then some 300 values from all over it, borders and corners too."""
     flat = features.reshape(-1)
     places = np.linspace(0, flat.size - 1, 300).astype(int)

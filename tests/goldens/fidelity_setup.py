@@ -7,7 +7,7 @@ SUBSETS = {"subsets": 20, "subset_size": 100}
 
 
 def draw_features() -> tuple[np.ndarray, np.ndarray]:
-    """Real [300, 24] and fake [280, 24] float64 features, not centred, of correlated channels."""
+    """Real [300, 24] and fake [280, 24] float64 features, not centerd, of correlated channels."""
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(24, 24)) / 5
     real = np.abs(rng.normal(size=(300, 24)) @ mix + 0.4)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from extractors_setup import BLOCKS, draw, draw_images, summarise
+from extractors_setup import BLOCKS, draw, draw_images, summarize
 from pytorch_fid import inception as pytorch_fid
 from torch_fidelity import feature_extractor_inceptionv3 as torch_fidelity
 
@@ -48,7 +48,7 @@ def main() -> None:
     images = draw_images(2, 299, 299)
     outputs = module(torch.from_numpy(images.transpose(0, 3, 1, 2)))
     for name, value in kept.items():
-        golden[name] = summarise(value[1].permute(1, 2, 0).numpy())
+        golden[name] = summarize(value[1].permute(1, 2, 0).numpy())
     for name, value in zip(("features", "logits", "logits_with_bias"), outputs, strict=True):
         golden[name] = value.numpy()
 

@@ -58,7 +58,7 @@ def crop(images: np.ndarray) -> np.ndarray:
     return images[:2][:, places][:, :, places]
 
 
-def summarise(name: str, gradient: np.ndarray) -> np.ndarray:
+def summarize(name: str, gradient: np.ndarray) -> np.ndarray:
     """The norm of a gradient and its product with a fixed direction: float64 [2]."""
     flat = np.asarray(gradient, np.float64).ravel()
     direction = np.random.default_rng(list(name.encode())).normal(size=flat.size)

@@ -19,7 +19,7 @@ from progressive_setup import (
     crop,
     draw_inputs,
     draw_weights,
-    summarise,
+    summarize,
 )
 
 torch.set_default_dtype(torch.float64)
@@ -79,7 +79,7 @@ def generate(w, z, level, alpha):
     return image
 
 
-def criticise(w, images, level, alpha):
+def criticize(w, images, level, alpha):
     x = leaky(w.conv(images, f"discriminator/from_rgb_{level}"))
     for n in range(level, 0, -1):
         for m in range(2):
@@ -124,18 +124,18 @@ def main() -> None:
             mix = inputs["mix"][:, None, None, None]
             mixed = (shown + mix * (fake.detach() - shown)).requires_grad_()
             real_scores, fake_scores = (
-                criticise(w, images, level, alpha) for images in (shown, fake.detach())
+                criticize(w, images, level, alpha) for images in (shown, fake.detach())
             )
-            scores = criticise(w, mixed, level, alpha)
+            scores = criticize(w, mixed, level, alpha)
             (slope,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
             penalty = (slope.flatten(1).norm(dim=1) - 1) ** 2
             loss = fake_scores - real_scores + PENALTY * penalty + DRIFT * real_scores**2
             golden[f"{key}/loss"] = loss.detach().numpy()
             golden[f"{key}/scores"] = real_scores.detach().numpy()
-            generator_loss = -criticise(w, fake, level, alpha).mean()
+            generator_loss = -criticize(w, fake, level, alpha).mean()
             gradients = differentiate(w, generator_loss, "generator")
             gradients |= differentiate(w, loss.mean(), "discriminator")
-            golden[f"{key}/gradients"] = np.array([summarise(*item) for item in gradients.items()])
+            golden[f"{key}/gradients"] = np.array([summarize(*item) for item in gradients.items()])
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
-from extractors_setup import RELUS, draw, draw_images, summarise
+from extractors_setup import RELUS, draw, draw_images, summarize
 from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     images = draw_images(1, 224, 224)
     (features,) = module(torch.from_numpy(images.transpose(0, 3, 1, 2)))
     logits = features @ state["classifier.6.weight"].T + state["classifier.6.bias"]
-    golden = {name: summarise(value) for name, value in kept.items()}
+    golden = {name: summarize(value) for name, value in kept.items()}
     golden |= {"features": features.numpy(), "logits": logits.numpy()}
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 

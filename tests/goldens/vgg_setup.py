@@ -21,7 +21,7 @@ PHOTOS = (
 
 
 def load_photos(data_folder: Path, side: int) -> np.ndarray:
-    """The centres of `PHOTOS`: uint8 [6, side, side, 3]."""
+    """The centers of `PHOTOS`: uint8 [6, side, side, 3]."""
     crops = []
     with zipfile.ZipFile(data_folder / "photos1000_256.zip") as archive:
         for name in PHOTOS:
@@ -56,7 +56,7 @@ def draw_weights() -> dict[str, np.ndarray]:
     return weights
 
 
-def summarise(features: np.ndarray) -> np.ndarray:
+def summarize(features: np.ndarray) -> np.ndarray:
     """The norm of [H, W, C], then some 400 values from all over it."""
     flat = features.ravel()
     step = max(1, flat.size // 400)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from vgg_setup import BLOCKS, draw_images, draw_weights, load_photos, summarise
+from vgg_setup import BLOCKS, draw_images, draw_weights, load_photos, summarize
 
 torch.set_default_dtype(torch.float64)
 WIDTHS = (64, 128, 256, 512, 512)
 
 
-def normalised_encoder(depth: int) -> nn.Sequential:
+def normalized_encoder(depth: int) -> nn.Sequential:
     """As in `vgg_normalised.pth`, whose keys are the places in this sequence."""
     modules, below = [nn.Conv2d(3, 3, 1)], 3
     for block in range(depth):
@@ -93,7 +93,7 @@ def to_torch(images: np.ndarray) -> torch.Tensor:
 
 
 def keep(features: torch.Tensor) -> np.ndarray:
-    return summarise(features[0].numpy().transpose(1, 2, 0))
+    return summarize(features[0].numpy().transpose(1, 2, 0))
 
 
 def psnr(images: torch.Tensor, reconstructions: torch.Tensor) -> np.ndarray:
@@ -119,14 +119,14 @@ def main(weights_folder: Path, data_folder: Path) -> None:
     golden["crop/odd"] = photos[1:2, 40:85, 40:77]
     photos = to_torch(photos)
     for depth in (1, 2, 3):
-        encoder, decoder = normalised_encoder(depth), mirrored_decoder(depth)
+        encoder, decoder = normalized_encoder(depth), mirrored_decoder(depth)
         folder = weights_folder / "vgg19_normalised_wct"
         encoder.load_state_dict(load(folder / f"vgg_normalised_conv{depth}_1.pth"))
         decoder.load_state_dict(load(folder / f"feature_invertor_conv{depth}_1.pth"))
         for crop in ("even", "odd"):
             features = encoder(to_torch(golden[f"crop/{crop}"]))
-            golden[f"normalised/{crop}/{depth}"] = keep(features)
-        golden[f"normalised/psnr/{depth}"] = psnr(photos, decoder(encoder(photos)))
+            golden[f"normalized/{crop}/{depth}"] = keep(features)
+        golden[f"normalized/psnr/{depth}"] = psnr(photos, decoder(encoder(photos)))
     for depth in range(1, 6):
         folder = weights_folder / "wct_16x"
         encoder = load(folder / f"encoder_relu{depth}_1.pth")

@@ -57,7 +57,7 @@ def nested(parameters: Mapping[str, np.ndarray]) -> dict[str, Any]:
 FORMATS = {
     "vgg19": Format("torchvision's VGG-19 (vgg19-dcbb9e9d.pth)", vgg19.torchvision_vgg),
     "vgg19_normalised": Format(
-        "VGG-19 with normalised activations (vgg_normalised.pth)", vgg19.normalised_vgg
+        "VGG-19 with normalized activations (vgg_normalised.pth)", vgg19.normalized_vgg
     ),
     "vgg19_keras": Format("VGG-19 of Keras (.h5)", vgg19.keras_vgg),
     "vgg19_16x": Format("VGG-19 compressed 16x (encoder_relu4_1.pth)", vgg19.compressed_vgg),

@@ -13,7 +13,7 @@ from ganjax.weights.keymaps.layers import (
     shapes_of,
     take,
     torch_layers,
-    torchvision_colours,
+    torchvision_colors,
 )
 
 # LPIPS takes the last output before each pooling of VGG-16, and all convolutions of AlexNet.
@@ -57,7 +57,7 @@ def read_inception(arrays: Arrays) -> Arrays:
 def torchvision_vgg16(arrays: Arrays) -> Arrays:
     positions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
     modules = {f"features.{n}": c for n, c in zip(positions, vgg16.CONVOLUTIONS, strict=True)}
-    parameters = torchvision_colours() | torch_layers(arrays, modules)
+    parameters = torchvision_colors() | torch_layers(arrays, modules)
     for number, module in enumerate((0, 3, 6), start=1):
         dense = take(arrays, f"classifier.{module}.weight", 2)
         pixels = 49 if number == 1 else 1  # the file counts channels first, then pixels

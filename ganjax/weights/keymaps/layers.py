@@ -1,4 +1,4 @@
-"""What maps of several layouts share: reading arrays, folding normalisation, holding to shapes."""
+"""What maps of several layouts share: reading arrays, folding normalization, holding to shapes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from ganjax.errors import UserError
 from ganjax.trees import named_leaves
 
 Arrays = dict[str, np.ndarray]
-# Mean and standard deviation by which torchvision standardises RGB.
+# Mean and standard deviation by which torchvision standardizes RGB.
 _TORCHVISION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -38,7 +38,7 @@ def torch_layers(arrays: Arrays, names: Mapping[str, str], *, prefix: str = "") 
     return parameters
 
 
-def colour_layer(kernel: np.ndarray, bias: Iterable[float]) -> Arrays:
+def color_layer(kernel: np.ndarray, bias: Iterable[float]) -> Arrays:
     """`conv0` from RGB in [0, 1]: kernel [3, 3] (input, output) and bias [3]."""
     return {
         "conv0/kernel": np.asarray(kernel, np.float32)[None, None],
@@ -46,17 +46,17 @@ def colour_layer(kernel: np.ndarray, bias: Iterable[float]) -> Arrays:
     }
 
 
-def torchvision_colours() -> Arrays:
-    """`conv0` of networks that take standardised RGB."""
+def torchvision_colors() -> Arrays:
+    """`conv0` of networks that take standardized RGB."""
     mean, std = (np.array(values) for values in _TORCHVISION)
-    return colour_layer(np.diag(1 / std), -mean / std)
+    return color_layer(np.diag(1 / std), -mean / std)
 
 
 def folded(arrays: Arrays, kernel: np.ndarray, norm: Sequence[str]) -> tuple[np.ndarray, ...]:
-    """Kernel [..., C_out] and bias of a convolution and the normalisation after it, eps 0.001.
+    """Kernel [..., C_out] and bias of a convolution and the normalization after it, eps 0.001.
 
     Args:
-      norm: names of the normalisation's gamma, beta, mean and variance.
+      norm: names of the normalization's gamma, beta, mean and variance.
     """
     gamma, beta, mean, variance = (take(arrays, name, 1).astype(np.float64) for name in norm)
     if {gamma.size, beta.size, mean.size, variance.size} != {kernel.shape[-1]}:

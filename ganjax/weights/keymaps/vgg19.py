@@ -9,17 +9,17 @@ from ganjax.errors import UserError
 from ganjax.nets import vgg
 from ganjax.weights.keymaps.layers import (
     Arrays,
-    colour_layer,
+    color_layer,
     take,
     torch_layers,
-    torchvision_colours,
+    torchvision_colors,
 )
 
 # Caffe's VGG-19 takes BGR in [0, 255] with these means taken off.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
-def normalised_vgg(arrays: Arrays) -> Arrays:
+def normalized_vgg(arrays: Arrays) -> Arrays:
     """`vgg_normalised.pth` and the shorter files of the same numbering."""
     # Between the convolutions lie paddings, activations and poolings, which count as modules.
     modules, position = {"0": "conv0"}, 2
@@ -42,7 +42,7 @@ def torchvision_vgg(arrays: Arrays) -> Arrays:
     prefix = "features." if "features.0.weight" in arrays else ""
     parameters = torch_layers(arrays, modules, prefix=prefix)
     return _check(
-        torchvision_colours() | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)]
+        torchvision_colors() | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)]
     )
 
 
@@ -63,8 +63,8 @@ def keras_vgg(arrays: Arrays) -> Arrays:
                 raise UserError(f"the file has {len(found)} arrays for {layer} {part}; it needs 1")
             parameters[f"{name}/{part}"] = take(arrays, found[0], rank)
     to_bgr = np.eye(3)[::-1] * 255
-    colour = colour_layer(to_bgr, [-mean for mean in _CAFFE_MEAN])
-    return _check(colour | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)])
+    color = color_layer(to_bgr, [-mean for mean in _CAFFE_MEAN])
+    return _check(color | parameters, ["conv0", *names], 3, [3, *_encoder_widths(names, 64)])
 
 
 def compressed_vgg(arrays: Arrays) -> Arrays:

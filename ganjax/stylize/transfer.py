@@ -17,7 +17,7 @@ from ganjax.images import resize, to_float, to_uint8
 from ganjax.nets import stylizers
 from ganjax.nets.compact import Statistics
 from ganjax.nets.stylizers import Stylizer
-from ganjax.stylise.tiles import draw_program, stylise_tiled
+from ganjax.stylize.tiles import draw_program, stylize_tiled
 
 Form = Literal["compact", "vgg19"]
 Style = list[Statistics]  # (mean, std) of each AdaIN, each [1, 1, 1, C]
@@ -75,7 +75,7 @@ def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = N
     return _style_program(model.stylizer)(model.params, image[None], mask[None])
 
 
-def stylise(
+def stylize(
     model: Model,
     contents: Sequence[np.ndarray],
     styles: Sequence[Sequence[Style]],
@@ -83,10 +83,10 @@ def stylise(
     *,
     alpha: float = 1.0,
     masks: Sequence[np.ndarray] | None = None,
-    keep_colours: bool = False,
+    keep_colors: bool = False,
     tile: int = 0,
 ) -> list[np.ndarray]:
-    """Stylises B contents of one size, each with N styles of its own.
+    """Stylizes B contents of one size, each with N styles of its own.
 
     Args:
       contents: B images, uint8 [H, W, 3] of any one H and W.
@@ -96,8 +96,8 @@ def stylise(
       masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
         alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
         not count for the content's statistics.
-      keep_colours: only the luminance changes.
-      tile: pixels; above 0, the contents are cut into tiles of about this side, all normalised by
+      keep_colors: only the luminance changes.
+      tile: pixels; above 0, the contents are cut into tiles of about this side, all normalized by
         the statistics of the whole. The result is the same, the memory that of a tile.
 
     Returns:
@@ -127,7 +127,7 @@ def stylise(
         coverage = np.stack([pad(mask) for mask in coverage])
     if tile:
         results = [
-            stylise_tiled(
+            stylize_tiled(
                 model.stylizer,
                 model.params,
                 image,
@@ -135,25 +135,25 @@ def stylise(
                 shares,
                 None if masks is None else masks[:, b],
                 None if coverage is None else coverage[b],
-                keep_colours=keep_colours,
+                keep_colors=keep_colors,
                 tile=tile,
             )
             for b, image in enumerate(images)
         ]
     else:
-        draw = draw_program(model.stylizer, keep_colours)
+        draw = draw_program(model.stylizer, keep_colors)
         drawn = draw(model.params, images, statistics, shares, masks, coverage, None)
         results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 
 
-def recolour(style: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Gives a style, uint8 [H, W, 3], the colours of a content (`adain.coral`)."""
-    return np.asarray(_recolour(style, _small(content)))
+def recolor(style: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Gives a style, uint8 [H, W, 3], the colors of a content (`adain.coral`)."""
+    return np.asarray(_recolor(style, _small(content)))
 
 
 @jax.jit
-def _recolour(style, content):
+def _recolor(style, content):
     return to_uint8(adain.coral(to_float(style), to_float(content)))
 
 

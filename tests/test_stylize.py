@@ -1,4 +1,4 @@
-"""Stylising whole images: tiles, masks, mixtures, padding, held to the plain form and to algebra.
+"""Stylizing whole images: tiles, masks, mixtures, padding, held to the plain form and to algebra.
 
 `toy` is a stylizer of two AdaINs and a linear end that compiles in no time; what depends on the
 networks themselves is shown on them, with random weights.
@@ -19,7 +19,7 @@ from ganjax.errors import UserError
 from ganjax.images import contained, opaque, resize, to_float
 from ganjax.nets import stylizers, vgg
 from ganjax.nets.stylizers import Stylizer, blend_transfer
-from ganjax.stylise import Model, encode_style, jobs, load_model, recolour, stylise, tiles, transfer
+from ganjax.stylize import Model, encode_style, jobs, load_model, recolor, stylize, tiles, transfer
 from ganjax.weights.safetensors import write_safetensors
 
 
@@ -54,7 +54,7 @@ def published(layer: str) -> Model:
 
 @cache
 def toy(depths: int = 2) -> Model:
-    """Features at 1/2 normalised, convolved (2 pixels at 1/2), perhaps normalised again."""
+    """Features at 1/2 normalized, convolved (2 pixels at 1/2), perhaps normalized again."""
     random = np.random.default_rng(3)
     kernel = (random.normal(size=(3, 3, 12, 12)) / 9).astype(np.float32)
     end = np.linalg.qr(random.normal(size=(12, 12)))[0].astype(np.float32)
@@ -106,7 +106,7 @@ def close(a, b, tolerance=1):
 
 def by_styles(model: Model, contents, styles, *arguments, **options):
     encoded = [encode_style(model, style) for style in styles]
-    return stylise(model, contents, [encoded] * len(contents), *arguments, **options)
+    return stylize(model, contents, [encoded] * len(contents), *arguments, **options)
 
 
 # Tiles
@@ -116,7 +116,7 @@ def by_styles(model: Model, contents, styles, *arguments, **options):
     ("size", "tile", "options"),
     [
         ((64, 64), 16, {}),
-        ((33, 50), 5, {"alpha": 0.4, "masks": 2, "keep_colours": True}),
+        ((33, 50), 5, {"alpha": 0.4, "masks": 2, "keep_colors": True}),
         ((7, 13), 4, {"masks": 1}),
         ((1, 1), 16, {"alpha": 0.7}),
     ],
@@ -172,7 +172,7 @@ def test_no_influence_goes_beyond_the_reach(model):
     for row, column in enumerate(changed, 1):
         images[row, :, column] *= -1
     move = blend_transfer(styles, jnp.ones(1), known=known)
-    drawn = jax.jit(lambda x: network.stylise(model.params, x, move))(images)
+    drawn = jax.jit(lambda x: network.stylize(model.params, x, move))(images)
     for row, column in enumerate(changed, 1):
         difference = np.abs(np.asarray(drawn[row] - drawn[0])).max(axis=(0, 2))
         distance = np.abs(np.arange(width) - column)
@@ -228,17 +228,17 @@ def test_moments_of_parts_are_those_of_all():
 def test_a_batch_is_its_members(size):
     contents = [picture(*size, seed) for seed in range(3)]
     styles = [encode_style(toy(), picture(*size, 5 + seed)) for seed in range(3)]
-    together = stylise(toy(), contents, [[style] for style in styles], alpha=0.8)
+    together = stylize(toy(), contents, [[style] for style in styles], alpha=0.8)
     for content, style, drawn in zip(contents, styles, together, strict=True):
         assert drawn.shape == content.shape
-        close(stylise(toy(), [content], [[style]], alpha=0.8)[0], drawn)
+        close(stylize(toy(), [content], [[style]], alpha=0.8)[0], drawn)
 
 
 def test_a_batch_of_the_compact_model_is_its_members():
     contents = [picture(7, 13, seed) for seed in range(2)]
     style = [encode_style(compact(), picture(33, 50, 7))]
-    for content, drawn in zip(contents, stylise(compact(), contents, [style] * 2), strict=True):
-        close(stylise(compact(), [content], [style])[0], drawn)
+    for content, drawn in zip(contents, stylize(compact(), contents, [style] * 2), strict=True):
+        close(stylize(compact(), [content], [style])[0], drawn)
 
 
 def test_padding_of_a_style_does_not_count(monkeypatch):
@@ -272,12 +272,12 @@ def test_a_style_mask_hides_the_rest():
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
-@pytest.mark.parametrize("keep_colours", [False, True])
-def test_what_no_mask_covers_is_untouched(alpha, keep_colours):
+@pytest.mark.parametrize("keep_colors", [False, True])
+def test_what_no_mask_covers_is_untouched(alpha, keep_colors):
     content, masks = picture(64, 64), soft_masks(2, 64, 64)
     drawn = by_styles(
         toy(), [content], [picture(64, 64, 1), picture(64, 64, 2)], (1, 2),
-        alpha=alpha, masks=[masks], keep_colours=keep_colours,
+        alpha=alpha, masks=[masks], keep_colors=keep_colors,
     )[0]  # fmt: skip
     free = masks.max(axis=(0, 3)) == 0
     np.testing.assert_array_equal(drawn[free], content[free])
@@ -351,13 +351,13 @@ def test_a_mixture_of_one_is_that_style():
         close(by_styles(toy(), [content], styles, shares, masks=[masks])[0], alone)
 
 
-# Colours
+# Colors
 
 
 def test_luminance_alone_changes():
     content = picture(64, 64, low=100, high=160)
     style = picture(64, 64, 1, 60, 200)
-    drawn = by_styles(toy(), [content], [style], keep_colours=True)[0].astype(float)
+    drawn = by_styles(toy(), [content], [style], keep_colors=True)[0].astype(float)
     plain = by_styles(toy(), [content], [style])[0].astype(float)
     inner = np.all((drawn > 0) & (drawn < 255), axis=2)
     assert inner.mean() > 0.5
@@ -403,9 +403,9 @@ def draw(monkeypatch):
 def test_coral_changes_the_style_alone(draw):
     content, style = picture(64, 64), picture(50, 64, 1, 0, 120)
     drawn = draw([content], [style], preserve_color="coral", style_size=50)[0, 0].image
-    recoloured = recolour(style, content)
-    close(drawn, by_styles(toy(), [content], [recoloured])[0], 0)
-    np.testing.assert_allclose(recoloured.mean((0, 1)), content.mean((0, 1)), atol=2)
+    recolored = recolor(style, content)
+    close(drawn, by_styles(toy(), [content], [recolored])[0], 0)
+    np.testing.assert_allclose(recolored.mean((0, 1)), content.mean((0, 1)), atol=2)
     assert np.abs(style.mean((0, 1)) - content.mean((0, 1))).max() > 20
 
 
@@ -463,10 +463,10 @@ def test_contents_of_many_sizes_do_not_pile_up():
 
 def test_one_mask_serves_all_styles_of_a_mixture(draw):
     content, styles = picture(64, 64), [picture(64, 64, seed) for seed in (1, 2)]
-    grey = np.full((64, 64, 1), 128, np.uint8)
+    gray = np.full((64, 64, 1), 128, np.uint8)
     options = {"mixture": (1, 3), "style_size": 64}
     plain = draw([content], styles, **options)[0, 0].image
-    masked = draw([content], styles, content_masks=[grey], **options)[0, 0].image
+    masked = draw([content], styles, content_masks=[gray], **options)[0, 0].image
     close(masked, np.uint8((content.astype(int) * 127 + plain.astype(int) * 128) // 255))
 
 
@@ -485,7 +485,7 @@ def test_large_images_go_in_tiles_unasked(draw, monkeypatch):
     asked = []
     monkeypatch.setattr(jobs, "LIMIT", 64)
     monkeypatch.setattr(
-        jobs, "stylise", lambda m, contents, *_, tile, **__: asked.append(tile) or contents
+        jobs, "stylize", lambda m, contents, *_, tile, **__: asked.append(tile) or contents
     )
     for size in ((64, 64), (100, 80)):
         draw([picture(*size)], [picture(64, 64, 1)], size=min(size))
@@ -519,8 +519,8 @@ def test_a_giant_is_refused():
 
 
 def on_white(image):
-    colour, alpha = image[..., :3].astype(np.float64), image[..., 3:].astype(np.float64) / 255
-    return colour * alpha + 255 * (1 - alpha)
+    color, alpha = image[..., :3].astype(np.float64), image[..., 3:].astype(np.float64) / 255
+    return color * alpha + 255 * (1 - alpha)
 
 
 def test_opaque_is_the_image_on_white():

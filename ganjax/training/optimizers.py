@@ -1,4 +1,4 @@
-"""Optimisers from a config."""
+"""Optimizers from a config."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ def make(config: Any, *, learning_rate: float | None = None) -> optax.GradientTr
     """
     rate = config.learning_rate if learning_rate is None else learning_rate
     if not rate > 0:
-        raise UserError(f"optimiser.learning_rate is {rate}; it must be above 0")
+        raise UserError(f"optimizer.learning_rate is {rate}; it must be above 0")
     for name in ("b1", "b2"):
         if not 0 <= config[name] < 1:
-            raise UserError(f"optimiser.{name} is {config[name]}; it must be in [0, 1)")
+            raise UserError(f"optimizer.{name} is {config[name]}; it must be in [0, 1)")
     for name in ("decay", "clip_norm"):
         if config.get(name, 0) < 0:
-            raise UserError(f"optimiser.{name} is {config[name]}; it must be 0 or more")
+            raise UserError(f"optimizer.{name} is {config[name]}; it must be 0 or more")
     decay, clip_norm = config.get("decay"), config.get("clip_norm")
     schedule = (lambda step: rate / (1 + decay * step)) if decay else rate
     adam = optax.adam(schedule, b1=config.b1, b2=config.b2)

@@ -17,7 +17,7 @@ from ganjax.nets.stylizers import Stylizer, blend_transfer
 
 
 @cache
-def draw_program(stylizer: Stylizer, keep_colours: bool) -> Callable:
+def draw_program(stylizer: Stylizer, keep_colors: bool) -> Callable:
     """(params, images, statistics, shares, masks, coverage, known) -> images, uint8 [B, H, W, 3].
 
     `statistics` are the styles', `known` the content's, None to take them of `images`; `coverage`
@@ -30,8 +30,8 @@ def draw_program(stylizer: Stylizer, keep_colours: bool) -> Callable:
         transfer = blend_transfer(
             statistics, shares, masks=masks, content_mask=coverage, known=known
         )
-        result = stylizer.stylise(params, content, transfer)
-        if keep_colours:
+        result = stylizer.stylize(params, content, transfer)
+        if keep_colors:
             result = adain.keep_colors(result, content)
         if coverage is not None:
             result = content + coverage * (jnp.clip(result, -1, 1) - content)
@@ -40,7 +40,7 @@ def draw_program(stylizer: Stylizer, keep_colours: bool) -> Callable:
     return jax.jit(program)
 
 
-def stylise_tiled(
+def stylize_tiled(
     stylizer: Stylizer,
     params: Any,
     image: np.ndarray,
@@ -49,10 +49,10 @@ def stylise_tiled(
     masks: np.ndarray | None,
     coverage: np.ndarray | None,
     *,
-    keep_colours: bool,
+    keep_colors: bool,
     tile: int,
 ) -> np.ndarray:
-    """Stylises one image in the memory of a tile.
+    """Stylizes one image in the memory of a tile.
 
     Args:
       image: uint8 [H, W, 3], sides multiples of the stylizer's.
@@ -88,7 +88,7 @@ def stylise_tiled(
             total.add(*jax.device_get(found))
         known.append(total.statistics())
 
-    draw = draw_program(stylizer, keep_colours)
+    draw = draw_program(stylizer, keep_colors)
     result = np.empty_like(image)
     for part in tiles:
         pixels, regions, covered = inputs(part)
@@ -119,7 +119,7 @@ def _measure_program(stylizer: Stylizer) -> Callable:
                 found.append((mean, jnp.square(std), jnp.sum(mask)))
             return features  # what follows is in no result, so XLA leaves it out
 
-        stylizer.stylise(params, content, transfer)
+        stylizer.stylize(params, content, transfer)
         return found[0]
 
     return jax.jit(program)

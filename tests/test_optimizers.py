@@ -1,4 +1,4 @@
-"""Optimisers from a config: Adam, its decay and its clipping."""
+"""Optimizers from a config: Adam, its decay and its clipping."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,20 +7,20 @@ import pytest
 from ml_collections import ConfigDict
 
 from ganjax.errors import UserError
-from ganjax.training import optimisers
+from ganjax.training import optimizers
 
 
 def make(**fields) -> optax.GradientTransformation:
     fields = {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99} | fields
-    return optimisers.make(ConfigDict(fields))
+    return optimizers.make(ConfigDict(fields))
 
 
-def steps(optimiser, gradients):
+def steps(optimizer, gradients):
     """The updates that a row of gradients gives."""
     params = jnp.zeros(len(gradients[0]))
-    state, updates = optimiser.init(params), []
+    state, updates = optimizer.init(params), []
     for gradient in gradients:
-        update, state = optimiser.update(jnp.asarray(gradient), state, params)
+        update, state = optimizer.update(jnp.asarray(gradient), state, params)
         updates.append(update)
     return np.array(updates)
 
@@ -46,10 +46,10 @@ def test_longer_gradients_are_clipped_to_the_norm_and_shorter_ones_left():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"learning_rate": 0.0}, "optimiser.learning_rate is 0.0; it must be above 0"),
-        ({"b1": 1.0}, r"optimiser.b1 is 1.0; it must be in \[0, 1\)"),
-        ({"decay": -1.0}, "optimiser.decay is -1.0; it must be 0 or more"),
-        ({"clip_norm": -1.0}, "optimiser.clip_norm is -1.0; it must be 0 or more"),
+        ({"learning_rate": 0.0}, "optimizer.learning_rate is 0.0; it must be above 0"),
+        ({"b1": 1.0}, r"optimizer.b1 is 1.0; it must be in \[0, 1\)"),
+        ({"decay": -1.0}, "optimizer.decay is -1.0; it must be 0 or more"),
+        ({"clip_norm": -1.0}, "optimizer.clip_norm is -1.0; it must be 0 or more"),
     ],
 )
 def test_impossible_values_are_refused(fields, message):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ganjax.data.files import Picture
 from ganjax.errors import UserError
 from ganjax.images import MAX_PIXELS, opaque, read_image, resize
-from ganjax.stylise.transfer import Model, Style, encode_style, recolour, stylise
+from ganjax.stylize.transfer import Model, Style, encode_style, recolor, stylize
 
 PreserveColor = Literal["none", "coral", "luminance"]
 LIMIT = 2048  # pixels of the long side, of styles, and of contents without tiles
@@ -32,7 +32,7 @@ class Job(NamedTuple):
       alpha: in [0, 1], strength of the style.
       preserve_color: see `stylize.py --help`.
       size, style_size: short sides in pixels; 0 leaves contents as they are, up to `LIMIT`.
-      crop: cut out the centre square.
+      crop: cut out the center square.
       tile: in pixels; 0 for none where the content has up to `LIMIT` x `LIMIT` pixels.
       batch_size: contents that go together; 0 for 1 on a CPU and 8 elsewhere.
     """
@@ -82,7 +82,7 @@ class _Content(NamedTuple):
 class _Style(NamedTuple):
     image: np.ndarray  # uint8 [H, W, 3]
     mask: np.ndarray | None  # float32 [H, W, 1]
-    encoded: Style | None  # None where each content has it encoded in colours of its own
+    encoded: Style | None  # None where each content has it encoded in colors of its own
 
 
 def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) -> Iterator[Drawn]:
@@ -102,7 +102,7 @@ def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) ->
             rows = [content for content in batch if (content.number, column) in pairs]
             chosen = list(styles.values()) if job.mixture else [styles.get(column)]
             if rows and chosen[0]:
-                images = _stylise(job, model, rows, chosen)
+                images = _stylize(job, model, rows, chosen)
                 for content, image in zip(rows, images, strict=True):
                     yield Drawn(content.number, column, image, content.image, chosen[0].image)
 
@@ -158,23 +158,23 @@ def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     return _Content(number, opaque(image), image if transparent else None, regions)
 
 
-def _stylise(
+def _stylize(
     job: Job, model: Model, rows: Sequence[_Content], styles: Sequence[_Style]
 ) -> list[np.ndarray]:
     def encoded(style: _Style, content: _Content) -> Style:
         if style.encoded is not None:
             return style.encoded
-        return encode_style(model, recolour(style.image, content.image), mask=style.mask)
+        return encode_style(model, recolor(style.image, content.image), mask=style.mask)
 
     height, width = rows[0].image.shape[:2]
-    images = stylise(
+    images = stylize(
         model,
         [content.image for content in rows],
         [[encoded(style, content) for style in styles] for content in rows],
         job.mixture or (1.0,),
         alpha=job.alpha,
         masks=[content.masks for content in rows] if job.content_masks else None,
-        keep_colours=job.preserve_color == "luminance",
+        keep_colors=job.preserve_color == "luminance",
         tile=job.tile or (_TILE if height * width > LIMIT**2 else 0),
     )
     return [
@@ -184,9 +184,9 @@ def _stylise(
 
 
 def _with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
-    """Colours which, with the alpha of `rgba` and on white, look like `drawn`.
+    """Colors which, with the alpha of `rgba` and on white, look like `drawn`.
 
-    `seen` is `rgba` on white. Where `drawn` equals it, and where nothing can be seen, the colours
+    `seen` is `rgba` on white. Where `drawn` equals it, and where nothing can be seen, the colors
     are those of `rgba`.
     """
     alpha = rgba[:, :, 3]
@@ -194,8 +194,8 @@ def _with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.nda
     result[alpha == 255, :3] = drawn[alpha == 255]
     part = (alpha > 0) & (alpha < 255)
     change = drawn[part].astype(np.float32) - seen[part]
-    colours = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
-    result[part, :3] = np.clip(np.round(colours), 0, 255).astype(np.uint8)
+    colors = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
+    result[part, :3] = np.clip(np.round(colors), 0, 255).astype(np.uint8)
     return result
 
 
