@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.specimens import KINDS, ROOT
-from ganjax.cli import check_parent, run_command
+from ganjax.commands.terminal import check_parent, run_command
 from ganjax.errors import UserError
 
 EPILOG = """\

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import ours, peers, report
 from benchmarks.timing import Contestant, Program, race
-from ganjax.cli import run_command
+from ganjax.commands.terminal import run_command
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -146,7 +146,7 @@ def train(*, source: str, batch_size: int, image_size: int) -> Program:
 
 def _endless_batches(source: str, batch_size: int, image_size: int) -> Iterator[dict[str, Any]]:
     from ganjax.data import Pipeline, Stream, open_source
-    from ganjax.folders import cache_folder
+    from ganjax.paths import cache_folder
 
     limit = AVATARS if source == "avatars" else 0
     stream = Stream(open_source(source), {"image": "image"}, 3, flip=True, limit=limit)

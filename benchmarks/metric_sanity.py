@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ganjax.cli import check_parent, run_command, start_jax
+from ganjax.commands.terminal import check_parent, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -23,7 +23,7 @@ with fewer and fewer classes, and its distance to the reference is drawn. The fi
 curve is the distance of real images to other real images. Classes are avatars' hair, which goes
 by kind, and the photographs in the order of their names, which those of ImageNet's files follow.
 
---photos needs tiny_darknet of `python -m ganjax.weights import`.
+--photos needs tiny_darknet of `ganjax weights import`.
 """
 MISSING = (0.0, 0.25, 0.5, 0.75)  # share of the classes
 BATCH = 50

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import ours, peers
 from benchmarks.timing import Contestant, Figures, Program, race
-from ganjax.cli import check_parent
+from ganjax.commands.terminal import check_parent
 from ganjax.errors import UserError
 
 OURS, ROOFLINE = "ganjax", "matrix product"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.clusters import CHIPS, model
-from ganjax.cli import check_parent, load_config, run_command, start_jax
+from ganjax.commands.terminal import check_parent, load_config, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import ours, report
 from benchmarks.timing import turn_order
-from ganjax.cli import run_command
+from ganjax.commands.terminal import run_command
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -98,7 +98,7 @@ def _make_inputs(folder: Path, environment: Mapping[str, str]) -> dict[str, Sequ
             "stylize.py", "--content", paths["content"], "--style", paths["style"],
             "--output", paths["out"], "--overwrite",
         ),
-        "sample": ("-m", "ganjax.sample", "--workdir", run, "--output", paths["grid"]),
+        "sample": ("-m", "ganjax", "sample", "--workdir", run, "--output", paths["grid"]),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganjax.cli import check_parent, run_command, start_jax
+from ganjax.commands.terminal import check_parent, run_command, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -35,7 +35,7 @@ Style and content pull against each other: compare style losses at equal SSIM, f
 folder for each of several --alpha. The content is scaled, and its center cut out, to the output's
 size; the style is scaled until its short side is --style_size, as the stylizer was given it.
 
-Needs vgg19_normalised, vgg19_16x and tiny_darknet of `python -m ganjax.weights import`.
+Needs vgg19_normalised, vgg19_16x and tiny_darknet of `ganjax weights import`.
 """
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 DEEP_LAYER = "relu4_1"

@@ -3,7 +3,7 @@
 from functools import partial
 
 from benchmarks import ours, report
-from ganjax.cli import run_command
+from ganjax.commands.terminal import run_command
 from ganjax.errors import UserError
 
 EPILOG = f"""\

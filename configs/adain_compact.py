@@ -6,7 +6,7 @@ between channels (Gatys et al. 2016) and an identity loss added.
 Data: any photos and any paintings; the more styles, the better. The weights that ship, and what
 they were trained on: ganjax/weights/bundled/README.md.
 Weights: relu1_1 to relu3_1 of the normalized VGG-19 and relu4_1 of its 16x compressed form; get
-them with `python -m ganjax.weights import FILE --as vgg19_normalised` and `--as vgg19_16x`. With
+them with `ganjax weights import FILE --as vgg19_normalised` and `--as vgg19_16x`. With
 the whole VGG-19 at hand, `--config.loss.encoders="('vgg19_normalised',)"`.
 Cost: on two CPU cores 5 img/s at 128x128, 1.2 img/s at 256x256.
 

@@ -7,7 +7,7 @@ The weights that ship, and how often they are right: ganjax/weights/bundled/READ
 Cost: 12 minutes on one CPU core (about 550 img/s).
 
     python train.py --config=configs/attributes_avatars.py
-    python -m ganjax.export --workdir runs/attributes_avatars --output attributes.safetensors
+    ganjax export --workdir runs/attributes_avatars --output attributes.safetensors
 """
 
 from ml_collections import ConfigDict

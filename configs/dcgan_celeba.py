@@ -2,7 +2,7 @@
 
 Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
 dcgan.torch (4x4 kernels, no bias).
-Data: CelebA through TFDS; prepare it once with `python -m ganjax.prepare tfds:celeb_a`, or give
+Data: CelebA through TFDS; prepare it once with `ganjax prepare tfds:celeb_a`, or give
 your own copy of the images: `--config.data.source=folder:img_align_celeba.zip`.
 Cost: about 50 img/s on two CPU cores (float32). Faces that anyone would call faces appear after
 100 kimg; 220 kimg on 10,000 images took 80 minutes there.

@@ -3,7 +3,7 @@
 Paper: Radford, Metz and Chintala 2016, https://arxiv.org/abs/1511.06434, in the form of
 dcgan.torch (4x4 kernels, no bias).
 Data: Fashion-MNIST through TFDS, 60,000 training images; prepare it once with
-`python -m ganjax.prepare tfds:fashion_mnist`.
+`ganjax prepare tfds:fashion_mnist`.
 
     python train.py --config=configs/dcgan_fashion_mnist.py
 """

@@ -2,7 +2,7 @@
 
 Paper: Karras, Aila, Laine and Lehtinen 2018, https://arxiv.org/abs/1710.10196; 600,000 images to
 fade each resolution in and 600,000 after that, 12 million in all.
-Data: CelebA through TFDS; prepare it once with `python -m ganjax.prepare tfds:celeb_a`, or give
+Data: CelebA through TFDS; prepare it once with `ganjax prepare tfds:celeb_a`, or give
 your own copy of the images: `--config.data.source=folder:img_align_celeba.zip`.
 Cost: for a GPU or TPU; not measured. The smaller one has 32 channels instead of 512 and takes a CPU
 hours: docs/progressive.md.

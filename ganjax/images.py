@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ganjax.errors import UserError
-from ganjax.folders import in_bucket
+from ganjax.paths import in_bucket
 from ganjax.provenance import xmp_packet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.errors import UserError
-from ganjax.folders import absolute
+from ganjax.paths import absolute
 
 
 def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, str]:
@@ -66,7 +66,7 @@ def load_generator(workdir: Path, step: str | None, weights: str) -> tuple[Any, 
 
 
 def replay(folder: Path) -> Iterator[str]:
-    """Does the step again that stopped a run, and was kept in `folder`; see `health.replay`.
+    """Does the step again that stopped a run, and was kept in `folder`; see `nonfinite.replay`.
 
     With `parallel` "pmap" each device of this machine takes its part of the batch.
 
@@ -76,7 +76,7 @@ def replay(folder: Path) -> Iterator[str]:
     from functools import partial
 
     from ganjax import tasks
-    from ganjax.training import devices, health
+    from ganjax.training import devices, nonfinite
     from ganjax.training.loop import train_key
 
     config = _config(absolute(folder).parent)
@@ -84,7 +84,7 @@ def replay(folder: Path) -> Iterator[str]:
     if config.parallel == "pmap":
         mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
         task = task._replace(train_step=devices.per_device(task.train_step, mesh))
-    yield from health.replay(task, folder, partial(train_key, config.seed))
+    yield from nonfinite.replay(task, folder, partial(train_key, config.seed))
 
 
 def _config(workdir: Path) -> Any:

@@ -14,7 +14,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache / "xla")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from ganjax.cli import add_xla_flag, start_jax  # noqa: E402
+from ganjax.commands.terminal import add_xla_flag, start_jax  # noqa: E402
 
 # Tests compile much and compute little.
 add_xla_flag("--xla_backend_optimization_level", "1")

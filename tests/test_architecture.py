@@ -1,76 +1,116 @@
-"""Imports run one way, and no training imports TensorFlow."""
+"""Imports run one way, between rooms and inside each; no training imports TensorFlow."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What each room may import of ganjax; rooms that are not listed may import anything.
+PACKAGE = ROOT / "ganjax"
+NETWORKS = {"ops", "adain", "errors", "trees"}
+# What each room (a folder or a file of the package) may import of the others. Every room is here.
 ALLOWED = {
     "errors": set(),
-    "provenance": set(),
-    "ops": {"ops"},
-    "losses": set(),
     "trees": set(),
+    "ops": set(),
+    "losses": set(),
     "adain": set(),
     "augment": {"adain"},
-    "images": {"errors", "provenance", "folders"},
-    "nets": {"ops", "adain", "errors", "trees", "nets"},
-    "data": {"images", "errors", "folders", "data"},
-    "training": {"images", "data", "provenance", "errors", "folders", "trees", "training"},
-    # Key maps and checks need the networks' layer names.
-    "weights": {"nets", "images", "errors", "folders", "trees", "cli", "weights"},
-    "tasks": {
-        "nets",
-        "losses",
-        "adain",
-        "augment",
-        "ops",
-        "images",
-        "weights",
-        "data",
-        "training",
-        "errors",
-        "tasks",
-    },  # fmt: skip
-    "stylize": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylize"},
-    "metrics": {"adain", "nets", "weights", "images", "errors", "folders", "metrics"},
-    "folders": {"errors"},
-    "cli": {"errors", "folders"},
-}
+    "provenance": set(),
+    "paths": {"errors"},
+    "images": {"errors", "provenance", "paths"},
+    "nets": NETWORKS,
+    "data": {"images", "errors", "paths"},
+    "training": {"images", "data", "provenance", "errors", "paths", "trees"},
+    "weights": {"nets", "images", "errors", "paths", "trees"},
+    "tasks": NETWORKS | {"nets", "losses", "augment", "images", "weights", "data", "training"},
+    "stylize": {"adain", "ops", "images", "nets", "weights", "data", "errors"},
+    "metrics": {"adain", "nets", "weights", "images", "errors", "paths"},
+    "evaluation": {"data", "errors", "images", "metrics", "paths", "training"},
+    "runs": {"errors", "metrics", "paths", "tasks", "training"},
+    "commands": {
+        "data", "errors", "evaluation", "images", "metrics", "paths", "provenance", "runs",
+        "stylize", "tasks", "training", "trees", "weights",
+    },
+    "__main__": {"commands"},
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def _imports(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [f"ganjax.{alias.name}" for alias in node.names]
-                if node.module == "ganjax"
-                else [node.module]
-            )
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("ganjax.")}
-    return rooms - {"__version__"}
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_imports_run_one_way(room):
-    package = ROOT / "ganjax"
-    files = [package / f"{room}.py"] if (package / f"{room}.py").exists() else []
-    files += sorted((package / room).rglob("*.py"))
-    assert files
-    for path in files:
-        extra = _imports(path) - ALLOWED[room]
-        assert not extra, f"{path.relative_to(ROOT)} imports ganjax.{', ganjax.'.join(extra)}"
+MODULES = {_module(path): path for path in FILES}
 
 
-@pytest.mark.slow
+def _imports(path: Path, *, lazy: bool = True) -> set[str]:
+    """The modules of the package that a file imports, whole names; `lazy` in functions, too."""
+    tree, found = ast.parse(path.read_text()), set()
+    inside = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    package = _module(path) if path.name == "__init__.py" else _module(path).rpartition(".")[0]
+    for node in ast.walk(tree):
+        if node in inside and not lazy:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                found.add(whole if whole in MODULES else base)
+    return {name for name in found if name == "ganjax" or name.startswith("ganjax.")}
+
+
+def _room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_run_one_way(path):
+    room = _room(_module(path))
+    if not room:
+        return  # the package itself
+    assert room in ALLOWED, f"{room} is no room that tests/test_architecture.py knows"
+    extra = {_room(name) for name in _imports(path)} - ALLOWED[room] - {room, ""}
+    assert not extra, f"{room} imports {', '.join(sorted(extra))}"
+
+
+def test_no_circles_between_files():
+    graph = {name: _imports(path, lazy=False) - {name} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(f"imports in a circle: {' > '.join(error.args[1])}") from error
+
+
+def test_a_circle_and_a_relative_import_are_seen(tmp_path):
+    path = PACKAGE / "training" / "state.py"
+    code = "from . import loop\nfrom ..data.pipeline import A\ndef f():\n    import ganjax.runs"
+        "from . import loop\nfrom ..data.pipeline import Stream\ndef f():\n    import ganjax.runs"
+    )
+    other = tmp_path / "ganjax" / "training" / "x.py"
+    other.parent.mkdir(parents=True)
+    other.write_text(code)
+    assert path in FILES
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "ROOT", tmp_path)
+        assert _imports(other) == {"ganjax.training.loop", "ganjax.data.pipeline", "ganjax.runs"}
+        assert _imports(other, lazy=False) == {"ganjax.training.loop", "ganjax.data.pipeline"}
+
+
 def test_training_imports_no_tensorflow():
-    for path in (ROOT / "ganjax").rglob("*.py"):
+    for path in FILES:
         if path.name == "prepare.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):

@@ -9,11 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax import data, export, tasks, weights
-from ganjax.cli import load_config
+from ganjax import data, tasks, weights
+from ganjax.commands import export
+from ganjax.commands.terminal import load_config
 from ganjax.data import avatars
 from ganjax.data.avatars import ATTRIBUTES
-from ganjax.data.visibility import HIDDEN, RULES, hide
+from ganjax.data.avatars.occlusion import HIDDEN, RULES, hide
 from ganjax.errors import UserError
 from ganjax.metrics import attributes as metrics
 from ganjax.metrics import extractors

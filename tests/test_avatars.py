@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from ganjax.data import avatars, painter
-from ganjax.data.avatars import ATTRIBUTES, MASK_CLASSES, draw_attributes, render
+from ganjax.data import avatars
+from ganjax.data.avatars import ATTRIBUTES, MASK_CLASSES, draw_attributes, painter, render
 from ganjax.errors import UserError
 
 # What must hold for an attribute to be in sight.

@@ -7,15 +7,14 @@ import io
 import json
 import re
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganjax.errors import UserError
-from ganjax.metrics.ballots import describe, score, sign_test, wilson_interval
-from ganjax.metrics.blind import write_page
+from ganjax.evaluation.human.page import write_page
+from ganjax.evaluation.human.scoring import describe, score, sign_test, wilson_interval
 
 
 def encoded(image, kind="PNG"):
@@ -318,8 +317,3 @@ def test_wilson_interval():
             assert abs(bound - wins / count) == pytest.approx(deviation, abs=1e-9)
     low, high = wilson_interval(14, 17)
     assert low < 14 / 17 < high and wilson_interval(0, 10)[0] == 0 and wilson_interval(5, 5)[1] == 1
-
-
-def test_template_ships_with_the_package():
-    pyproject = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-    assert '"metrics/blind.html"' in pyproject

@@ -16,7 +16,7 @@ from test_data_tfds import feature, flat, image_feature, write_dataset
 from ganjax.data import bucket
 from ganjax.data.tfds import has_tensorflow
 from ganjax.errors import UserError
-from ganjax.folders import run_folder
+from ganjax.paths import run_folder
 
 ROOT = Path(__file__).parents[1]
 SERVER = """
@@ -78,7 +78,7 @@ def test_a_run_in_a_bucket_is_the_same_as_one_on_a_disk(environment, tmp_path):
     grids = []
     for number, workdir in enumerate((bucket, disk)):
         grids.append(tmp_path / f"{number}.png")
-        words = ("-m", "ganjax.sample", f"--workdir={workdir}", f"--output={grids[-1]}")
+        words = ("-m", "ganjax", "sample", f"--workdir={workdir}", f"--output={grids[-1]}")
         drawn = run(environment, *words)
         assert drawn.returncode == 0, drawn.stderr
     # The picture's metadata holds the digest of the whole state.
@@ -117,12 +117,13 @@ def test_a_bucket_that_is_not_there_is_one_line(environment):
 
 UNREACHABLE = """
 import asyncio
-from ganjax.cli import run_command
-from ganjax.folders import run_folder
+import sys
+from ganjax.commands.terminal import run_command
+from ganjax.paths import run_folder
 async def at_once(*_):
     pass
 asyncio.sleep = at_once  # between the attempts
-run_command(lambda words: run_folder(words[0]))
+run_command(lambda words: run_folder(words[0]), sys.argv[1:])
 """
 
 
@@ -209,7 +210,7 @@ def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path, name)
     assert content(there, f"tfds:{name}") == (expected, True)
     assert list((cache / "bucket").glob("*/")) == [copy]
 
-    words = ("-m", "ganjax.prepare", f"tfds:{name}", "--data_dir=gs://bucket/tfds")
+    words = ("-m", "ganjax", "prepare", f"tfds:{name}", "--data_dir=gs://bucket/tfds")
     decoded = run(there, *words, "--image_size=8")
     assert decoded.returncode == 0, decoded.stderr
     assert "4 images are decoded" in decoded.stderr
@@ -219,12 +220,12 @@ def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path, name)
 def test_what_is_not_prepared_in_a_bucket_names_the_commands(environment):
     for words in (
         ("train.py", *SMALL, "--config.data.source=tfds:celeb_a"),
-        ("-m", "ganjax.prepare", "tfds:celeb_a", "--data_dir=gs://bucket/none"),
+        ("-m", "ganjax", "prepare", "tfds:celeb_a", "--data_dir=gs://bucket/none"),
     ):
         result = run(environment | {"TFDS_DATA_DIR": "gs://bucket/none"}, *words)
         assert result.returncode == 2
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
-        assert "python -m ganjax.prepare tfds:celeb_a --data_dir DISK" in result.stderr
+        assert "ganjax prepare tfds:celeb_a --data_dir DISK" in result.stderr
         where = "DISK/celeb_a/2.1.0 gs://bucket/none/celeb_a/2.1.0"
         assert f"gcloud storage rsync -r {where}" in result.stderr
 

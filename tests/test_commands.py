@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from ganjax import sample, tasks
-from ganjax.cli import load_config, run_command
+from ganjax import commands, tasks
+from ganjax.commands import sample
+from ganjax.commands.terminal import load_config, run_command
 from ganjax.errors import UserError
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import load_config as load_run_config
@@ -291,16 +292,13 @@ def _truncated(folder: Path) -> Path:
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):
-    import train
-
     monkeypatch.chdir(ROOT)
     made = words[0](tmp_path) if callable(words[0]) else ""
     words = [w.format(tmp=tmp_path, made=made) for w in words if isinstance(w, str)]
     workdir = tmp_path.with_name(tmp_path.name + "_run")
-    argv = ["train.py", "--config=configs/dcgan_avatars.py:smoke", *words, f"--workdir={workdir}"]
-    monkeypatch.setattr(sys, "argv", argv)
+    words = ["--config=configs/dcgan_avatars.py:smoke", *words, f"--workdir={workdir}"]
     with pytest.raises(SystemExit) as exit:
-        run_command(train.main)
+        commands.run("train", words)
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert exit.value.code == 2
     assert len(errors) == 1 and message in errors[0]
@@ -312,7 +310,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         raise OSError(28, "No space left on device", "metrics.jsonl")
 
     with pytest.raises(SystemExit) as exit:
-        run_command(main)
+        run_command(main, [])
     assert exit.value.code == 2
     assert capsys.readouterr().err.startswith("error: the disk is full")
 
@@ -329,13 +327,15 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     ],
 )
 def test_a_wrong_sample_is_one_line(words, message, trained):
-    result = run("-m", "ganjax.sample", "--workdir", trained, *words)
+    result = run("-m", "ganjax", "sample", "--workdir", trained, *words)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and message in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize(
-    "words", [["train.py"], ["-m", "ganjax.sample"], ["-m", "ganjax.prepare"]], ids=lambda w: w[-1]
+    "words",
+    [["train.py"], ["stylize.py"], *(["-m", "ganjax", name] for name in commands.COMMANDS)],
+    ids=lambda words: words[-1],
 )
 def test_help_teaches_and_imports_nothing_heavy(words):
     result = run("-X", "importtime", *words, "--help")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax.data import files
+from ganjax.data import folder
 from ganjax.data.source import Source, open_source
 from ganjax.errors import UserError
 
@@ -174,7 +174,7 @@ def test_zip_bombs(tmp_path, monkeypatch):
     assert broken == [("bomb.png", "claims 17 MiB, which no honest image file has")]
     # Above the limit whatever its ratio.
     tree = {"a.png": png(1), "large.bmp": os.urandom(2000)}
-    monkeypatch.setattr(files, "MAX_BYTES", 1000)
+    monkeypatch.setattr(folder, "MAX_BYTES", 1000)
     for write in (write_zip, write_tree):
         source = open_source(f"folder:{write(tmp_path / write.__name__, tree)}")
         assert [name for name, _ in load_all(source)[1]] == ["large.bmp"]
@@ -305,4 +305,4 @@ def test_what_can_be_no_name(name):
     with pytest.raises(UserError, match="does not exist"):
         open_source(f"folder:{name}")
     with pytest.raises(UserError, match="does not exist"):
-        files.list_pictures([name])
+        folder.list_pictures([name])

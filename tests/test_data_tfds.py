@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import prepare
+from ganjax.commands import prepare
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 
@@ -178,7 +178,7 @@ def test_what_is_not_prepared_names_the_command(data_dir):
     with pytest.raises(UserError) as error:
         open_source("tfds:celeb_a")
     message = str(error.value)
-    assert "python -m ganjax.prepare tfds:celeb_a" in message and "\n" not in message
+    assert "ganjax prepare tfds:celeb_a" in message and "\n" not in message
     assert "Google Drive" in message and "--manual_dir" in message
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     assert ("pip install 'ganjax[prepare]'" in message) != has_tensorflow
@@ -208,7 +208,7 @@ def test_training_imports_no_tensorflow(tiny):
 
 def test_help_is_quick_and_teaches():
     code = (
-        "import sys; from ganjax.prepare import main\n"
+        "import sys; from ganjax.commands.prepare import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'jax', 'numpy', 'tensorflow_datasets', 'grain', 'PIL'} & set(sys.modules)\n"
@@ -249,7 +249,7 @@ def test_prepare_decodes(tiny, tmp_path, capsys):
 
 def run_prepare(*arguments: str, before: str = "") -> subprocess.CompletedProcess:
     """Runs the command in a process of its own, as TensorFlow is not to be imported here."""
-    code = f"{before}\nfrom ganjax.prepare import main, run_command; run_command(main)"
+    code = f"{before}\nfrom ganjax.commands.prepare import main, run_command; run_command(main)"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300
     )
@@ -370,7 +370,7 @@ def test_an_exhausted_quota_says_what_to_fetch(celeba, data_dir, tmp_path, prese
     line = run.stderr.splitlines()[-1]
     assert line.startswith("error: a download for tfds:celeb_a failed:") and "429" in line
     assert "Google Drive's quota" in line
-    assert "python -m ganjax.prepare tfds:celeb_a --manual_dir DIR" in line
+    assert "ganjax prepare tfds:celeb_a --manual_dir DIR" in line
     by_hand = line.split("download ")[-1]
     assert [name in by_hand for name in CELEBA_FILES] == [False] * present + [True] * (5 - present)
 

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import evaluate, evaluation, image_sets, measure
-from ganjax.cli import run_command
+from ganjax.commands import evaluate, train
+from ganjax.commands.terminal import run_command
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.errors import UserError
+from ganjax.evaluation import measure
+from ganjax.evaluation import monitor as evaluation
+from ganjax.evaluation import sets as image_sets
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.protocols import Statistic, parse
@@ -389,15 +392,13 @@ def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys
     with pytest.raises(UserError, match="vgg19 needs images of 16x16.*one is 12x12"):
         run(capsys, "--generated", a, "--reference", tiny, "--metrics", "style_loss_vgg19")
     (tmp_path / "lpips_vgg.safetensors").unlink()
-    with pytest.raises(UserError, match="python -m ganjax.weights fetch lpips_vgg"):
+    with pytest.raises(UserError, match="ganjax weights fetch lpips_vgg"):
         run(capsys, "--generated", a, "--reference", b, "--metrics", "lpips_vgg")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A run that was measured every 5 steps."""
-    import train
-
     workdir = tmp_path_factory.mktemp("runs") / "measured"
     words = [f"--config.evaluate_metrics={METRIC}", "--config.evaluate_every=0.08"]
     with pytest.MonkeyPatch.context() as patch:
@@ -506,8 +507,6 @@ def test_pairs_name_what_is_wrong_and_what_was_compared(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
-    import train
-
     monkeypatch.chdir(ROOT)
     train.main([*SMALL, f"--workdir={tmp_path / 'plain'}"])
     states = [load_run(workdir, 20)[1] for workdir in (trained, tmp_path / "plain")]
@@ -544,7 +543,7 @@ def test_nothing_is_downloaded_for_portraits(trained, capsys, monkeypatch):
 
 def test_files_of_a_run_measure_as_the_run_itself(trained, tmp_path, capsys):
     """Images are rounded as in files, and the run's own data are its reference."""
-    from ganjax import sample
+    from ganjax.commands import sample
 
     sample.main(["--workdir", str(trained), "--num", "64", "--output", str(tmp_path / "drawn")])
     words = ["--reference", "avatars", "--metrics", METRIC]
@@ -560,7 +559,7 @@ sys.path.insert(0, "tests")
 import jax
 import test_evaluate
 
-from ganjax import evaluate
+from ganjax.commands import evaluate, train
 from ganjax.metrics import extractors
 
 assert jax.device_count() == 8
@@ -652,16 +651,16 @@ def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys
     }
     places["empty"].mkdir()
     words = [word.format(**places) for word in words if isinstance(word, str)]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *words])
     with pytest.raises(SystemExit) as exit:
-        run_command(evaluate.main)
+        run_command(evaluate.main, words)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert exit.value.code == 2
     assert len(lines) == 1 and message in lines[0], lines
 
 
 def test_a_classifier_draws_nothing(tmp_path, monkeypatch):
-    from ganjax import runs, sample
+    from ganjax import runs
+    from ganjax.commands import sample
 
     state = SimpleNamespace(networks={"classifier": None})
     monkeypatch.setattr(runs, "load_run", lambda *_: (None, state, "step 1"))
@@ -674,7 +673,7 @@ def test_missing_weights_are_one_line_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(extractors, "load", LOAD)
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
     a = str(write_images(tmp_path / "a", 8, seed=1))
-    with pytest.raises(UserError, match="python -m ganjax.weights import FILE --as tiny_darknet"):
+    with pytest.raises(UserError, match="ganjax weights import FILE --as tiny_darknet"):
         evaluate.main(["--generated", a, "--reference", a, "--metrics", "frechet8_tiny_darknet"])
 
 
@@ -701,7 +700,7 @@ def test_people_are_asked(tmp_path, capsys):
 
 
 def test_help_teaches_and_imports_nothing_heavy():
-    command = [sys.executable, "-X", "importtime", "-m", "ganjax.evaluate", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "ganjax", "evaluate", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0 and "examples:" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}

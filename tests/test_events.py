@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from ganjax.training.events import Events
+from ganjax.training.tensorboard import Events
 from ganjax.training.workdir import Writer
 
 

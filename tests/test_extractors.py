@@ -216,11 +216,11 @@ def test_digests_tell_weights_and_protocols_apart(folder):
 
 @pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16"])
 def test_missing_weights_are_one_line(folder, name):
-    with pytest.raises(UserError, match=f"{name}.*python -m ganjax.weights") as caught:
+    with pytest.raises(UserError, match=f"{name}.*ganjax weights") as caught:
         extractors.load(name)
     message = str(caught.value)
     assert "\n" not in message and f"--as {name}`" in message
-    assert (f"python -m ganjax.weights fetch {name}`" in message) == (name != "tiny_darknet")
+    assert (f"ganjax weights fetch {name}`" in message) == (name != "tiny_darknet")
 
 
 def test_unknown_names_are_refused():

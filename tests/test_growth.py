@@ -8,10 +8,11 @@ from ml_collections import ConfigDict
 from PIL import Image, ImageSequence
 
 from configs.common import apply_arguments, progressive
-from ganjax import data, sample
+from ganjax import data
+from ganjax.commands import sample
 from ganjax.data.avatars import render
 from ganjax.errors import UserError
-from ganjax.evaluation import make_evaluation
+from ganjax.evaluation.monitor import make_evaluation
 from ganjax.images import to_float, write_image
 from ganjax.training.state import State
 from ganjax.training.task import Phase, Task

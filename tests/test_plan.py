@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax import plan as planning
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.nets.progressive import Discriminator, Generator
 from ganjax.tasks import progressive
+from ganjax.training import plan as planning
 from ganjax.training.state import Network, State, update
 from ganjax.training.task import Phase, Task
 

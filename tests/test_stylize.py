@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganjax import ops
 from ganjax.adain import channel_statistics
-from ganjax.data.files import Picture
+from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, resize, to_float
 from ganjax.nets import stylizers, vgg

@@ -1,9 +1,8 @@
-"""stylize.py and `python -m ganjax.export` as users meet them, with a small random model.
+"""stylize.py and `ganjax export` as users meet them, with a small random model.
 
 Nearly all images have 64x64 pixels: every other size is compiled anew.
 """
 
-import importlib.util
 import io
 import json
 import os
@@ -20,9 +19,10 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from ganjax import export, sample, tasks, weights
-from ganjax.cli import load_config, run_command
-from ganjax.data.files import Picture, list_pictures
+from ganjax import commands, tasks, weights
+from ganjax.commands import export, sample, stylize
+from ganjax.commands.terminal import load_config
+from ganjax.data.folder import Picture, list_pictures
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, read_image
 from ganjax.nets import stylizers
@@ -31,16 +31,6 @@ from ganjax.training.checkpoints import Checkpoints
 from ganjax.weights.safetensors import read_metadata, read_safetensors, write_safetensors
 
 ROOT = Path(__file__).parents[1]
-
-
-def _import_stylize():
-    spec = importlib.util.spec_from_file_location("stylize", ROOT / "stylize.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stylize = _import_stylize()
 
 
 def drawn_params():
@@ -72,12 +62,10 @@ def run(model, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*words, weights=model):
-        argv = ["stylize.py", "--style_size", 64, *words]
-        argv += ["--weights", weights] if weights else []
-        monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
+        words = ["--style_size", 64, *words, *(["--weights", weights] if weights else [])]
         status, _ = 0, capsys.readouterr()
         try:
-            run_command(stylize.main)
+            commands.run("stylize", list(map(str, words)))
         except SystemExit as exit:
             status = exit.code
         lines = capsys.readouterr().err.splitlines()
@@ -565,13 +553,14 @@ def test_what_makes_no_sense_is_one_line(words, message, run, monkeypatch, tmp_p
     assert status == 2 and len(lines) == 1, lines
     assert lines[0].startswith("error: ") and message in lines[0]
     if other and "fetch" not in message and "exist" in lines[0]:
-        assert "python -m ganjax.weights fetch" in lines[0]
+        assert "ganjax weights fetch" in lines[0]
     assert names(".") == before
 
 
 def test_help_is_quick_and_teaches():
     code = (
-        "import sys, time, stylize\n"
+        "import sys, time\n"
+        "from ganjax.commands import stylize\n"
         "try: stylize.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'jax', 'flax', 'numpy', 'PIL', 'tqdm'} & set(sys.modules)\n"

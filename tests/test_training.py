@@ -20,7 +20,7 @@ from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 from ganjax.images import write_image
-from ganjax.training import health, workdir
+from ganjax.training import nonfinite, workdir
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.loop import _due, fit, train_key
 from ganjax.training.signals import Interrupted
@@ -339,7 +339,7 @@ def test_updates_that_stay_not_finite_stop_the_run_and_can_be_replayed(tmp_path)
     with np.load(kept / "batch.npz") as file:
         assert_same({name: file[name] for name in file.files}, batch)
 
-    lines = list(health.replay(task, kept, partial(train_key, 1)))
+    lines = list(nonfinite.replay(task, kept, partial(train_key, 1)))
     assert lines[0] == "step 17: grad_norm_model is nan"
     assert f"content: {', '.join(f'content {n}' for n in range(24, 28))}" in lines
     assert "model: 3 of 3 parameters not finite: w" in lines
@@ -347,10 +347,10 @@ def test_updates_that_stay_not_finite_stop_the_run_and_can_be_replayed(tmp_path)
     loss = next(float(line.split()[1]) for line in lines if line.startswith("loss_model"))
     assert loss == pytest.approx(report["recent"][-1]["loss_model"], rel=1e-5)
     with pytest.raises(UserError, match="holds no step to replay"):
-        list(health.replay(task, folder, partial(train_key, 1)))
+        list(nonfinite.replay(task, folder, partial(train_key, 1)))
     (kept / "batch.npz").write_bytes((kept / "batch.npz").read_bytes()[:-30])
     with pytest.raises(UserError, match="holds no step to replay"):
-        list(health.replay(task, kept, partial(train_key, 1)))
+        list(nonfinite.replay(task, kept, partial(train_key, 1)))
 
 
 def _seed(phase):

@@ -426,7 +426,7 @@ def test_import_of_the_wrong_thing(decoder_file, folder, change, says):
 
 
 def test_weights_that_are_not_there(folder):
-    refused("python -m ganjax.weights fetch", weights.load, "vgg19_normalised")
+    refused("ganjax weights fetch", weights.load, "vgg19_normalised")
     refused("other.safetensors do not exist", weights.load, "other.safetensors")
 
 
@@ -451,7 +451,7 @@ def test_fetch_of_unknown_names(folder):
 
 def test_help_is_quick_and_teaches():
     code = (
-        "import sys; from ganjax.weights.__main__ import main\n"
+        "import sys; from ganjax.commands.weights import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'jax', 'flax', 'numpy', 'h5py', 'PIL', 'tqdm'} & set(sys.modules)\n"

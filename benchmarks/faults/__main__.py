@@ -13,7 +13,7 @@ from benchmarks import report
 from benchmarks.faults import damage, kills, pairs, signals, storage
 from benchmarks.faults.cases import Case, rows, table
 from benchmarks.faults.runs import Lab
-from ganjax.cli import check_parent, run_command
+from ganjax.commands.terminal import check_parent, run_command
 from ganjax.errors import UserError
 
 EPILOG = """\

@@ -5,8 +5,8 @@ from typing import Any
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import Source, open_source
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder, expand
 from ganjax.images import parse_image_size
+from ganjax.paths import cache_folder, expand
 
 
 def make(config: Any) -> Pipeline:

@@ -12,9 +12,9 @@ from fsspec import filesystem
 from fsspec.callbacks import Callback
 
 from ganjax.data.cache import lock, replaced
-from ganjax.data.files import printable
+from ganjax.data.folder import printable
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder, run_folder
+from ganjax.paths import cache_folder, run_folder
 
 _LISTING = ".listing.json"  # in each copy: what it is a copy of
 

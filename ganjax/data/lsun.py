@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganjax.data.files import MAX_BYTES, decode_images, printable, too_large
+from ganjax.data.folder import MAX_BYTES, decode_images, printable, too_large
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
-from ganjax.folders import expand
+from ganjax.paths import expand
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META, _TREE = 16, 88  # where a file's page 0 says what it is, and where the tree of images is

@@ -69,11 +69,11 @@ def open_source(spec: str, *, split: str = "train") -> Source:
     kind, _, where = spec.partition(":")
     match kind:
         case "avatars" if where in ("", "train", "test"):
-            from ganjax.data.embedded import Avatars
+            from ganjax.data.avatars.source import Avatars
 
             return Avatars(split=where or split)
         case "folder" if where:
-            from ganjax.data.files import open_files
+            from ganjax.data.folder import open_files
 
             return open_files(_local(where))
         case "tfds" if where:

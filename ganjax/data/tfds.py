@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ganjax.data.files import decode_images
+from ganjax.data.folder import decode_images
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
-from ganjax.folders import in_bucket, run_folder
+from ganjax.paths import in_bucket, run_folder
 
 INSTALL = "pip install 'ganjax[prepare]'"
 
@@ -149,7 +149,7 @@ def open_tfds(where: str, *, split: str) -> TfdsImages:
 
 def prepare_command(name: str, builder: Any) -> str:
     """What prepares NAME[/CONFIG] where its builder looks for it."""
-    command = f"python -m ganjax.prepare tfds:{name}"
+    command = f"ganjax prepare tfds:{name}"
     if not in_bucket(builder.data_path):
         return command
     where = f"DISK/{builder.info.full_name} {builder.data_path}"
@@ -189,7 +189,7 @@ def make_builder(name: str, *, data_dir: str | None = None) -> Any:
         if message[0].startswith("File format"):
             raise UserError(
                 f"tfds:{name} is prepared in a format that only TensorFlow reads; prepare it into "
-                f"another folder: python -m ganjax.prepare tfds:{name} --data_dir DIR, and train "
+                f"another folder: ganjax prepare tfds:{name} --data_dir DIR, and train "
                 "with TFDS_DATA_DIR=DIR"
             ) from error
         raise UserError(f"tfds:{name} cannot be opened: {message[0]}") from error

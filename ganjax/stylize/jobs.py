@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.data.files import Picture
+from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import MAX_PIXELS, opaque, read_image, resize
 from ganjax.stylize.transfer import Model, Style, encode_style, recolor, stylize

@@ -147,7 +147,7 @@ def _adain(config: Any) -> Task:
 
 def _attributes(config: Any) -> Task:
     from ganjax.data.avatars import ATTRIBUTES
-    from ganjax.data.visibility import hide
+    from ganjax.data.avatars.occlusion import hide
     from ganjax.nets.attributes import SIDE, Classifier
     from ganjax.tasks import attributes
     from ganjax.training import optimizers

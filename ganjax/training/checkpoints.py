@@ -14,7 +14,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from ganjax.errors import UserError
-from ganjax.folders import absolute
+from ganjax.paths import absolute
 from ganjax.trees import named_leaves
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
-from ganjax.training import devices, health, last_words, workdir
+from ganjax.training import devices, last_words, nonfinite, workdir
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
@@ -55,14 +55,14 @@ def fit(
 
     Args:
       config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `steps_per_call`,
-        `max_skips` (see `health.guard`), `log_every`, `save_every`, `sample_every` (in kimg, 0 for
-        never but at the end) and `keep_checkpoints`. What is due falls on the ends of calls.
+        `max_skips` (see `nonfinite.guard`), `log_every`, `save_every`, `sample_every` (in kimg, 0
+        for never but at the end) and `keep_checkpoints`. What is due falls on the ends of calls.
       evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
 
     Raises:
       UserError: the folder holds another run or one on other images, a save failed, or more than
         `max_skips` updates in succession were not finite; the last of these is kept for
-        `health.replay`.
+        `nonfinite.replay`.
       Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     if config.steps_per_call < 1:
@@ -102,8 +102,8 @@ class _Run:
         self.images = 0  # consumed; the progress bars of other processes count nothing
         self.bar: tqdm | None = None
         self.stop = 0  # the signal that any process got before a call whose metrics are here
-        self.watch = health.Watch()
-        self.guarded = health.guard(task.train_step, config.max_skips)
+        self.watch = nonfinite.Watch()
+        self.guarded = nonfinite.guard(task.train_step, config.max_skips)
         everywhere = devices.replicated(mesh)  # each process saves, and may look
         self.call_fn = jax.jit(self._call, donate_argnums=(0, 1), out_shardings=everywhere)
         self.sample_fn = jax.jit(self._sample, out_shardings=everywhere)
@@ -303,9 +303,9 @@ class _Run:
             step, images = step + 1, images + batch_size
         return values
 
-    def _stop(self, failure: health.Failure, state: State, batch: Batch, examples: Any) -> None:
+    def _stop(self, failure: nonfinite.Failure, state: State, batch: Batch, examples: Any) -> None:
         self.checkpoints.wait()
-        report = health.write_report(
+        report = nonfinite.write_report(
             self.folder, failure, state, batch, examples, self.watch.recent
         )
         kept = self.checkpoints.steps

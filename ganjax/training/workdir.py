@@ -12,8 +12,8 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from ganjax.errors import UserError
-from ganjax.folders import in_bucket
 from ganjax.images import make_grid, to_uint8, write_atomic, write_image
+from ganjax.paths import in_bucket
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
@@ -152,7 +152,7 @@ class Writer:
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        from ganjax.training.events import Events
+        from ganjax.training.tensorboard import Events
 
         self._folder = folder
         if (folder / METRICS).exists():

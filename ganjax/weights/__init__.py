@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder, expand
+from ganjax.paths import cache_folder, expand
 
 BUNDLED = Path(__file__).parent / "bundled"  # what ships in the package
 
@@ -78,7 +78,7 @@ def _commands(name: str) -> str:
     from ganjax.weights.sources import SOURCES
 
     source = name if name in [source.name for source in SOURCES] else ""
-    fetch = f"`python -m ganjax.weights fetch {source or 'NAME'}`"
+    fetch = f"`ganjax weights fetch {source or 'NAME'}`"
     layout = name if name in FORMATS else ""
-    convert = f"`python -m ganjax.weights import FILE --as {layout or 'FORMAT'}`"
+    convert = f"`ganjax weights import FILE --as {layout or 'FORMAT'}`"
     return convert if layout and not source else f"{fetch}, or with {convert}"

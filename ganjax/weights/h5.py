@@ -1,7 +1,7 @@
 """Keras' weight files, which are HDF5.
 
 On damaged files the HDF5 library asks for gigabytes, or for minutes. It therefore runs in a process
-of its own with bounds, `python -m ganjax.weights.h5 FILE RESULT`, that hands the arrays over as
+of its own with bounds, `ganjax weights.h5 FILE RESULT`, that hands the arrays over as
 safetensors.
 """
 

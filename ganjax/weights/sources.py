@@ -10,7 +10,7 @@ class Source(NamedTuple):
     """A published file.
 
     Attributes:
-      name: what `python -m ganjax.weights fetch` calls it.
+      name: what `ganjax weights fetch` calls it.
       url: http or https.
       sha256: hex digits of its SHA-256, or the first 8 or more: torchvision's file names carry 8.
         "" where none is published.

@@ -134,7 +134,7 @@ def _compiled(height: int, width: int):
     """Labels and poses -> packed pictures, on the CPU whatever the training runs on."""
     import jax
 
-    from ganjax.data.painter import paint_portraits
+    from ganjax.data.avatars.painter import paint_portraits
 
     try:
         cpu = jax.local_devices(backend="cpu")[0]

@@ -1,19 +1,18 @@
-"""Gets published weights: `python -m ganjax.weights --help`."""
+"""Gets published weights: `ganjax weights --help`."""
 
 import argparse
 import re
 import sys
 from pathlib import Path
 
-from ganjax.cli import run_command
 from ganjax.errors import UserError
-from ganjax.folders import expand
+from ganjax.paths import expand
 
 EPILOG = """\
 examples:
-  python -m ganjax.weights list
-  python -m ganjax.weights fetch vgg19_normalised
-  python -m ganjax.weights import ~/Downloads/vgg_normalised.pth --as vgg19_normalised
+  ganjax weights list
+  ganjax weights fetch vgg19_normalised
+  ganjax weights import ~/Downloads/vgg_normalised.pth --as vgg19_normalised
 
 `list` shows what can be fetched, from where and under which license, and the formats that `import`
 knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
@@ -25,7 +24,7 @@ ganjax's cache, where every command finds it.
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ganjax.weights",
+        prog="ganjax weights",
         description="Get published weights.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,14 +70,14 @@ def _list() -> None:
     from ganjax.weights.keymaps import FORMATS
     from ganjax.weights.sources import SOURCES
 
-    print("python -m ganjax.weights fetch NAME")
+    print("ganjax weights fetch NAME")
     for source in SOURCES:
         print(f"\n  {source.name}\n    {source.note}\n    {source.url}")
         size = f"{source.size / 1e6:.1f} MB" if source.size else "size unknown"
         known = {"sha256": source.sha256, "md5": source.md5}
         digests = ", ".join(f"{name} {digits}" for name, digits in known.items() if digits)
         print(f"    {size}; {digests or 'no published digest'}\n    license: {source.license}")
-    print("\npython -m ganjax.weights import FILE --as FORMAT\n")
+    print("\nganjax weights import FILE --as FORMAT\n")
     width = max(map(len, FORMATS))
     for name, layout in FORMATS.items():
         print(f"  {name:{width}}  {layout.about}")
@@ -128,7 +127,3 @@ def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> N
     write_safetensors(target, parameters, metadata)
     count = sum(value.size for value in parameters.values())
     print(f"{target}: {len(parameters)} arrays, {count:,} parameters", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -14,8 +14,8 @@ import numpy as np
 
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
-from ganjax.folders import expand
 from ganjax.images import SUFFIXES, read_image
+from ganjax.paths import expand
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
 _MAX_RATIO = 200  # of unpacking what is above 16 MiB; even uncompressed photos stay below 3

@@ -1,25 +1,24 @@
-"""Draws images from a trained model: `python -m ganjax.sample --workdir runs/dcgan_avatars`."""
+"""Draws images from a trained model: `ganjax sample --workdir runs/dcgan_avatars`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import (
+from ganjax.commands.terminal import (
     add_cache_flag,
     add_run_flag,
     check_parent,
     leave_to_first,
-    run_command,
     start_jax,
 )
 from ganjax.errors import UserError
 
 EPILOG = """\
 examples:
-  python -m ganjax.sample --workdir runs/dcgan_avatars                     a grid of 64
-  python -m ganjax.sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
-  python -m ganjax.sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
-  python -m ganjax.sample --workdir runs/dcgan_avatars --growth --output growth.gif
+  ganjax sample --workdir runs/dcgan_avatars                     a grid of 64
+  ganjax sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
+  ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
+  ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
                                           the same 64 while the run learnt to draw them
 
 The folder of the run is all that is needed. Image number i of a seed is always the same image,
@@ -33,7 +32,7 @@ GROWTH_SIDE = 1080  # pixels, at most: a grid of 1024x1024 images has 8000
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ganjax.sample",
+        prog="ganjax sample",
         description="Draw images from a trained model.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -189,7 +188,3 @@ def _closed_walk(stops):
     angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1, 1)), 1e-4)
     points = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.sin(angle)
     return points.reshape(-1, stops.shape[-1])
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,15 +1,20 @@
-"""Writes a trained network to one file: `python -m ganjax.export --workdir runs/adain_compact`."""
+"""Writes a trained network to one file: `ganjax export --workdir runs/adain_compact`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from ganjax.cli import add_cache_flag, add_run_flag, leave_to_first, run_command, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_run_flag,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
 examples:
-  python -m ganjax.export --workdir runs/adain_compact --output my_model.safetensors
+  ganjax export --workdir runs/adain_compact --output my_model.safetensors
   python stylize.py --weights my_model.safetensors --content a.jpg --style b.jpg --output c.png
   python train.py --config=configs/adain_compact.py --config.init_from=my_model.safetensors
 
@@ -19,7 +24,7 @@ The file holds the parameters alone, averaged over the run, in half precision.
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ganjax.export",
+        prog="ganjax export",
         description="Write the trained network of a run to a .safetensors file.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +64,3 @@ def main(argv: list[str]) -> None:
     write_safetensors(output, arrays, metadata)
     count = sum(value.size for value in arrays.values())
     print(f"wrote {output}: {count:,} parameters of {checkpoint}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run_command(main)

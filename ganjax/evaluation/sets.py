@@ -13,13 +13,13 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import load_in_threads
-from ganjax.data.embedded import Avatars
-from ganjax.data.files import Files
+from ganjax.data.folder import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
-from ganjax.folders import expand
 from ganjax.images import read_image, to_uint8
+from ganjax.paths import expand
 from ganjax.training import devices
 from ganjax.training.state import State
 from ganjax.training.task import Batch, Task

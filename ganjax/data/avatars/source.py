@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganjax.data import avatars, painter
+from ganjax.data import avatars
+from ganjax.data.avatars import painter
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
 

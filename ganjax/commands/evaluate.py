@@ -1,4 +1,4 @@
-"""Measures generated images: `python -m ganjax.evaluate --workdir runs/dcgan_avatars`."""
+"""Measures generated images: `ganjax evaluate --workdir runs/dcgan_avatars`."""
 
 import argparse
 import json
@@ -6,26 +6,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.cli import (
+from ganjax.commands.terminal import (
     add_cache_flag,
     add_run_flag,
     check_parent,
     leave_to_first,
-    run_command,
     start_jax,
 )
 from ganjax.errors import UserError
 
 EPILOG = """\
 examples:
-  python -m ganjax.evaluate --workdir runs/dcgan_avatars               what suits the run's data
-  python -m ganjax.evaluate --workdir runs/my_faces --checkpoint best \\
+  ganjax evaluate --workdir runs/dcgan_avatars               what suits the run's data
+  ganjax evaluate --workdir runs/my_faces --checkpoint best \\
       --metrics fid50k_full,kid50k,pr10k                               the published metrics
-  python -m ganjax.evaluate --generated fakes.zip --reference photos/ \\
+  ganjax evaluate --generated fakes.zip --reference photos/ \\
       --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
-  python -m ganjax.evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
-  python -m ganjax.evaluate --human ours/ theirs/ --output compare.html    ask people
-  python -m ganjax.evaluate --score compare.html answers_*.json            what they answered
+  ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
+  ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
+  ganjax evaluate --score compare.html answers_*.json            what they answered
 
 A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
 which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
@@ -35,7 +34,7 @@ Image number i of a seed is always the same image, and the same command gives th
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ganjax.evaluate",
+        prog="ganjax evaluate",
         description="Measure how good generated images are.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -97,7 +96,8 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
-    from ganjax import evaluation, measure
+    from ganjax.evaluation import measure
+    from ganjax.evaluation import monitor as evaluation
     from ganjax.images import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
@@ -140,7 +140,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 def _open_images(arguments: argparse.Namespace, mesh: Any):
     """The generated images, a function that opens the reference, and what rows say of both."""
-    from ganjax.image_sets import open_set
+    from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
 
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
@@ -162,8 +162,8 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
 def _open_run(arguments: argparse.Namespace, mesh: Any):
     from ml_collections import ConfigDict
 
-    from ganjax import evaluation
-    from ganjax.image_sets import open_set
+    from ganjax.evaluation import monitor as evaluation
+    from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
     from ganjax.runs import load_generator
     from ganjax.training.workdir import load_config
@@ -219,12 +219,12 @@ _KNOWN = ("value", "kimg")
 
 
 def _ask_people(arguments: argparse.Namespace) -> None:
-    from ganjax.data.files import list_pictures
-    from ganjax.metrics import ballots, blind
+    from ganjax.data.folder import list_pictures
+    from ganjax.evaluation.human import page, scoring
 
     if arguments.score:
-        page, *answers = arguments.score
-        print(ballots.describe(ballots.score(page, answers)))
+        asked, *answers = arguments.score
+        print(scoring.describe(scoring.score(asked, answers)))
         return
     if not arguments.output:
         raise UserError("--human needs --output=FILE.html, the page to write")
@@ -232,17 +232,13 @@ def _ask_people(arguments: argparse.Namespace) -> None:
         {picture.name: picture.read for picture in list_pictures([name])}
         for name in arguments.human
     )
-    key = blind.write_page(
+    key = page.write_page(
         a,
         b,
         arguments.output,
         pairs=arguments.pairs,
         seed=arguments.seed,
-        question=arguments.question or blind.QUESTION,
+        question=arguments.question or page.QUESTION,
         names=tuple(arguments.human),
     )
     print(f"wrote {arguments.output}, which raters get, and {key}, which they do not")
-
-
-if __name__ == "__main__":
-    run_command(main, save_memory="lower --batch_size")

@@ -1,4 +1,4 @@
-"""Makes a data set ready for training, once: `python -m ganjax.prepare tfds:celeb_a`."""
+"""Makes a data set ready for training, once: `ganjax prepare tfds:celeb_a`."""
 
 import argparse
 import logging
@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.cli import run_command
 from ganjax.errors import UserError
-from ganjax.folders import absolute, cache_folder, expand, in_bucket, run_folder
+from ganjax.paths import absolute, cache_folder, expand, in_bucket, run_folder
 
 EPILOG = """\
 examples:
-  python -m ganjax.prepare tfds:fashion_mnist
-  python -m ganjax.prepare tfds:celeb_a --manual_dir ~/Downloads/celeba
-  python -m ganjax.prepare folder:my_photos.zip --image_size 128
+  ganjax prepare tfds:fashion_mnist
+  ganjax prepare tfds:celeb_a --manual_dir ~/Downloads/celeba
+  ganjax prepare folder:my_photos.zip --image_size 128
 
 tfds:NAME[/CONFIG] is downloaded and converted by TensorFlow Datasets. That needs TensorFlow, which
 training does not: pip install 'ganjax[prepare]'. The result goes to $TFDS_DATA_DIR, by default
@@ -30,7 +29,7 @@ would do. For folder:PATH, lsun:PATH and avatars that is all there is to prepare
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ganjax.prepare",
+        prog="ganjax prepare",
         description="Make a data set ready for training; to be done once.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,7 +121,7 @@ def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Ex
     quota = ", tomorrow if Google Drive's quota is exhausted" if name.startswith("celeb_a") else ""
     return (
         f"{reason}; try again{quota}, or download {', '.join(missing)} by hand{where} into a "
-        f"folder DIR and run: python -m ganjax.prepare tfds:{name} --manual_dir DIR"
+        f"folder DIR and run: ganjax prepare tfds:{name} --manual_dir DIR"
     )
 
 
@@ -144,7 +143,3 @@ def _decode(arguments: argparse.Namespace) -> None:
         folder=folder,
     )
     print(f"{len(examples):,} images are decoded in {folder}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -149,7 +149,7 @@ def _encode_alike(*pair: np.ndarray) -> list[str]:
 
 
 def _fill_template(question: str, data: str) -> str:
-    template = Path(__file__).with_name("blind.html").read_text("utf-8")
+    template = Path(__file__).with_name("page.html").read_text("utf-8")
     sources = []
     for tag in ("style", "script"):  # only the page's own, by hash
         (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)

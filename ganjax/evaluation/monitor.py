@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 
 from ganjax import data
 from ganjax.errors import UserError
-from ganjax.image_sets import ImageSet, make_generator, make_translator, open_set
-from ganjax.measure import Result, check_needs, load_programs, measure
+from ganjax.evaluation.measure import Result, check_needs, load_programs, measure
+from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
@@ -108,7 +108,7 @@ def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
 def make_evaluation(task: Task, config: Any) -> Evaluation:
     """What the loop asks for every `evaluate_every` kimg.
 
-    The metrics are those of `python -m ganjax.evaluate` with seed 0, against the run's own data.
+    The metrics are those of `ganjax evaluate` with seed 0, against the run's own data.
 
     Args:
       config: read are `evaluate_metrics` ("" for `default_metrics`) and `data`.

@@ -15,19 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.errors import UserError
-from ganjax.folders import cache_folder, run_folder
+from ganjax.paths import cache_folder, run_folder
 
 
-def run_command(
-    main: Callable[[list[str]], None], *, save_memory: str = "lower batch_size or data.image_size"
-) -> None:
-    """Runs a command line; whatever the user can mend ends in one line and status 2.
-
-    Args:
-      save_memory: what the user can do where the device's memory does not suffice.
-    """
+def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
+    """Runs a command on its arguments; what the user can mend ends in one line and status 2."""
     try:
-        main(sys.argv[1:])
+        command(words)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -42,7 +36,7 @@ def run_command(
     except RuntimeError as error:  # what XLA's own error type derives from
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _fail(f"the device's memory is full; {save_memory}")
+        _fail("the device's memory is full; lower batch_size or the size of the images, or --tile")
 
 
 def _fail(message: str) -> None:

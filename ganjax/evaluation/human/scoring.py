@@ -8,7 +8,7 @@ from statistics import NormalDist, median
 from typing import Any, NamedTuple
 
 from ganjax.errors import UserError
-from ganjax.metrics.blind import NAME_LIMIT, key_path
+from ganjax.evaluation.human.page import NAME_LIMIT, key_path
 
 _MAX_BYTES = 4 * 2**20  # of an answers file
 _MAX_MS = 10**10

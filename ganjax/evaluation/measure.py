@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from ganjax.data.avatars import ATTRIBUTES
-from ganjax.data.visibility import hide
+from ganjax.data.avatars.occlusion import hide
 from ganjax.errors import UserError
-from ganjax.image_sets import ImageSet, open_pairs
+from ganjax.evaluation.sets import ImageSet, open_pairs
 from ganjax.images import to_float
 from ganjax.metrics import attributes, extractors, pairs
 from ganjax.metrics.frechet import Moments, frechet_distance

@@ -1,0 +1,299 @@
+"""Gives contents the style of other pictures: `python stylize.py --help`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ganjax.commands.terminal import add_cache_flag, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  python stylize.py --content photo.jpg --style painting.jpg --output out.png
+  python stylize.py --content photos/ --style paintings.zip --output out/          all pairs
+  python stylize.py --content photos/ --style paintings/ --output sheet.jpg --grid
+  python stylize.py --content photo.jpg --style a.jpg b.jpg --style_weights 0.3 0.7 \\
+      --content_mask sky.png ground.png --output out.png              two styles, two regions
+  python stylize.py --content portrait.jpg --style a.jpg --alpha 0.5 \\
+      --preserve_color luminance --output out.png
+  python stylize.py --content poster.png --style a.jpg --tile --output out.png     any size
+
+The weights of the compact model are in the package. Each file says in its metadata that a model
+made it. Exit status: 0 all is written, 1 some files could not be read, 2 the command cannot be
+carried out.
+"""
+LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylize.jobs.LIMIT`
+MAX_STEM = 100  # bytes; a file name may have 255, of two stems
+MAX_JPEG = 65500  # pixels of a side
+CELL = 256  # pixels of a picture in a contact sheet
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def main(argv: list[str]) -> None:
+    arguments = _parse(argv)
+    from ganjax.data.folder import list_pictures
+
+    pictures = [
+        list_pictures(paths)
+        for paths in (
+            arguments.content, arguments.style, arguments.content_mask, arguments.style_mask,
+        )
+    ]  # fmt: skip
+    _check(arguments, *map(len, pictures))
+    contents, styles, content_masks, style_masks = pictures
+    targets = _targets(arguments, contents, styles)
+    if not targets:
+        return
+
+    start_jax(compile_cache=arguments.compile_cache)
+    from tqdm import tqdm
+
+    from ganjax import stylize
+    from ganjax.provenance import COMPOSITE, provenance
+    from ganjax.stylize.jobs import Job, draw, reason
+
+    model = stylize.load_model(arguments.model, path=arguments.weights)
+    job = Job(
+        contents,
+        styles,
+        mixture=arguments.style_weights,
+        content_masks=content_masks,
+        style_masks=style_masks,
+        alpha=arguments.alpha,
+        preserve_color=arguments.preserve_color,
+        size=arguments.size,
+        style_size=arguments.style_size,
+        crop=arguments.crop,
+        tile=arguments.tile,
+        batch_size=arguments.batch_size,
+    )
+    broken = []
+
+    def report(name: str, error: UserError) -> None:
+        broken.append(name)
+        tqdm.write(f"error: {name}: {reason(error)}", file=sys.stderr)
+
+    metadata = None
+    if not arguments.no_metadata:
+        # Not the path, which tells of the user's machine.
+        metadata = provenance(source_type=COMPOSITE, model=Path(model.name).name)
+    drawn = draw(job, model, set(targets), report)
+    with tqdm(drawn, total=len(targets), unit="img", disable=None, dynamic_ncols=True) as bar:
+        written = []
+        if arguments.grid:
+            if (sheet := _sheet(bar)) is not None:
+                written.append(arguments.output)
+                _write(arguments.output, sheet, metadata)
+        else:
+            for picture in bar:
+                written.append(targets[picture.content, picture.style])
+                _write(written[-1], picture.image, metadata)
+    if written == [arguments.output]:
+        print(f"wrote {arguments.output}", file=sys.stderr)
+    elif written:
+        print(f"wrote {len(written)} pictures to {arguments.output}", file=sys.stderr)
+    if broken:
+        sys.exit(1)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="stylize.py",
+        description="Give pictures the style of other pictures.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    several = {"nargs": "+", "metavar": "PATH"}
+    add("--content", required=True, **several, help="images, folders or .zip files")
+    add("--style", required=True, **several, help="likewise; every content gets every style")
+    add(
+        "--output", required=True, type=Path, metavar="PATH",
+        help="FILE.png or .jpg for one picture, else a folder: CONTENT__STYLE.png",
+    )  # fmt: skip
+    add("--grid", action="store_true", help="--output is one sheet of all contents and styles")
+    add("--overwrite", action="store_true", help="replace files that are there already")
+    add(
+        "--alpha", type=float, default=1.0, metavar="A",
+        help="strength of the style, from 0 to 1 (default: 1)",
+    )  # fmt: skip
+    add(
+        "--style_weights", nargs="+", type=float, default=[], metavar="W",
+        help="one for each style: mix them into one",
+    )  # fmt: skip
+    add(
+        "--content_mask", nargs="+", default=[], metavar="FILE",
+        help="white where the style goes; with --style_weights one, or one for each style",
+    )  # fmt: skip
+    add(
+        "--style_mask", nargs="+", default=[], metavar="FILE",
+        help="white where the style is taken from; one, or one for each style",
+    )  # fmt: skip
+    add(
+        "--preserve_color", choices=("none", "coral", "luminance"), default="none",
+        help="keep the content's colors: the style is recolored first, or only its luminance "
+        "is used (default: none)",
+    )  # fmt: skip
+    add(
+        "--size", type=int, default=0, metavar="N",
+        help=f"short side of the contents in pixels (default: as they are, up to {LIMIT} on the "
+        "long side; with --tile without limit)",
+    )  # fmt: skip
+    add(
+        "--style_size", type=int, default=512, metavar="N",
+        help="short side of the styles: larger makes larger strokes (default: 512)",
+    )  # fmt: skip
+    add("--crop", action="store_true", help="cut the center square out of contents and styles")
+    add(
+        "--tile", type=int, nargs="?", const=1024, default=0, metavar="N",
+        help="work in tiles of N pixels, for images of any size; the result is the same "
+        "(default N: 1024)",
+    )  # fmt: skip
+    add(
+        "--model", choices=("compact", "vgg19"), default="compact",
+        help="the model in the package, or AdaIN on VGG-19, whose weights `python -m "
+        "ganjax.weights` fetches (default: compact)",
+    )  # fmt: skip
+    add(
+        "--weights", default="", metavar="FILE",
+        help="other weights of the model, e.g. exported from a training run",
+    )  # fmt: skip
+    add(
+        "--batch_size", type=int, default=0, metavar="N",
+        help="contents of equal size that go together (default: 1 on a CPU, else 8)",
+    )  # fmt: skip
+    add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    add_cache_flag(parser)
+    return parser.parse_args(argv)
+
+
+def _check(
+    arguments: argparse.Namespace, contents: int, styles: int, content_masks: int, style_masks: int
+) -> None:
+    if not 0 <= arguments.alpha <= 1:
+        raise UserError(f"--alpha is {arguments.alpha}; it must be from 0 to 1")
+    for name in ("size", "style_size", "tile", "batch_size"):
+        if (value := getattr(arguments, name)) < 0:
+            raise UserError(f"--{name} is {value}; it must be 0 or more")
+    weights = arguments.style_weights
+    if weights and len(weights) != styles:
+        raise UserError(f"--style_weights has {len(weights)} weights for {styles} styles")
+    if weights and (min(weights) < 0 or not 0 < sum(weights) < float("inf")):
+        raise UserError("--style_weights must be 0 or more, and one above 0")
+    if style_masks not in (0, 1, styles):
+        raise UserError(f"--style_mask has {style_masks} masks for {styles} styles")
+    if content_masks not in ((0, 1, styles) if weights else (0, 1)):
+        raise UserError(
+            f"--content_mask has {content_masks} masks; give one"
+            + (f", or {styles}: one for each style" if weights else "; --style_weights takes more")
+        )
+    output, pairs = arguments.output, contents * (1 if weights else styles)
+    if not _is_one_file(output) and not output.is_dir():
+        if output.suffix:
+            raise UserError(
+                f"--output {output}: give FILE.png, FILE.jpg or a folder; make it first if there "
+                "is a dot in its name"
+            )
+        if output.exists():
+            raise UserError(f"--output {output} is a file; give FILE.png, FILE.jpg or a folder")
+    if arguments.grid and not _is_one_file(output):
+        raise UserError(f"--output {output}: a sheet goes to one file, e.g. sheet.png")
+    if _is_one_file(output) and pairs > 1 and not arguments.grid:
+        raise UserError(
+            f"--output {output}: {pairs} pictures go to a folder, or with --grid to one sheet"
+        )
+
+
+def _is_one_file(output: Path) -> bool:
+    return output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+
+
+def _targets(arguments: argparse.Namespace, contents, styles) -> dict[tuple[int, int], Path]:
+    """Where each picture goes, by (content, style) number; without those that are there already."""
+    output, rows, columns = arguments.output, _stems(contents), _stems(styles)
+    if arguments.style_weights:
+        columns = [_cut("+".join(columns))]
+    pairs = [(c, s) for c in range(len(rows)) for s in range(len(columns))]
+    if _is_one_file(output):
+        if output.exists() and not arguments.overwrite:
+            raise UserError(f"{output} exists; --overwrite replaces it")
+        return dict.fromkeys(pairs, output)
+    if not _differ([f"{rows[c]}__{columns[s]}" for c, s in pairs]):  # a__b x c, a x b__c
+        rows = _numbered(rows)
+    targets = {(c, s): output / f"{rows[c]}__{columns[s]}.png" for c, s in pairs}
+    there = [pair for pair, path in targets.items() if path.exists()]
+    if there and not arguments.overwrite:
+        print(
+            f"{len(there)} of {len(targets)} pictures are in {output} already and stay as they "
+            "are; --overwrite makes them again",
+            file=sys.stderr,
+        )
+        targets = {pair: path for pair, path in targets.items() if pair not in set(there)}
+    return targets
+
+
+def _stems(pictures) -> list[str]:
+    """A file name for each picture, without its suffix or folders where that tells them apart."""
+    names = [picture.name.replace("/", "_") for picture in pictures]
+    for short in ([Path(p.name).stem for p in pictures], [Path(n).stem for n in names], names):
+        if _differ(short) and [_cut(name) for name in short] == short:
+            return short
+    return _numbered(names)
+
+
+def _differ(names: list[str]) -> bool:
+    """Whether they do, also where capital letters make no difference."""
+    return len({name.casefold() for name in names}) == len(names)
+
+
+def _numbered(names: list[str]) -> list[str]:
+    return [f"{number:03d}_{_cut(name)}" for number, name in enumerate(names, 1)]
+
+
+def _cut(name: str) -> str:
+    """The first `MAX_STEM` bytes; a name of no encoding stays as it is if it is short."""
+    content = os.fsencode(name)
+    return name if len(content) <= MAX_STEM else content[:MAX_STEM].decode(errors="ignore")
+
+
+def _sheet(drawn):
+    """The styles in a row, then a row for each content, which stands before it."""
+    import numpy as np
+
+    from ganjax.images import contained, make_grid
+
+    cells = {}
+    for picture in drawn:
+        row, column = picture.content + 1, picture.style + 1
+        cells[row, column] = picture.image
+        cells[row, 0], cells[0, column] = picture.content_image, picture.style_image
+        for place in ((row, column), (row, 0), (0, column)):
+            cells[place] = contained(_without_alpha(cells[place]), CELL)
+    if not cells:
+        return None
+    rows, columns = (sorted({0, *(place[axis] for place in cells)}) for axis in (0, 1))
+    blank = np.full((CELL, CELL, 3), 255, np.uint8)
+    grid = np.stack([cells.get((r, c), blank) for r in rows for c in columns])
+    return make_grid(grid, columns=len(columns))
+
+
+def _without_alpha(image):
+    from ganjax.images import opaque
+
+    return opaque(image) if image.shape[2] == 4 else image
+
+
+def _write(path: Path, image, metadata) -> None:
+    from ganjax.images import write_image
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {path.parent}: {error.strerror}") from error
+    if path.suffix.lower() != ".png" and max(image.shape[:2]) > MAX_JPEG:
+        raise UserError(f"{path}: a JPEG has up to {MAX_JPEG} pixels a side; give FILE.png")
+    write_image(
+        path, image if path.suffix.lower() == ".png" else _without_alpha(image), metadata=metadata
+    )

@@ -1,0 +1,1 @@
+"""Blind comparison by people: the page that they see, and the scoring of their answers."""
