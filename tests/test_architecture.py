@@ -97,8 +97,6 @@ def test_no_circles_between_files():
 def test_a_circle_and_a_relative_import_are_seen(tmp_path):
     path = PACKAGE / "training" / "state.py"
     code = "from . import loop\nfrom ..data.pipeline import A\ndef f():\n    import ganjax.runs"
-        "from . import loop\nfrom ..data.pipeline import Stream\ndef f():\n    import ganjax.runs"
-    )
     other = tmp_path / "ganjax" / "training" / "x.py"
     other.parent.mkdir(parents=True)
     other.write_text(code)
