@@ -17,7 +17,8 @@ Cost: on two CPU cores 5 img/s at 128x128, 1.2 img/s at 256x256.
 
 from ml_collections import ConfigDict
 
-from configs.common import adain, apply_arguments
+from ganjax.config import with_variants
+from ganjax.tasks.adain import SMOKE, defaults
 
 # Small crops first: four times as many in the same time; and a loss at half the price.
 SMALL = {"data.image_size": "128", "data.zoom": 3.0, "batch_size": 4}
@@ -28,7 +29,7 @@ START = SMALL | {
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = adain()
+    config = defaults()
     config.model.form = "compact"
     config.data.content = ("folder:photos",)
     config.data.style = ("folder:styles",)
@@ -46,4 +47,4 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.log_every = 0.2
     config.save_every = 1.0
     config.sample_every = 1.0
-    return apply_arguments(config, arguments, {"start": START, "small": SMALL})
+    return with_variants(config, arguments, {"start": START, "small": SMALL, "smoke": SMOKE})

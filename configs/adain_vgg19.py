@@ -16,11 +16,12 @@ would need weeks. A model for them is adain_compact.py.
 
 from ml_collections import ConfigDict
 
-from configs.common import adain, apply_arguments
+from ganjax.config import with_variants
+from ganjax.tasks.adain import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = adain()
+    config = defaults()
     config.data.content = ("tfds:coco/2017",)
     config.data.style = ("folder:wikiart",)
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

@@ -12,11 +12,12 @@ hats that are easy to tell, and backgrounds without their patterns yet. 64x64 at
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, dcgan
+from ganjax.config import with_variants
+from ganjax.tasks.dcgan import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = dcgan()
+    config = defaults()
     config.data.source = "avatars"
     config.data.image_size = "32"
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored
@@ -32,4 +33,4 @@ def get_config(arguments: str = "") -> ConfigDict:
         "sample_every": 20.0,
         "ema_half_life_kimg": 10.0,
     }
-    return apply_arguments(config, arguments, {"64": large})
+    return with_variants(config, arguments, {"64": large, "smoke": SMOKE})

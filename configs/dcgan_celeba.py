@@ -12,11 +12,12 @@ Cost: about 50 img/s on two CPU cores (float32). Faces that anyone would call fa
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, dcgan
+from ganjax.config import with_variants
+from ganjax.tasks.dcgan import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = dcgan()
+    config = defaults()
     config.data.source = "tfds:celeb_a"
     config.total_kimg = 5000.0  # about 25 epochs of 202,599 images
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

@@ -10,14 +10,15 @@ Data: Fashion-MNIST through TFDS, 60,000 training images; prepare it once with
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, dcgan
+from ganjax.config import with_variants
+from ganjax.tasks.dcgan import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = dcgan()
+    config = defaults()
     config.data.source = "tfds:fashion_mnist"
     config.data.image_size = "28"
     config.data.channels = 1
     config.data.flip = False  # shoes point one way
     config.total_kimg = 1500.0  # 25 epochs
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

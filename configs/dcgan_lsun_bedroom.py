@@ -13,15 +13,16 @@ folder as the source. The decoded 64x64 images take another 37 GB in the cache f
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, dcgan
+from ganjax.config import with_variants
+from ganjax.tasks.dcgan import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = dcgan()
+    config = defaults()
     config.data.source = "lsun:bedroom_train_lmdb"
     config.batch_size = 128
     config.total_kimg = 15000.0  # 5 epochs
     config.log_every = 5.0
     config.save_every = 100.0
     config.sample_every = 100.0
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

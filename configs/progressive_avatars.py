@@ -12,11 +12,12 @@ docs/progressive_avatars_64.png: hats, hair and glasses, with rough edges.
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, progressive
+from ganjax.config import with_variants
+from ganjax.tasks.progressive import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = progressive()
+    config = defaults()
     config.data.source = "avatars"
     config.data.image_size = "64"
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored
@@ -45,4 +46,4 @@ def get_config(arguments: str = "") -> ConfigDict:
         "evaluate_metrics": "swd2048",
         "ema_half_life_kimg": 10.0,
     }
-    return apply_arguments(config, arguments, {"128": large})
+    return with_variants(config, arguments, {"128": large, "smoke": SMOKE})

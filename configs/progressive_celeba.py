@@ -13,11 +13,12 @@ hours: docs/progressive.md.
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, progressive
+from ganjax.config import with_variants
+from ganjax.tasks.progressive import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = progressive()
+    config = defaults()
     config.data.source = "tfds:celeb_a"
     config.data.image_size = "128"
     small = {
@@ -33,4 +34,4 @@ def get_config(arguments: str = "") -> ConfigDict:
         "sample_every": 10.0,
         "ema_half_life_kimg": 2.0,
     }
-    return apply_arguments(config, arguments, {"64": small})
+    return with_variants(config, arguments, {"64": small, "smoke": SMOKE})

@@ -12,12 +12,13 @@ Cost: for a GPU or TPU; not measured.
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, progressive
+from ganjax.config import with_variants
+from ganjax.tasks.progressive import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = progressive()
+    config = defaults()
     config.data.source = "folder:celeba_hq"
     config.model.dtype = "bfloat16"
     config.model.remat = True
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

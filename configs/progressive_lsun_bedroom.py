@@ -12,11 +12,12 @@ Cost: for a GPU or TPU; not measured.
 
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, progressive
+from ganjax.config import with_variants
+from ganjax.tasks.progressive import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = progressive()
+    config = defaults()
     config.data.source = "lsun:bedroom_train_lmdb"
     config.data.image_size = "256"
-    return apply_arguments(config, arguments)
+    return with_variants(config, arguments, {"smoke": SMOKE})

@@ -185,12 +185,17 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
-def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Scales uint8 [H, W, C], or float32 [H, W, 1], bicubic and widened by the scale."""
+def resize(image: np.ndarray, image_size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
+    """Scales uint8 [H, W] or [H, W, C], or float32 [H, W, 1], bicubic and widened by the scale.
+
+    Args:
+      nearest: take the nearest pixel instead, which keeps the numbers of label maps.
+    """
     height, width = image_size
-    flat = image[:, :, 0] if image.shape[2] == 1 else image
-    scaled = Image.fromarray(flat).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(scaled).reshape(height, width, image.shape[2])
+    flat = image[:, :, 0] if image.shape[2:] == (1,) else image
+    kernel = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    scaled = Image.fromarray(flat).resize((width, height), kernel)
+    return np.asarray(scaled).reshape(height, width, *image.shape[2:])
 
 
 def opaque(image: np.ndarray) -> np.ndarray:

@@ -1,37 +1,62 @@
 """A training run, loaded from its folder."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from ml_collections import ConfigDict
+
+from ganjax import tasks
+from ganjax.data.fields import Field
 from ganjax.errors import UserError
+from ganjax.metrics.protocols import parse
 from ganjax.paths import absolute
+from ganjax.training import devices, nonfinite, workdir
+from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
+from ganjax.training.state import Trained
+from ganjax.training.step import train_key
+from ganjax.training.task import Model
+
+Average = Literal["ema", "live"]
 
 
-def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, str]:
-    """Loads the task and a checkpoint of the run in `workdir`.
+class Run(NamedTuple):
+    """A trained model and where it comes from.
+
+    Attributes:
+      config: that it was trained with, today's defaults where it was saved without a field.
+      model: whose inputs have the names of the run's classes and attributes.
+      trained: what it draws with.
+      step: of the checkpoint.
+      checkpoint: its name, like "step 3125 1f2e3d4c".
+    """
+
+    config: ConfigDict
+    model: Model
+    trained: Trained
+    step: int
+    checkpoint: str
+
+
+def load(folder: Path, *, step: int | str | None = None, average: Average = "ema") -> Run:
+    """Loads the model of the run in `folder`, and nothing that only training needs.
 
     Args:
       step: of the checkpoint, a number or "best", by the first metric that the run was evaluated
         with while it trained; None for the newest.
-
-    Returns:
-      The task, its state, and the checkpoint's name, like "step 3125 1f2e3d4c".
+      average: the networks' running averages, or their last weights.
 
     Raises:
       UserError: there is no run, no such checkpoint, or it is damaged.
     """
-    import jax
-
-    from ganjax import tasks
-    from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
-
-    task = tasks.make(_config(workdir))
-    checkpoints = Checkpoints.read_only(workdir / "checkpoints")
+    config = load_config(folder)
+    model = _named(tasks.make_model(config), workdir.load_fields(folder))
+    checkpoints = Checkpoints.read_only(folder / "checkpoints")
     if not checkpoints.steps:
-        raise UserError(f"{workdir} holds no checkpoint yet; train until the first save")
+        raise UserError(f"{folder} holds no checkpoint yet; train until the first save")
     if step == "best":
-        step = _best_step(workdir, checkpoints)
+        step = _best_step(folder, checkpoints)
     elif step is None:
         step = checkpoints.steps[-1]
     if str(step) not in map(str, checkpoints.steps):
@@ -41,28 +66,28 @@ def load_run(workdir: Path, step: int | str | None = None) -> tuple[Any, Any, st
         )
     step = int(step)
     try:
-        state = checkpoints.load(step, jax.eval_shape(task.init, jax.random.key(0)))
+        trained = checkpoints.load_trained(step, average)
     except DamagedCheckpoint as damage:
         raise UserError(f"{damage}; choose another with --checkpoint") from damage
-    return task, state, f"step {step} {checkpoints.digest(step)}"
+    return Run(config, model, trained, step, f"step {step} {checkpoints.digest(step)}")
 
 
-def load_generator(workdir: Path, step: str | None, weights: str) -> tuple[Any, Any, str]:
-    """`load_run` of a model that draws images, whose averages are the weights wanted.
-
-    Args:
-      weights: "ema", the running average, or "live", the last weights.
+def load_config(folder: Path) -> ConfigDict:
+    """The config of the run in `folder`, with today's defaults for fields that it lacks.
 
     Raises:
-      UserError: as `load_run`, or the run draws no images.
+      UserError: there is no run.
     """
-    task, state, checkpoint = load_run(workdir, step)
-    if "classifier" in state.networks:
-        raise UserError(f"{workdir} trained a classifier, which draws no images")
-    if weights == "live":
-        live = {role: state.networks[role].variables for role in state.averages}
-        state = state.replace(averages=live)
-    return task, state, checkpoint
+    return tasks.fill(workdir.load_config(folder))
+
+
+def _named(model: Model, fields: dict[str, Field]) -> Model:
+    """`model` with the names that its run's data gave to classes and attributes."""
+    inputs = {
+        name: fields[name] if name in fields and fields[name].kind == field.kind else field
+        for name, field in model.inputs.items()
+    }
+    return model._replace(inputs=inputs)
 
 
 def replay(folder: Path) -> Iterator[str]:
@@ -73,41 +98,18 @@ def replay(folder: Path) -> Iterator[str]:
     Raises:
       UserError: the folder holds no such step, or its run's config is gone.
     """
-    from functools import partial
-
-    from ganjax import tasks
-    from ganjax.training import devices, nonfinite
-    from ganjax.training.loop import train_key
-
-    config = _config(absolute(folder).parent)
+    config = load_config(absolute(folder).parent)
     task = tasks.make(config)
-    if config.parallel == "pmap":
-        mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
-        task = task._replace(train_step=devices.per_device(task.train_step, mesh))
+    mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
+    task = devices.spread(task, config.parallel, mesh)
     yield from nonfinite.replay(task, folder, partial(train_key, config.seed))
 
 
-def _config(workdir: Path) -> Any:
-    """The config of the run in `workdir`, without the file that its weights started from."""
-    from ml_collections import ConfigDict
-
-    from ganjax.training.workdir import load_config
-
-    config = ConfigDict(load_config(workdir))
-    if "init_from" in config:
-        config.init_from = ""  # the checkpoint holds what became of it; the file may be gone
-    return config
-
-
-def _best_step(workdir: Path, checkpoints: Any) -> int:
+def _best_step(folder: Path, checkpoints: Any) -> int:
     """By the metric of the newest evaluation; the newest of equals."""
-    from ganjax.metrics.protocols import parse
-
     saved = checkpoints.metrics
     if not saved:
-        raise UserError(
-            f"{workdir} was not evaluated while it trained; name a step instead of best"
-        )
+        raise UserError(f"{folder} was not evaluated while it trained; name a step instead of best")
     (name,) = saved[max(saved)]
     (protocol,) = parse(name)
     values = {step: metrics[name] for step, metrics in saved.items() if name in metrics}

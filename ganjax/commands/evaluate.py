@@ -57,8 +57,8 @@ def main(argv: list[str]) -> None:
         help="step to load, or best (default: the newest)",
     )  # fmt: skip
     add(
-        "--weights", choices=("ema", "live"), default="ema",
-        help="the running average of the generator, or its last weights (default: ema)",
+        "--average", choices=("ema", "live"), default="ema",
+        help="the running average of the networks, or their last weights (default: ema)",
     )  # fmt: skip
     add(
         "--image_size", metavar="SIZE",
@@ -96,8 +96,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
-    from ganjax.evaluation import measure
-    from ganjax.evaluation import monitor as evaluation
+    from ganjax.evaluation import measure, monitor
     from ganjax.images import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
@@ -109,7 +108,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         results += measure.measure_pairs(paired, arguments.generated, arguments.reference)
         run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
-        mesh, batch_size = evaluation.split_batch(arguments.batch_size)
+        mesh, batch_size = monitor.split_batch(arguments.batch_size)
         open_sets = _open_run if arguments.workdir else _open_images
         generated, open_reference, about = open_sets(arguments, mesh)
         run |= about
@@ -117,7 +116,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         reference = None if one_sided else open_reference()
         if not rest:
             size = min(reference.size, generated.size or reference.size)
-            rest = evaluation.default_metrics(about["reference"], size)
+            rest = monitor.default_metrics(about["reference"], size)
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(
@@ -128,7 +127,7 @@ def _measure(arguments: argparse.Namespace) -> None:
             _save_features(arguments.save_features, features)
     names = [protocol.name for protocol in wanted or rest]
     results.sort(key=lambda result: names.index(result.protocol.name))
-    rows = [evaluation.to_row(result, run) for result in results]
+    rows = [monitor.to_row(result, run) for result in results]
     _print_table(rows)
     if arguments.workdir:
         from ganjax.training.workdir import append_metrics
@@ -160,24 +159,19 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
 
 
 def _open_run(arguments: argparse.Namespace, mesh: Any):
-    from ml_collections import ConfigDict
-
-    from ganjax.evaluation import monitor as evaluation
+    from ganjax import runs
+    from ganjax.evaluation import monitor
     from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
-    from ganjax.runs import load_generator
-    from ganjax.training.workdir import load_config
 
-    task, state, checkpoint = load_generator(
-        arguments.workdir, arguments.checkpoint, arguments.weights
-    )
-    config = ConfigDict(load_config(arguments.workdir))
-    generated = evaluation.make_model(task, config, mesh)(state, arguments.seed)
+    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    config = run.config
+    generated = monitor.make_images(run.model, config, mesh)(run.trained, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
 
     def open_reference():
         if not arguments.reference:
-            return evaluation.open_data(config, mesh, size or generated.image_size)
+            return monitor.open_data(config, mesh, size or generated.image_size)
         return open_set(
             arguments.reference,
             mesh,
@@ -186,9 +180,10 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
         )
 
     about = {
-        **evaluation.progress_of(state),
-        "checkpoint": checkpoint,
-        "weights": arguments.weights,
+        "step": run.step,
+        "kimg": int(run.trained.images) / 1000,
+        "checkpoint": run.checkpoint,
+        "average": arguments.average,
         "reference": arguments.reference or config.data.get("source"),
     }
     return generated, open_reference, about

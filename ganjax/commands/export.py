@@ -48,19 +48,20 @@ def main(argv: list[str]) -> None:
     start_jax(compile_cache=arguments.compile_cache)
     import numpy as np
 
-    from ganjax.runs import load_run
+    from ganjax import runs
     from ganjax.trees import named_leaves
     from ganjax.weights.safetensors import write_safetensors
 
-    _, state, checkpoint = load_run(arguments.workdir, arguments.checkpoint)
-    roles = sorted(state.averages)
+    run = runs.load(arguments.workdir, step=arguments.checkpoint)
+    roles = sorted(run.trained.variables)
     role = arguments.network or roles[0]
     if role not in roles or not arguments.network and len(roles) > 1:
         raise UserError(f"--network: choose {' or '.join(roles)}")
     dtype = np.float32 if arguments.float32 else np.float16
-    params = named_leaves(state.averages[role]["params"])
+    params = named_leaves(run.trained.variables[role]["params"])
     arrays = {name: np.asarray(leaf).astype(dtype) for name, leaf in params.items()}
-    metadata = {"network": role, "checkpoint": checkpoint, "kimg": f"{int(state.images) / 1000:g}"}
+    kimg = f"{int(run.trained.images) / 1000:g}"
+    metadata = {"network": role, "checkpoint": run.checkpoint, "kimg": kimg}
     write_safetensors(output, arrays, metadata)
     count = sum(value.size for value in arrays.values())
-    print(f"wrote {output}: {count:,} parameters of {checkpoint}", file=sys.stderr)
+    print(f"wrote {output}: {count:,} parameters of {run.checkpoint}", file=sys.stderr)

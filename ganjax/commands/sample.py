@@ -18,6 +18,7 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars                     a grid of 64
   ganjax sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
+  ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
   ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
                                           the same 64 while the run learnt to draw them
 
@@ -47,9 +48,14 @@ def main(argv: list[str]) -> None:
         "latent space, back to its start (default: grid.png)",
     )  # fmt: skip
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
+    add("--label", default="", metavar="NAME", help="a class, by its name or number")
     add(
-        "--weights", choices=("ema", "live"), default="ema",
-        help="the running average of the generator, or its last weights (default: ema)",
+        "--attributes", default="", metavar="NAME=VALUE,...",
+        help="values of attributes; those that are not named are drawn",
+    )  # fmt: skip
+    add(
+        "--average", choices=("ema", "live"), default="ema",
+        help="the running average of the networks, or their last weights (default: ema)",
     )  # fmt: skip
     add(
         "--growth", action="store_true",
@@ -75,13 +81,12 @@ def main(argv: list[str]) -> None:
         print(f"wrote {arguments.output}", file=sys.stderr)
         return
     start_jax(compile_cache=arguments.compile_cache)
-    draw, images_of, checkpoint = _load(arguments.workdir, arguments.checkpoint, arguments.weights)
+    inputs, images_of, checkpoint = _load(arguments)
     metadata = None
     if not arguments.no_metadata:
         from ganjax.provenance import provenance
 
         metadata = provenance(seed=arguments.seed, checkpoint=checkpoint)
-    inputs = draw(arguments.seed, arguments.num)
     if suffix in (".gif", ".mp4"):
         _write_walk(arguments.output, inputs, images_of, metadata)
     elif suffix == ".png":
@@ -91,35 +96,40 @@ def main(argv: list[str]) -> None:
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 
-def _load(workdir: Path, step: str | None, weights: str):
-    """A run as functions (seed, num) -> inputs and inputs -> images, and its checkpoint's name."""
+def _load(arguments: argparse.Namespace):
+    """The inputs of all rows, a function inputs -> images, and the checkpoint's name."""
     import jax
     import jax.numpy as jnp
 
+    from ganjax import conditions, runs
     from ganjax.images import to_uint8
-    from ganjax.runs import load_generator
 
-    task, state, checkpoint = load_generator(workdir, step, weights)
-    if task.draw is None:
-        raise UserError(f"{workdir} turns images into images; use stylize.py")
+    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    model = run.model
+    if model.draw is None:
+        takes = " and ".join(model.inputs)
+        command = "stylize" if "style" in model.inputs else "translate"
+        can = f"use `ganjax {command}`" if model.image else "it draws no images"
+        raise UserError(f"{arguments.workdir} is a model that takes {takes}; {can}")
+    condition = model.inputs.get("label")
+    asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)
+    if asked is not None:
+        asked = jnp.broadcast_to(asked, (arguments.num, *asked.shape))
+    inputs = model.draw(jax.random.key(arguments.seed), jnp.arange(arguments.num), asked)
 
     @jax.jit
-    def images_of_chunk(state, inputs):
-        (images,) = task.sample(state, inputs, jax.random.key(0)).values()
-        return to_uint8(images)
+    def images_of_chunk(trained, inputs):
+        return to_uint8(model.sample(trained, inputs, jax.random.key(0))[model.image])
 
     def images_of(inputs):
         """Generates in chunks of one size, so that one program serves any number."""
         (count,) = {len(value) for value in inputs.values()}
         for first in range(0, count, CHUNK):
             rows = jnp.arange(first, first + CHUNK) % count
-            chunk = images_of_chunk(state, {name: value[rows] for name, value in inputs.items()})
-            yield from jax.device_get(chunk)[: count - first]
+            chunk = {name: value[rows] for name, value in inputs.items()}
+            yield from jax.device_get(images_of_chunk(run.trained, chunk))[: count - first]
 
-    def draw(seed, num):
-        return task.draw(jax.random.key(seed), jnp.arange(num))
-
-    return draw, images_of, checkpoint
+    return inputs, images_of, run.checkpoint
 
 
 def _write_grid(path: Path, inputs, images_of, metadata) -> None:
@@ -142,8 +152,8 @@ def _write_walk(path: Path, inputs, images_of, metadata) -> None:
     from ganjax.images import write_animation
 
     walk = {
-        # Labels stay as they are from each stop to the next.
-        name: _closed_walk(value) if value.ndim > 1 else value.repeat(WALK_FRAMES)
+        # Conditions stay as they are from each stop to the next.
+        name: _closed_walk(value) if name == "z" else value.repeat(WALK_FRAMES, axis=0)
         for name, value in inputs.items()
     }
     write_animation(path, images_of(walk), frames_per_second=30, metadata=metadata)

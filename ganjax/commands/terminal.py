@@ -1,18 +1,13 @@
 """What the command lines share: one-line errors, config files, caches."""
 
 import argparse
-import ast
-import difflib
 import errno
 import os
-import runpy
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ganjax.errors import UserError
 from ganjax.paths import cache_folder, run_folder
@@ -116,94 +111,3 @@ def add_xla_flag(name: str, value: str) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if name not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {name}={value}".strip()
-
-
-def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
-    """Runs a config file and applies the user's overrides to it.
-
-    Args:
-      spec: FILE.py or FILE.py:ARGUMENT; the argument goes to the file's `get_config`.
-      overrides: words of the form --config.FIELD=VALUE (or --config.FIELD VALUE).
-
-    Returns:
-      A locked ConfigDict.
-
-    Raises:
-      UserError: the file is missing or faulty, a field does not exist, a value has another type.
-    """
-    path, _, arguments = spec.partition(":")
-    if not os.path.isfile(path):
-        known = sorted(str(p) for p in Path("configs").glob("*.py") if p.name != "common.py")
-        hint = f"; there are {', '.join(known)}" if known else ""
-        raise UserError(f"config file {path} does not exist{hint}")
-    config = _run_config(path, arguments)
-    words = iter(overrides)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--config."):
-            raise UserError(f"unknown argument {word!r}; see --help")
-        if not equals and (value := next(words, None)) is None:
-            raise UserError(f"{name} lacks a value; give {name}=VALUE")
-        _set_field(config, name.removeprefix("--config."), value)
-    return config.lock()
-
-
-def _run_config(path: str, arguments: str) -> Any:
-    from ml_collections import ConfigDict
-
-    try:
-        get_config = runpy.run_path(path).get("get_config")
-        config = get_config(arguments) if callable(get_config) else None
-    except UserError:
-        raise
-    except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:  # it is a program, and may end in anything
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [f", line {frame.lineno}" for frame in frames if frame.filename == path]
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}{lines[-1] if lines else ''}: {reason:.200}") from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"{path} defines no get_config(arguments) -> ConfigDict; see configs/")
-    return config
-
-
-def _set_field(config: Any, name: str, text: str) -> None:
-    """Sets one field from the user's text, which must be of the type that the field has."""
-    *parents, last = name.split(".")
-    for parent in parents:
-        config = _child(config, parent, name)
-    old = _child(config, last, name)
-    try:
-        match old:
-            case bool():
-                value = {"true": True, "false": False}[text.lower()]
-            case int() | float() | str():
-                value = type(old)(text)
-            case tuple() | list():
-                value = type(old)(_elements(old, ast.literal_eval(text)))
-            case _:
-                raise UserError(f"{name} is a group; set one of {', '.join(old)}")
-    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise UserError(
-            f"{name}={text:.80}: give a value of type {type(old).__name__}, like {old}"
-        ) from None
-    config[last] = value
-
-
-def _elements(old: Sequence, new: Any) -> list:
-    """`new` as elements of the type that `old` has; the only empty defaults are texts'."""
-    wanted = type(old[0]) if old else str
-    accepted = (int, float) if wanted is float else (wanted,)
-    if not isinstance(new, tuple | list) or any(type(value) not in accepted for value in new):
-        raise TypeError
-    return [wanted(value) for value in new]
-
-
-def _child(config: Any, name: str, path: str) -> Any:
-    names = list(config) if hasattr(config, "keys") else []
-    if name in names:
-        return config[name]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
-    raise UserError(f"there is no field {path}; {hint}")

@@ -43,7 +43,7 @@ class Examples(NamedTuple):
     checksums: dict[str, int]
 
     def __len__(self) -> int:
-        return len(self.arrays["image"])
+        return len(next(iter(self.arrays.values())))
 
     def take(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Examples of one array, copied.
@@ -195,8 +195,9 @@ def _write(
                     content = np.ascontiguousarray(values).data
                     files[name].write(content)
                     checksums[name] = zlib.crc32(content, checksums.get(name, 0))
-                total += len(arrays["image"])
-                bar.update(len(arrays["image"]) + len(bad))
+                good = len(next(iter(arrays.values())))
+                total += good
+                bar.update(good + len(bad))
     finally:
         for file in files.values():
             file.close()

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
 from ganjax.images import SUFFIXES, read_image
@@ -53,7 +54,9 @@ class Files:
         self.names, self.read = sorted(stamps), read
         first = [name.split("/")[0] if "/" in name else "" for name in self.names]
         classes = sorted(set(first))
-        self.label_names = tuple(classes) if classes != [""] else ()
+        self.fields = {"image": IMAGE}
+        if classes != [""]:
+            self.fields["label"] = Field("class", names=tuple(classes))
         self._labels = np.searchsorted(np.array(classes), np.array(first)).astype(np.int32)
         lines = "".join(f"{name}\t{stamps[name]}\n" for name in self.names)
         self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
@@ -70,7 +73,7 @@ class Files:
         names = [self.name(index) for index in indices]
         images, good, broken = decode_images(names, self.read, image_size, channels)
         arrays = {"image": images}
-        if self.label_names:
+        if "label" in self.fields:
             arrays["label"] = self._labels[np.array(indices)[good]]
         return arrays, broken
 

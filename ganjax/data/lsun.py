@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ganjax.data.fields import IMAGE
 from ganjax.data.folder import MAX_BYTES, decode_images, printable, too_large
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
@@ -39,7 +40,7 @@ class _Tree(NamedTuple):
 class Lsun:
     """Encoded images in an LMDB, in the order of their keys; without labels."""
 
-    label_names = ()
+    fields = {"image": IMAGE}
 
     def __init__(self, tree: _Tree, digest: str, path: str):
         self._tree, self.digest, self._path = tree, digest, path

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganjax.data.cache import Examples, open_examples
+from ganjax.data.fields import Field
 from ganjax.data.pyramid import Halved
 from ganjax.data.source import Source, good_name
 from ganjax.errors import UserError
@@ -21,10 +22,10 @@ class Stream(NamedTuple):
     Attributes:
       names: array of the source -> array of the batch, e.g. {"image": "content"}.
       channels: 1 gray, 3 RGB, 4 RGBA.
-      flip: mirror every other image at random, with all arrays that share its height and width.
+      flip: mirror every other example at random: all of its arrays that are pictures.
       limit: use only the first so many examples; 0 for all.
-      load_size: (H, W) that images are decoded to, of which each batch shows a part cut out at
-        random; None for the whole at the batch's image size.
+      load_size: (H, W) that pictures are decoded to, of which each batch shows a part cut out at
+        random, the same part of all of an example's; None for the whole at the batch's image size.
       zoom: the part is 1 to `zoom` times the batch's image size, as far as `load_size` goes, and
         scaled down to it.
       share: of the rows of a batch; streams that give the same names share them in their order.
@@ -42,6 +43,11 @@ class Stream(NamedTuple):
     share: float = 1.0
     pyramid: tuple[int, int] | None = None
 
+    @property
+    def title(self) -> str:
+        """What the batch calls the stream's examples: by its first array."""
+        return next(iter(self.names.values()))
+
 
 class Pipeline(NamedTuple):
     """The streams that make up a batch; each is shuffled on its own.
@@ -52,6 +58,15 @@ class Pipeline(NamedTuple):
 
     streams: tuple[Stream, ...]
     cache_dir: Path
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What the arrays of a batch are."""
+        return {
+            new_name: stream.source.fields[name]
+            for stream in self.streams
+            for name, new_name in stream.names.items()
+        }
 
     def batches(
         self,
@@ -94,7 +109,7 @@ class Pipeline(NamedTuple):
         """The names of the examples that the rows of batch `number` show, by the images' name."""
         found: dict[str, list[str]] = {}
         for part in self._parts(seed, batch_size, image_size):
-            names = found.setdefault(part.stream.names["image"], [])
+            names = found.setdefault(part.stream.title, [])
             names += [
                 good_name(part.source, part.data.broken, int(index))
                 for index in part.indices(number)
@@ -113,7 +128,7 @@ class Pipeline(NamedTuple):
             size = stream.pyramid or _load_size(stream, image_size)
             _, data = _open(stream, size, self.cache_dir, progress=False)
             checksums = {name: data.checksums[name] for name in stream.names}
-            of_name = found.setdefault(f"{stream.names['image']} {size[0]}x{size[1]}", [])
+            of_name = found.setdefault(f"{stream.title} {size[0]}x{size[1]}", [])
             of_name.append({"examples": len(data), "crc32": checksums})
         return found
 
@@ -172,10 +187,12 @@ class _Part(NamedTuple):
         boxes = self._boxes(number)[self.rows] if self.stream.load_size else ()
         result = {}
         for name, new_name in self.stream.names.items():
-            values = self.data.take(name, indices)
-            if self.stream.load_size and values.ndim >= 3:
-                values = np.stack(list(map(self._cut, values, boxes)))
-            if self.stream.flip and values.ndim >= 3:  # an image or a mask, not a label
+            values, field = self.data.take(name, indices), self.source.fields[name]
+            if self.stream.load_size and field.is_picture:
+                values = np.stack(
+                    [self._cut(*pair, field) for pair in zip(values, boxes, strict=True)]
+                )
+            if self.stream.flip and field.is_picture:
                 values[flips] = _mirror(values[flips])
             result[new_name] = values
         return result
@@ -201,12 +218,12 @@ class _Part(NamedTuple):
         corners = np.floor(random[:, 1:] * (load_size - sizes + 1))
         return np.concatenate([corners, sizes], axis=1).astype(int)
 
-    def _cut(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def _cut(self, picture: np.ndarray, box: np.ndarray, field: Field) -> np.ndarray:
         y, x, height, width = box
-        part = image[y : y + height, x : x + width]
+        part = picture[y : y + height, x : x + width]
         if (height, width) == self.image_size:
             return part
-        return resize(part, self.image_size)
+        return resize(part, self.image_size, nearest=field.kind == "label_map")
 
 
 def _open(

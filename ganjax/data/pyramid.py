@@ -13,9 +13,11 @@ class Halved:
     """A source whose images are those of `examples`, which are of `source`, at half their sides."""
 
     def __init__(self, source: Source, examples: Examples):
-        self.examples, self.label_names = examples, source.label_names
+        self.examples, self.fields = examples, source.fields
         self._source = source
-        self.digest = json.dumps(["halved", source.digest, examples.arrays["image"].shape])
+        self.digest = json.dumps(
+            ["halved", source.digest, next(iter(examples.arrays.values())).shape]
+        )
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -26,21 +28,21 @@ class Halved:
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
-        """As `Source.load`; pixels of images are means of 2x2, of masks the first of them."""
+        """As `Source.load`; pixels of images are means of 2x2, of label maps the first of them."""
         arrays = {}
         for name in self.examples.arrays:
             values = self.examples.take(name, np.asarray(indices))
-            if name == "image":
-                values = halve(values)
-            elif values.ndim >= 3:
+            field = self.fields[name]
+            if field.kind == "label_map":
                 values = values[:, ::2, ::2]
+            elif field.is_picture:
+                values = halve(values)
             arrays[name] = values
-        assert arrays["image"].shape[1:] == (*image_size, channels)
         return arrays, []
 
 
 def halve(images: np.ndarray) -> np.ndarray:
-    """Means of 2x2 pixels: uint8 [N, H, W, C] to [N, H / 2, W / 2, C], halves to even numbers."""
+    """Means of 2x2 pixels: uint8 [N, H, W, ...] to [N, H / 2, W / 2, ...], halves to even ones."""
     wide = images.astype(np.uint16)
     rows = wide[:, ::2] + wide[:, 1::2]
     sums = rows[:, :, ::2] + rows[:, :, 1::2]

@@ -1,11 +1,12 @@
 """What a source of images is, and the one way to name it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ganjax.data.fields import Field
 from ganjax.errors import UserError
 
 FORMS = "avatars, folder:PATH (a folder or a .zip), tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
@@ -23,11 +24,11 @@ class Source(Protocol):
 
     Attributes:
       digest: text that changes when the content changes; part of the cache's key.
-      label_names: of classes or, where an example has several labels, of attributes; else ().
+      fields: what its arrays are, by name; `image` first, where there is one.
     """
 
     digest: str
-    label_names: tuple[str, ...]
+    fields: Mapping[str, Field]
 
     def __len__(self) -> int: ...
 
@@ -41,9 +42,8 @@ class Source(Protocol):
         """The examples at `indices`, without the broken ones.
 
         Returns:
-          Arrays whose first axis is the example, among them `image` uint8 [N, H, W, C] and, where
-          there are `label_names`, `label` int32 [N] (a class) or [N, len(label_names)] (values
-          of attributes); and the broken examples. May run in several threads.
+          The arrays of `fields`, whose first axis is the example; and the broken examples. May run
+          in several threads.
         """
         ...
 

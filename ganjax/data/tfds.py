@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import decode_images
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
@@ -43,7 +44,8 @@ class TfdsImages:
         features = builder.info.features
         self._image_key = _find_image(builder.name, features)
         self._label_key = next((key for key in ("label", "attributes") if key in features), "")
-        self.label_names = _name_labels(features[self._label_key]) if self._label_key else ()
+        label = _label_field(features[self._label_key]) if self._label_key else None
+        self.fields = {"image": IMAGE} | ({"label": label} if label else {})
         self._examples = builder.as_data_source(
             split, decoders={self._image_key: tfds.decode.SkipDecoding()}
         )
@@ -77,14 +79,15 @@ class TfdsImages:
             list(encoded), encoded.__getitem__, image_size, channels
         )
         arrays = {"image": images}
-        if self.label_names:
+        if "label" in self.fields:
             labels = [self._label(example) for example in examples]
             arrays["label"] = np.array(labels, np.int32)[good]
         return arrays, broken
 
     def _label(self, example: dict[str, Any]) -> int | list[int]:
         label = example[self._label_key]
-        return [label[name] for name in self.label_names] if isinstance(label, dict) else label
+        names = self.fields["label"].names
+        return [label[name] for name in names] if isinstance(label, dict) else label
 
 
 def _find_image(name: str, features: Any) -> str:
@@ -102,16 +105,17 @@ def _find_image(name: str, features: Any) -> str:
     return "image" if "image" in images else images[0]
 
 
-def _name_labels(feature: Any) -> tuple[str, ...]:
-    """Class names, names of binary attributes, or () for what is no label."""
+def _label_field(feature: Any) -> Field | None:
+    """A class, binary attributes, or None for what is no label."""
     import tensorflow_datasets as tfds
 
     match feature:
         case tfds.features.ClassLabel():
-            return tuple(feature.names)
+            return Field("class", names=tuple(feature.names))
         case tfds.features.FeaturesDict() if all(f.np_dtype == np.bool_ for f in feature.values()):
-            return tuple(sorted(feature))
-    return ()
+            names = tuple(sorted(feature))
+            return Field("attributes", len(names), names, (("no", "yes"),) * len(names))
+    return None
 
 
 def _sizes(splits: Any) -> list[tuple[str, int, list[int]]]:

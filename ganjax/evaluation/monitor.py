@@ -5,16 +5,18 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from ganjax import data
+from ganjax import tasks
 from ganjax.errors import UserError
 from ganjax.evaluation.measure import Result, check_needs, load_programs, measure
 from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set
+from ganjax.images import parse_image_size
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
-from ganjax.training.state import State
-from ganjax.training.task import Batch, Task
+from ganjax.training.state import State, Trained
+from ganjax.training.task import Batch, Model, Task
 
 COUNT = 5000  # images, where the user names no metric
 BATCH_SIZE = 64
@@ -45,24 +47,29 @@ def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
     return parse(",".join(f"{kind}{count}{whole}_{extractor}" for kind in kinds))
 
 
-def make_model(task: Task, config: Any, mesh: Mesh) -> Callable[[State, int], ImageSet]:
-    """(state, seed) -> the images that a run's model makes.
+def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Trained, int], ImageSet]:
+    """(trained, seed) -> the images that a run's model makes.
 
-    Games that turn images into images are given their own data.
+    Models that turn images into images are given those of the run's data.
+
+    Raises:
+      UserError: it makes none.
     """
-    if task.draw is not None:
-        return make_generator(task, mesh)
-    phase = task.phases[-1]
+    if not model.image:
+        raise UserError(f"{config.task} draws no images")
+    if model.draw is not None:
+        return make_generator(model, mesh)
+    image_size = parse_image_size(config.data.image_size)
 
     def inputs() -> Iterator[Batch]:
-        return data.make(config).batches(
-            seed=config.seed, first=0, batch_size=phase.batch_size, image_size=phase.image_size
+        return tasks.make_data(config).batches(
+            seed=config.seed, first=0, batch_size=config.batch_size, image_size=image_size
         )
 
-    return make_translator(task, inputs, mesh)
+    return make_translator(model, inputs, mesh, image_size)
 
 
-def open_data(config: Any, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
+def open_data(config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
     """The images that a run is trained on.
 
     Raises:
@@ -80,11 +87,6 @@ def open_data(config: Any, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
         channels=config.data.channels,
         limit=config.data.limit,
     )
-
-
-def progress_of(state: State) -> dict[str, Any]:
-    """How far a run is, as rows of metrics.jsonl say it."""
-    return {"step": int(state.step), "kimg": int(state.images) / 1000}
 
 
 def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_evaluation(task: Task, config: Any) -> Evaluation:
+def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
     """What the loop asks for every `evaluate_every` kimg.
 
     The metrics are those of `ganjax evaluate` with seed 0, against the run's own data.
@@ -125,15 +127,16 @@ def make_evaluation(task: Task, config: Any) -> Evaluation:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
         check_needs(protocol, reference._replace(size=None), reference)  # now, not hours later
     programs = load_programs(wanted, mesh)
-    model = make_model(task, config, mesh)
+    images_of = make_images(task.model, config, mesh)
 
     def run(state: State, stop: Callable[[], bool]) -> list[dict[str, Any]] | None:
-        sets = (_stoppable(images, stop) for images in (model(state, 0), reference))
+        sets = (_stoppable(images, stop) for images in (images_of(state.trained, 0), reference))
         try:
             results, _ = measure(wanted, *sets, programs, batch_size=batch_size)
         except _Stopped:
             return None
-        about = {**progress_of(state), "seed": 0, "weights": "ema", "reference": source}
+        progress = {"step": int(state.step), "kimg": int(state.images) / 1000}
+        about = {**progress, "seed": 0, "average": "ema", "reference": source}
         return [to_row(result, about) for result in results]
 
     return Evaluation(wanted[0].name, wanted[0].lower_is_better, run)

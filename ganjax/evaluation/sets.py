@@ -21,8 +21,8 @@ from ganjax.errors import UserError
 from ganjax.images import read_image, to_uint8
 from ganjax.paths import expand
 from ganjax.training import devices
-from ganjax.training.state import State
-from ganjax.training.task import Batch, Task
+from ganjax.training.state import Trained
+from ganjax.training.task import Batch, Model
 
 
 class ImageSet(NamedTuple):
@@ -94,30 +94,30 @@ def open_set(
     return ImageSet(name, count, digest, image_size, batches, attributes)
 
 
-def make_generator(task: Task, mesh: Mesh) -> Callable[[State, int], ImageSet]:
-    """(state, seed) -> the images that a task draws: number i depends on seed and i alone.
+def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSet]:
+    """(trained, seed) -> the images that a model draws: number i depends on seed and i alone.
 
     They are rounded to 8 bits, as they would be in files.
     """
     split, everywhere = devices.split(mesh), devices.replicated(mesh)
 
     @partial(jax.jit, static_argnames="seed")
-    def generate(state: State, seed: int, index: Array) -> Array:
+    def generate(trained: Trained, seed: int, index: Array) -> Array:
         rng = jax.random.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
-        (images,) = task.sample(state, task.draw(rng, index), rng).values()
+        images = model.sample(trained, model.draw(rng, index, None), rng)[model.image]
         return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
 
-    def make(state: State, seed: int) -> ImageSet:
-        state = jax.device_put(state, everywhere)
+    def make(trained: Trained, seed: int) -> ImageSet:
+        trained = jax.device_put(trained, everywhere)
 
         def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
             for first in range(0, count, batch_size):
                 index = jax.device_put(np.arange(first, first + batch_size), everywhere)
-                yield generate(state, seed, index), min(batch_size, count - first)
+                yield generate(trained, seed, index), min(batch_size, count - first)
 
         (_, *size, _) = jax.eval_shape(
-            partial(generate, seed=seed), state, index=np.arange(mesh.size)
+            partial(generate, seed=seed), trained, index=np.arange(mesh.size)
         ).shape
         return ImageSet("the model", None, "", tuple(size), batches)
 
@@ -125,11 +125,9 @@ def make_generator(task: Task, mesh: Mesh) -> Callable[[State, int], ImageSet]:
 
 
 def make_translator(
-    task: Task, inputs: Callable[[], Iterator[Batch]], mesh: Mesh
-) -> Callable[[State, int], ImageSet]:
-    """(state, seed) -> the images that a task makes of others, batch after batch of them.
-
-    Where samples have places in a sheet, its first row and column show inputs and are left out.
+    model: Model, inputs: Callable[[], Iterator[Batch]], mesh: Mesh, image_size: tuple[int, int]
+) -> Callable[[Trained, int], ImageSet]:
+    """(trained, seed) -> the images that a model makes of others, batch after batch of them.
 
     Args:
       inputs: () -> batches of the data from the first one on, without end.
@@ -137,26 +135,23 @@ def make_translator(
     everywhere = devices.replicated(mesh)
 
     @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
-    def translate(state: State, seed: int, number: int, batch: Batch) -> Array:
+    def translate(trained: Trained, seed: int, number: int, batch: Batch) -> Array:
         rng = jax.random.fold_in(jax.random.key(seed), number)
-        (images,) = task.sample(state, batch, rng).values()
-        if images.ndim == 5:
-            images = images[1:, 1:].reshape(-1, *images.shape[2:])
-        return _to_rgb(to_uint8(images))
+        return _to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
 
-    def make(state: State, seed: int) -> ImageSet:
-        state = jax.device_put(state, everywhere)
+    def make(trained: Trained, seed: int) -> ImageSet:
+        trained = jax.device_put(trained, everywhere)
 
         def arrays() -> Iterator[np.ndarray]:
             for number, batch in enumerate(inputs()):
                 batch = jax.device_put(batch, everywhere)
-                yield np.asarray(translate(state, seed, number, batch))
+                yield np.asarray(translate(trained, seed, number, batch))
 
         def batches(count: int, batch_size: int) -> Iterator[tuple[Array, int]]:
             for rows, valid in _rebatch(arrays(), count, batch_size):
                 yield _to_mesh(rows, mesh), valid
 
-        return ImageSet("the model", None, "", task.phases[-1].image_size, batches)
+        return ImageSet("the model", None, "", image_size, batches)
 
     return make
 

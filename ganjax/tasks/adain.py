@@ -1,23 +1,176 @@
 """AdaIN's game: a stylizer trained on unpaired contents and styles by a perceptual loss."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from ml_collections import ConfigDict
 
 from ganjax import adain
 from ganjax.augment import vary_styles
-from ganjax.images import as_float, to_float
+from ganjax.config import check_choice, run_fields
+from ganjax.data.fields import IMAGE
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import unpaired
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.nets import stylizers
 from ganjax.nets.stylizers import Stylizer, blend_transfer
-from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.weights import networks
+from ganjax.weights.networks import Perceive
 
-# (images [B, H, W, 3] in [-1, 1], layers) -> {layer: features [B, h, w, C]}
-Perceive = Callable[[Array, tuple[str, ...]], Mapping[str, Array]]
-GRID_SIDE = 6
+SHEET_SIDE = 6  # contents and styles of a sheet
+SMOKE = {
+    "data.content": ("avatars",),
+    "data.style": ("avatars",),
+    "data.limit": 64,
+    "data.image_size": "64",
+    "data.load_size": "96",
+    "model.encoder": "random",
+    "loss.encoders": ("random",),
+    "batch_size": 4,
+    "total_kimg": 0.048,
+    "log_every": 0.004,
+    "save_every": 0.012,
+    "sample_every": 0.024,
+    "keep_checkpoints": 5,
+}
+
+
+def defaults() -> ConfigDict:
+    """AdaIN as published: a decoder for VGG-19's relu4_1, crops of 256, batch 8, Adam 1e-4."""
+    config = run_fields("adain")
+    config.batch_size = 8  # contents of a step, over all devices
+    config.total_kimg = 1280.0  # thousands of contents to train on: 160,000 steps
+
+    # Sources: folder:PATH | tfds:NAME, "@SIDE" and "*WEIGHT" where wanted (docs/style.md).
+    config.data.content = ()
+    config.data.style = ()  # sources as those of data.content
+    config.data.image_size = "256"  # what a batch shows
+    config.data.load_size = "512"  # what images are scaled to before that is cut out
+    config.data.zoom = 1.0  # up to so many times image_size is cut out, and scaled down
+    config.data.vary_styles = False  # make more styles of few: turned, and in other colors
+
+    config.model = ConfigDict()
+    config.model.form = "vgg19"  # vgg19 (the paper) | compact
+    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19), or "random"
+    config.model.width = 32  # channels at 1/2 of the resolution (compact)
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+
+    config.loss = ConfigDict()
+    # "WEIGHTS:LAYER,LAYER", WEIGHTS as `ganjax.weights` knows them, or "random": a narrow VGG-19
+    # of random weights, which needs no download. Its style statistics are usable (Ustyuzhaninov et
+    # al. 2016, arXiv:1606.00021), but it knows no objects: good enough to try things out.
+    config.loss.encoders = ("vgg19_normalised:relu1_1,relu2_1,relu3_1,relu4_1",)
+    config.loss.content_layers = ("relu4_1",)  # whose features are those of the content
+    config.loss.content_weight = 1.0  # of the content loss (equation 12)
+    config.loss.style_weight = 10.0  # of the style loss (equation 13)
+    config.loss.covariance_layers = ("relu2_1", "relu3_1")  # those of the covariance loss
+    config.loss.covariance_weight = 0.0  # second moments between channels, as Gram matrices have
+    config.loss.identity_weight = 0.0  # content in its own style gives the content back
+
+    config.ema_half_life_kimg = 0.0  # of the stylizer's average; 0 for none
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4  # Adam's
+    config.optimizer.decay = 5e-5  # learning rate of step i: learning_rate / (1 + decay * i)
+    config.optimizer.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
+    config.optimizer.b1 = 0.9  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    config.log_every = 0.4  # kimg
+    return config
+
+
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Contents and styles, shuffled each on their own."""
+    return (*unpaired(config.data, "content"), *unpaired(config.data, "style"))
+
+
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config, with the network that its losses look through."""
+    data, loss = config.data, config.loss
+    image_size = parse_image_size(data.image_size)
+    if image_size[0] % 16 or image_size[1] % 16:
+        raise UserError(f"data.image_size is {data.image_size}; give a multiple of 16")
+    if data.vary_styles and image_size[0] != image_size[1]:
+        raise UserError("data.vary_styles turns images; give a square data.image_size")
+    if data.channels != 3:
+        raise UserError(f"data.channels is {data.channels}; adain takes 3 (RGB)")
+    check_choice("model.dtype", config.model.dtype, ("float32", "bfloat16"))
+    for name in ("content", "style", "covariance", "identity"):
+        if loss[f"{name}_weight"] < 0:
+            raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
+    perceive, layers = networks.perceptual(loss.encoders)
+    for field in ("content_layers", "covariance_layers"):
+        if set(loss[field]) - set(layers):
+            raise UserError(
+                f"loss.{field} is {tuple(loss[field])}; choose from {', '.join(layers)}"
+            )
+    if not loss.content_layers:
+        raise UserError("loss.content_layers is empty; give ('relu4_1',)")
+    return make(
+        _stylizer(config),
+        perceive,
+        optimizer=optimizers.make(config.optimizer),
+        phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
+        content_layers=tuple(loss.content_layers),
+        style_layers=layers,
+        covariance_layers=tuple(loss.covariance_layers),
+        content_weight=loss.content_weight,
+        style_weight=loss.style_weight,
+        covariance_weight=loss.covariance_weight,
+        identity_weight=loss.identity_weight,
+        vary=data.vary_styles,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+        dtype=jnp.dtype(config.model.dtype),
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The stylizer of a config, without the network that its losses look through."""
+    return make_model(_stylizer(config))
+
+
+def _stylizer(config: ConfigDict) -> Stylizer:
+    check_choice("model.form", config.model.form, ("compact", "vgg19"))
+    if config.model.form == "compact":
+        return stylizers.make_compact(config.model.width)
+    return stylizers.make_vgg19(networks.vgg19_params(config.model.encoder, width=64))
+
+
+def make_model(stylizer: Stylizer) -> Model:
+    """Content n in style n; a sheet shows every content in every style."""
+
+    def stylize(trained: Trained, content: Array, style: Array) -> Array:
+        return _stylize(stylizer, trained.variables["stylizer"]["params"], content, style)
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+        content, style = (to_float(inputs[name]) for name in ("content", "style"))
+        return {"samples": stylize(trained, content, style)}
+
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        """A white corner and the styles, then a row for each content, which stands before it."""
+        contents, styles = (to_float(inputs[name][:SHEET_SIDE]) for name in ("content", "style"))
+
+        def row(content: Array) -> Array:
+            repeated = jnp.broadcast_to(content, styles.shape)
+            return jnp.concatenate([content[None], stylize(trained, repeated, styles)])
+
+        corner = jnp.ones_like(styles[:1])
+        rows = jax.lax.map(row, contents)
+        return jnp.concatenate([jnp.concatenate([corner, styles])[None], rows])
+
+    inputs = {"content": IMAGE, "style": IMAGE}
+    return Model(inputs, {"samples": IMAGE}, None, sample, sheet, stylizer.multiple)
+
+
+def _stylize(stylizer: Stylizer, params: Any, content: Array, style: Array) -> Array:
+    statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
+    return stylizer.stylize(params, content, blend_transfer(statistics, jnp.ones(1)))
 
 
 def make(
@@ -35,7 +188,6 @@ def make(
     identity_weight: float = 0.0,
     vary: bool = False,
     ema_half_life: float = 0.0,
-    start: Any = None,
     dtype: Any = None,
 ) -> Task:
     """The game of Huang and Belongie 2017, equations 11 to 13.
@@ -50,20 +202,14 @@ def make(
         each batch in its own style. 0 leaves it out.
       vary: make more styles of few (`augment.vary_styles`).
       ema_half_life: of the stylizer's average, in images; 0 for no averaging.
-      start: params to start from; None for random ones.
       dtype: of the computation, bfloat16 for instance; None for that of the images. Parameters,
         statistics, losses and samples are float32 at least.
     """
     layers = tuple(dict.fromkeys((*content_layers, *style_layers)))
 
     def init(rng: Array) -> State:
-        params = stylizer.init(rng) if start is None else jax.tree.map(jnp.asarray, start)
-        network = Network(params, {}, optimizer.init(params))
+        network = Network.start({"params": stylizer.init(rng)}, optimizer)
         return State.start({"stylizer": network}, averaged=("stylizer",))
-
-    def stylize(params, content: Array, style: Array) -> Array:
-        statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
-        return stylizer.stylize(params, content, blend_transfer(statistics, jnp.ones(1)))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         content, style = (as_float(batch[name]) for name in ("content", "style"))
@@ -79,7 +225,7 @@ def make(
         wanted = {name: style_features[name] for name in style_layers}
 
         def loss(params):
-            images = stylize(params, content, style)
+            images = _stylize(stylizer, params, content, style)
             features = perceive(images, layers)
             styled = {name: features[name] for name in style_layers}
             terms = {
@@ -92,7 +238,7 @@ def make(
                 terms["covariance"] = covariance_weight * value
             if identity_weight:
                 # With its own style, the content shall come back.
-                same = stylize(params, content[:1], content[:1])
+                same = _stylize(stylizer, params, content[:1], content[:1])
                 first = {name: own_features[name][:1] for name in content_layers}
                 seen = perceive(same, content_layers)
                 value = jnp.mean(adain.content_loss(same, content[:1]))
@@ -103,32 +249,15 @@ def make(
         network = state.networks["stylizer"]
         gradients, terms = jax.grad(loss, has_aux=True)(network.params)
         network = update(network, gradients, {}, optimizer)
-        ema = average(
-            state.averages["stylizer"],
-            network.variables,
-            images=state.images,
+        return state.after(
+            {"stylizer": network},
+            {"stylizer": gradients},
             batch_size=content.shape[0],
             half_life=ema_half_life,
+            metrics={f"loss_{name}": value for name, value in terms.items()},
         )
-        metrics = {f"loss_{name}": value for name, value in terms.items()}
-        metrics["grad_norm_stylizer"] = optax.tree.norm(gradients)
-        state = state.replace(networks={"stylizer": network}, averages={"stylizer": ema})
-        return state, metrics
 
-    def sample(state: State, inputs, rng: Array) -> dict[str, Array]:
-        """Every content in every style: a white corner and the styles, then a row per content."""
-        contents, styles = (to_float(inputs[name][:GRID_SIDE]) for name in ("content", "style"))
-        params = state.averages["stylizer"]["params"]
-
-        def row(content: Array) -> Array:
-            repeated = jnp.broadcast_to(content, styles.shape)
-            return jnp.concatenate([content[None], stylize(params, repeated, styles)])
-
-        corner = jnp.ones_like(styles[:1])
-        rows = jax.lax.map(row, contents)
-        return {"samples": jnp.concatenate([jnp.concatenate([corner, styles])[None], rows])}
-
-    return Task(init, train_step, None, sample, phases)
+    return Task(make_model(stylizer), init, train_step, phases)
 
 
 def _content_loss(features, targets, layers: tuple[str, ...]) -> Array:

@@ -6,11 +6,108 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from ml_collections import ConfigDict
 
+from ganjax.config import run_fields
+from ganjax.data.avatars import ATTRIBUTES
+from ganjax.data.avatars.occlusion import hide
+from ganjax.data.fields import IMAGE, Field
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import single
+from ganjax.errors import UserError
 from ganjax.images import to_float
 from ganjax.nets.attributes import SIDE, Classifier
-from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task
+
+SMOKE = {
+    "data.limit": 256,
+    "batch_size": 16,
+    "total_kimg": 0.192,
+    "log_every": 0.016,
+    "save_every": 0.048,
+    "sample_every": 0.0,
+    "keep_checkpoints": 5,
+}
+_SIZES = tuple(map(len, ATTRIBUTES.values()))
+
+
+def defaults() -> ConfigDict:
+    """A classifier of the portraits' 19 attributes at 32x32."""
+    config = run_fields("attributes")
+    config.batch_size = 64  # portraits of a step, over all devices
+    config.total_kimg = 400.0  # thousands of portraits to train on: 8 epochs
+    config.data.source = "avatars"  # no other source has the attributes
+    config.data.image_size = "32"  # what the network sees
+    config.data.labels = True  # the attributes
+    config.data.flip = False  # a mirrored gaze is another one
+
+    config.model = ConfigDict()
+    config.model.width = 48  # channels at 1/2 of the resolution
+    config.model.features = 128  # length of the feature vector
+
+    config.disturbance = 1.0  # strength of shifts, blur and noise, 0 (none) to 1
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-3  # Adam's
+    config.optimizer.decay = 1e-3  # learning rate of step i: learning_rate / (1 + decay * i)
+    config.optimizer.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
+    config.optimizer.b1 = 0.9  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    config.log_every = 2.0  # kimg
+    config.sample_every = 0.0  # a classifier draws nothing
+    return config
+
+
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Portraits with their attributes."""
+    return (single(config.data, {"image": "image", "label": "label"}),)
+
+
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config."""
+    data = config.data
+    if data.source != "avatars":
+        raise UserError(f"data.source is {data.source!r}; avatars have the attributes")
+    if (str(data.image_size), data.channels) != (str(SIDE), 3):
+        raise UserError(f"the classifier sees {SIDE}x{SIDE} RGB; set data.image_size={SIDE}")
+    if data.flip or not data.labels:
+        raise UserError("a mirrored gaze is another one; set data.flip=False, data.labels=True")
+    if not 0 <= config.disturbance <= 1:
+        raise UserError(f"disturbance is {config.disturbance}; it must be in [0, 1]")
+    return make(
+        _classifier(config),
+        _SIZES,
+        hide,
+        optimizer=optimizers.make(config.optimizer),
+        phases=(Phase("train", config.total_kimg, config.batch_size, (SIDE, SIDE)),),
+        disturbance=config.disturbance,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The classifier of a config."""
+    return make_model(_classifier(config), _SIZES)
+
+
+def _classifier(config: ConfigDict) -> Classifier:
+    if config.model.width < 1 or config.model.features < 1:
+        raise UserError("model.width and model.features must be 1 or more")
+    return Classifier(sum(_SIZES), config.model.width, config.model.features)
+
+
+def make_model(classifier: Classifier, sizes: Sequence[int]) -> Model:
+    """The values of the attributes of images uint8 [N, 32, 32, 3], int32 [N, A]."""
+    ends = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+        images = to_float(inputs["image"])
+        logits = classifier.apply(trained.variables["classifier"], images)["logits"]
+        values = [jnp.argmax(part, axis=1) for part in jnp.split(logits, ends, axis=1)]
+        return {"label": jnp.stack(values, axis=1)}
+
+    return Model({"image": IMAGE}, {"label": Field("attributes", len(sizes))}, None, sample, None)
 
 
 def make(
@@ -37,8 +134,8 @@ def make(
     sizes = tuple(sizes)
 
     def init(rng: Array) -> State:
-        params = classifier.init(rng, jnp.zeros((1, SIDE, SIDE, 3)))["params"]
-        network = Network(params, {}, optimizer.init(params))
+        variables = classifier.init(rng, jnp.zeros((1, SIDE, SIDE, 3)))
+        network = Network.start(variables, optimizer)
         return State.start({"classifier": network}, averaged=("classifier",))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
@@ -52,25 +149,18 @@ def make(
         network = state.networks["classifier"]
         (value, right), gradients = jax.value_and_grad(loss, has_aux=True)(network.params)
         network = update(network, gradients, {}, optimizer)
-        ema = average(
-            state.averages["classifier"],
-            network.variables,
-            images=state.images,
+        return state.after(
+            {"classifier": network},
+            {"classifier": gradients},
             batch_size=images.shape[0],
             half_life=ema_half_life,
+            metrics={
+                "loss_classifier": value,
+                "accuracy": jnp.sum(right) / jnp.maximum(jnp.sum(labels >= 0), 1),
+            },
         )
-        metrics = {
-            "loss_classifier": value,
-            "grad_norm_classifier": optax.tree.norm(gradients),
-            "accuracy": jnp.sum(right) / jnp.maximum(jnp.sum(labels >= 0), 1),
-        }
-        state = state.replace(networks={"classifier": network}, averages={"classifier": ema})
-        return state, metrics
 
-    def sample(state: State, inputs, rng: Array) -> dict[str, Array]:
-        return {}
-
-    return Task(init, train_step, None, sample, phases)
+    return Task(make_model(classifier, sizes), init, train_step, phases)
 
 
 def cross_entropy(logits: Array, labels: Array, sizes: Sequence[int]) -> tuple[Array, Array]:

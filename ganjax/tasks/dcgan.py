@@ -4,19 +4,123 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from ml_collections import ConfigDict
 
-from ganjax.images import as_float
-from ganjax.losses import AdversarialPair
-from ganjax.nets.dcgan import Discriminator, Generator
-from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task, draw_latents
+from ganjax import losses
+from ganjax.config import check_choice, run_fields
+from ganjax.data.fields import IMAGE, Field
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import single
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size
+from ganjax.nets.dcgan import (
+    FORMS,
+    PUBLISHED_WIDTH,
+    Discriminator,
+    Generator,
+    seed_and_doublings,
+)
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
+
+SMOKE = {
+    "data.source": "avatars",
+    "data.limit": 256,
+    "batch_size": 16,
+    "total_kimg": 0.192,
+    "log_every": 0.016,
+    "save_every": 0.048,
+    "sample_every": 0.096,
+    "keep_checkpoints": 5,
+}
+_LOSSES = {"non_saturating": losses.NON_SATURATING, "saturating": losses.SATURATING}
+
+
+def defaults() -> ConfigDict:
+    """DCGAN in the form of dcgan.torch: 64x64 RGB, batch 64, Adam 2e-4 with b1 0.5."""
+    config = run_fields("dcgan")
+    config.batch_size = 64  # real images of a step, over all devices
+    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+
+    config.model = ConfigDict()
+    config.model.form = "4x4"  # "4x4" (dcgan.torch) | "5x5" (the paper)
+    config.model.width = 0  # channels at full resolution; 0 for the published 64 (4x4) or 128 (5x5)
+    config.model.latent_size = 100  # length of z
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+
+    config.loss = "non_saturating"  # non_saturating | saturating
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
+    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    return config
+
+
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Images alone."""
+    return (single(config.data, {"image": "image"}),)
+
+
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config."""
+    check_choice("loss", config.loss, _LOSSES)
+    image_size = parse_image_size(config.data.image_size)
+    return make(
+        *_networks(config),
+        loss=_LOSSES[config.loss],
+        generator_optimizer=optimizers.make(config.optimizer),
+        discriminator_optimizer=optimizers.make(config.optimizer),
+        phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
+        latent_size=config.model.latent_size,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The generator of a config."""
+    generator, _ = _networks(config)
+    return make_model(generator, latent_size=config.model.latent_size)
+
+
+def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
+    model = config.model
+    image_size = parse_image_size(config.data.image_size)
+    seed_and_doublings(image_size)
+    check_choice("model.form", model.form, FORMS)
+    if model.width < 0 or model.latent_size < 1:
+        raise UserError("model.width must be 0 or more, model.latent_size 1 or more")
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    fields = {
+        "image_size": image_size,
+        "channels": config.data.channels,
+        "width": model.width or PUBLISHED_WIDTH[model.form],
+        "form": model.form,
+        "dtype": jnp.dtype(model.dtype),
+    }
+    return Generator(**fields), Discriminator(**fields)
+
+
+def make_model(generator: Generator, *, latent_size: int = 100) -> Model:
+    """Images from z [N, latent_size]."""
+
+    def draw(rng: Array, index: Array, label: Array | None) -> dict[str, Array]:
+        return {"z": draw_latents(rng, index, latent_size)}
+
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        return generator.apply(trained.variables["generator"], inputs["z"], train=False)
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+        return {"samples": sheet(trained, inputs, rng)}
+
+    return Model({"z": Field("vector", latent_size)}, {"samples": IMAGE}, draw, sample, sheet)
 
 
 def make(
     generator: Generator,
     discriminator: Discriminator,
     *,
-    loss: AdversarialPair,
+    loss: losses.AdversarialPair,
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
@@ -42,8 +146,8 @@ def make(
         d = discriminator.init(discriminator_rng, image, train=True)
         return State.start(
             {
-                "generator": _network(g, generator_optimizer),
-                "discriminator": _network(d, discriminator_optimizer),
+                "generator": Network.start(g, generator_optimizer),
+                "discriminator": Network.start(d, discriminator_optimizer),
             },
             averaged=("generator",),
         )
@@ -82,38 +186,21 @@ def make(
         (g_gradients,) = pull_back(fake_gradient)
         gen = update(gen, g_gradients, gen_statistics, generator_optimizer)
 
-        ema = average(
-            state.averages["generator"],
-            gen.variables,
-            images=state.images,
+        return state.after(
+            {"generator": gen, "discriminator": disc},
+            {"generator": g_gradients, "discriminator": d_gradients},
             batch_size=real.shape[0],
             half_life=ema_half_life,
+            metrics={
+                "loss_generator": g_loss,
+                "loss_discriminator": d_loss,
+                "logit_real": real_logit,
+                "logit_fake": fake_logit,
+            },
         )
-        metrics = {
-            "loss_generator": g_loss,
-            "loss_discriminator": d_loss,
-            "grad_norm_generator": optax.tree.norm(g_gradients),
-            "grad_norm_discriminator": optax.tree.norm(d_gradients),
-            "logit_real": real_logit,
-            "logit_fake": fake_logit,
-        }
-        state = state.replace(
-            networks={"generator": gen, "discriminator": disc}, averages={"generator": ema}
-        )
-        return state, metrics
 
-    def draw(rng: Array, index: Array) -> dict[str, Array]:
-        return {"z": draw_latents(rng, index, latent_size)}
-
-    def sample(state: State, inputs: dict[str, Array], rng: Array) -> dict[str, Array]:
-        return {"samples": generator.apply(state.averages["generator"], inputs["z"], train=False)}
-
-    return Task(init, train_step, draw, sample, phases)
-
-
-def _network(variables, optimizer: optax.GradientTransformation) -> Network:
-    params = variables["params"]
-    return Network(params, variables.get("batch_stats", {}), optimizer.init(params))
+    model = make_model(generator, latent_size=latent_size)
+    return Task(model, init, train_step, phases)
 
 
 def _apply(module, params, statistics, inputs: Array):

@@ -2,70 +2,198 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from ml_collections import ConfigDict
 
-from ganjax import ops
-from ganjax.images import as_float
+from ganjax import conditions, ops
+from ganjax.config import check_choice, run_fields
+from ganjax.data.fields import IMAGE, Field
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import single
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size
 from ganjax.losses import WASSERSTEIN, drift, gradient_penalty
 from ganjax.nets.progressive import (
+    GROUP,
     Discriminator,
     Generator,
     fade,
     level_of,
     start_and_doublings,
 )
-from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task, draw_latents
+from ganjax.tasks.growth import Schedule, by_level, grow, schedule
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
+
+SMOKE = {
+    "data.source": "avatars",
+    "data.image_size": "16",
+    "data.limit": 256,
+    "model.width": 64,
+    "growth.batch_sizes": (16, 8),
+    "growth.fade_kimg": (0.064,),
+    "growth.stable_kimg": (0.064,),
+    "total_kimg": 0.32,
+    "log_every": 0.016,
+    "save_every": 0.048,
+    "sample_every": 0.096,
+    "evaluate_metrics": "swd64",
+    "keep_checkpoints": 5,
+}
 
 
-class Fade(Phase):
-    """A phase that fades its resolution in."""
+def defaults() -> ConfigDict:
+    """Progressive GAN as published for one device: 1024x1024 RGB, WGAN-GP, 12 million images."""
+    config = run_fields("progressive")
+    config.total_kimg = 12000.0  # thousands of real images in all; the last size takes the rest
+
+    # By resolution, from 4x4 on; the last value serves all later ones, too.
+    config.growth = ConfigDict()
+    config.growth.batch_sizes = (128, 128, 128, 64, 32, 16, 8, 4)  # by resolution, from 4x4 on
+    config.growth.fade_kimg = (600.0,)  # images during which a resolution is faded in
+    config.growth.stable_kimg = (600.0,)  # images after that
+
+    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.image_size = "1024"  # of the last resolution; "128x96" grows from 4x3
+    config.data.pyramid = True  # decode the last resolution only; smaller ones are its means
+    config.data.labels = False  # learn the images' classes, model.classes of them
+
+    config.model = ConfigDict()
+    config.model.width = 512  # channels up to 32x32; they halve with each doubling from there on
+    config.model.latent_size = 512  # length of z
+    config.model.classes = 0  # of the labels; 0 for none
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+    config.model.remat = False  # less memory, more time: compute activations twice
+
+    config.loss = ConfigDict()
+    config.loss.penalty_weight = 10.0  # of the gradient penalty
+    config.loss.drift_weight = 1e-3  # of the squared scores of real images
+    config.loss.label_weight = 1.0  # of the classification of images with labels
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rates = (1e-3,) * 8 + (1.5e-3,)  # Adam's, by resolution
+    config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.99  # Adam's decay of the mean squared gradient
+
+    config.log_every = 5.0  # kimg
+    config.save_every = 100.0  # kimg
+    config.sample_every = 100.0  # kimg
+    config.evaluate_every = 100.0  # kimg, and at each phase's end; 0 for never
+    config.evaluate_metrics = "swd2048"  # values of each level: docs/metrics.md
+    return config
 
 
-def grow(
-    image_size: tuple[int, int],
-    *,
-    batch_sizes: Sequence[int],
-    fade_kimg: Sequence[float],
-    stable_kimg: Sequence[float],
-    total_kimg: float,
-) -> tuple[Phase, ...]:
-    """The phases from the start's size to `image_size`.
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Images, with their classes where `data.labels` asks for them."""
+    data, condition = config.data, conditions.declare(config.model.classes)
+    pyramid = parse_image_size(data.image_size) if data.pyramid else None
+    if not data.labels:
+        return (single(data, {"image": "image"}, pyramid=pyramid),)
+    stream = single(data, {"image": "image", "label": "label"}, pyramid=pyramid)
+    conditions.check(condition, stream.source.fields.get("label"), data.source)
+    return (stream,)
 
-    Each resolution after the first is faded in, then trained as it is; the last one until
-    `total_kimg`. Values are given by resolution, from the start on; the last one serves all later
-    resolutions, too.
 
-    Raises:
-      ValueError: nothing is left for the last resolution.
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config."""
+    growth, loss = config.growth, config.loss
+    for name, values in (*growth.items(), ("learning_rate", config.optimizer.learning_rates)):
+        if not values or min(values) < 0:
+            raise UserError(f"{name} is {values}; give 0 or more for one resolution or more")
+    if wrong := [b for b in growth.batch_sizes if b < 1 or b % min(b, GROUP)]:
+        raise UserError(f"growth.batch_sizes has {wrong[0]}; give 1, 2, 3 or multiples of {GROUP}")
+    for name in ("penalty_weight", "drift_weight", "label_weight"):
+        if loss[name] < 0:
+            raise UserError(f"loss.{name} is below 0; give 0 or more")
+    return make(
+        *_networks(config),
+        optimizers=[
+            optimizers.make(config.optimizer, learning_rate=rate)
+            for rate in config.optimizer.learning_rates
+        ],
+        phases=_phases(config),
+        latent_size=config.model.latent_size,
+        penalty_weight=loss.penalty_weight,
+        drift_weight=loss.drift_weight,
+        label_weight=loss.label_weight,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The generator of a config."""
+    generator, _ = _networks(config)
+    growth = schedule(_phases(config), start_and_doublings(_size(generator))[0])
+    return make_model(generator, growth, latent_size=config.model.latent_size)
+
+
+def _phases(config: ConfigDict) -> tuple[Phase, ...]:
+    image_size = parse_image_size(config.data.image_size)
+    try:
+        return grow(image_size, **config.growth, total_kimg=config.total_kimg)
+    except ValueError as error:
+        raise UserError(f"{error}; raise total_kimg") from error
+
+
+def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
+    data, model = config.data, config.model
+    if min(model.width, model.latent_size) < 1 or model.classes < 0:
+        raise UserError("model.width and model.latent_size must be 1 or more, model.classes 0")
+    if (model.classes > 0) != data.labels:
+        raise UserError("set data.labels to True and model.classes to their number, or neither")
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    fields = {
+        "image_size": parse_image_size(data.image_size),
+        "channels": data.channels,
+        "width": model.width,
+        "classes": model.classes,
+        "remat": model.remat,
+        "dtype": jnp.dtype(model.dtype),
+    }
+    return Generator(**fields), Discriminator(**fields)
+
+
+def make_model(generator: Generator, growth: Schedule, *, latent_size: int = 512) -> Model:
+    """Images from z [N, latent_size], with labels [N] where there are classes.
+
+    They are drawn at the resolution of the moment, and pixels repeated up to the last size.
     """
-    start, last = start_and_doublings(image_size)
-    phases: list[Phase] = []
-    for level in range(last + 1):
-        size = start[0] << level, start[1] << level
-        batch_size = by_level(batch_sizes, level)
-        name = f"{size[0]}x{size[1]}"
-        if level and by_level(fade_kimg, level):
-            kimg = by_level(fade_kimg, level)
-            phases.append(Fade(f"{name} fade", kimg, batch_size, size))
-        kimg = by_level(stable_kimg, level)
-        if level == last:
-            kimg = total_kimg - sum(phase.kimg for phase in phases)
-        if kimg > 0:
-            phases.append(Phase(name, kimg, batch_size, size))
-        elif level == last:
-            raise ValueError(f"{total_kimg} kimg end before {name} is reached and faded in")
-    return tuple(phases)
+    _, last = start_and_doublings(_size(generator))
+    condition = conditions.declare(generator.classes)
 
+    def draw(rng: Array, index: Array, label: Array | None) -> dict[str, Array]:
+        inputs = {"z": draw_latents(rng, index, latent_size)}
+        if condition:
+            inputs["label"] = conditions.draw(condition, rng, index, label)
+        return inputs
 
-def by_level(values: Sequence, level: int):
-    """The value of a level, where the last one serves all levels from its own on."""
-    return values[min(level, len(values) - 1)]
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        def draw_at(level: int, variables, inputs) -> Array:
+            images = generator.apply(
+                variables,
+                inputs["z"],
+                growth.alpha(trained.images, level),
+                level=level,
+                labels=inputs.get("label"),
+            )
+            for _ in range(level, last):
+                images = ops.upsample(images)
+            return jnp.clip(images, -1, 1)
+
+        levels = sorted(growth.begins)
+        reached = sum((trained.images >= growth.begins[n]).astype(jnp.int32) for n in levels)
+        branches = [partial(draw_at, level) for level in levels]
+        return jax.lax.switch(reached - 1, branches, trained.variables["generator"], inputs)
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+        return {"samples": sheet(trained, inputs, rng)}
+
+    inputs = {"z": Field("vector", latent_size)} | ({"label": condition} if condition else {})
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet)
 
 
 def make(
@@ -96,29 +224,9 @@ def make(
       drift_weight: of the squared scores of real images.
       label_weight: of the classification of real and generated images (AC-GAN).
       ema_half_life: of the generator's average, in images; 0 for no averaging.
-
-    `sample` draws at the resolution of the moment, and repeats pixels up to the last size.
     """
-    start, last = start_and_doublings(_size(generator))
-    ends = list(accumulate(phase.steps * phase.batch_size for phase in phases))
-    beginnings = [0, *ends[:-1]]
-    # Of each level, when it begins; and of those that fade in, how many images that takes.
-    begins: dict[int, int] = {}
-    fades: dict[int, int] = {}
-    first_phases = []
-    for phase, begin, end in zip(phases, beginnings, ends, strict=True):
-        level = level_of(phase.image_size, start)
-        if level not in begins:
-            begins[level] = begin
-            first_phases.append(phase)
-        if isinstance(phase, Fade):
-            fades[level] = end - begin
-
-    def alpha_at(images: Array, level: int) -> Array:
-        if level not in fades:
-            return jnp.ones(())
-        done = (images - begins[level]).astype(jnp.float32) / fades[level]
-        return jnp.clip(done, 0.0, 1.0)
+    start, _ = start_and_doublings(_size(generator))
+    growth = schedule(phases, start)
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
@@ -128,14 +236,14 @@ def make(
         d = discriminator.init(discriminator_rng, image)
         return State.start(
             {
-                role: Network(variables["params"], {}, optimizers[0].init(variables["params"]))
-                for role, variables in (("generator", g), ("discriminator", d))
+                "generator": Network.start(g, optimizers[0]),
+                "discriminator": Network.start(d, optimizers[0]),
             },
             averaged=("generator",),
         )
 
     def begin_phase(state: State, phase: Phase) -> State:
-        if phase not in first_phases:
+        if phase not in growth.first_phases:
             return state
         optimizer = by_level(optimizers, level_of(phase.image_size, start))
         networks = {
@@ -148,7 +256,7 @@ def make(
         real = as_float(batch["image"])
         labels = batch["label"] if generator.classes else None
         level = level_of(real.shape[1:3], start)
-        optimizer, alpha = by_level(optimizers, level), alpha_at(state.images, level)
+        optimizer, alpha = by_level(optimizers, level), growth.alpha(state.images, level)
         real = fade(real, alpha) if level else real
         gen, disc = state.networks["generator"], state.networks["discriminator"]
         z_key, other_z_key, mix_key = jax.random.split(rng, 3)
@@ -191,50 +299,21 @@ def make(
         disc = update(disc, d_gradients, {}, optimizer)
         g_loss, g_gradients = jax.value_and_grad(generator_loss)(gen.params)
         gen = update(gen, g_gradients, {}, optimizer)
-        ema = average(
-            state.averages["generator"],
-            gen.variables,
-            images=state.images,
+        return state.after(
+            {"generator": gen, "discriminator": disc},
+            {"generator": g_gradients, "discriminator": d_gradients},
             batch_size=len(real),
             half_life=ema_half_life,
+            metrics={
+                "loss_generator": g_loss,
+                "loss_discriminator": d_loss,
+                **scores,
+                "alpha": alpha,
+            },
         )
-        metrics = {
-            "loss_generator": g_loss,
-            "loss_discriminator": d_loss,
-            "grad_norm_generator": optax.tree.norm(g_gradients),
-            "grad_norm_discriminator": optax.tree.norm(d_gradients),
-            **scores,
-            "alpha": alpha,
-        }
-        state = state.replace(
-            networks={"generator": gen, "discriminator": disc}, averages={"generator": ema}
-        )
-        return state, metrics
 
-    def draw(rng: Array, index: Array) -> dict[str, Array]:
-        inputs = {"z": draw_latents(rng, index, latent_size)}
-        return inputs | ({"label": index % generator.classes} if generator.classes else {})
-
-    def sample(state: State, inputs: dict[str, Array], rng: Array) -> dict[str, Array]:
-        def draw_at(level: int, variables, inputs) -> Array:
-            images = generator.apply(
-                variables,
-                inputs["z"],
-                alpha_at(state.images, level),
-                level=level,
-                labels=inputs.get("label"),
-            )
-            for _ in range(level, last):
-                images = ops.upsample(images)
-            return jnp.clip(images, -1, 1)
-
-        levels = sorted(begins)
-        reached = sum((state.images >= begins[level]).astype(jnp.int32) for level in levels)
-        branches = [partial(draw_at, level) for level in levels]
-        variables = state.averages["generator"]
-        return {"samples": jax.lax.switch(reached - 1, branches, variables, inputs)}
-
-    return Task(init, train_step, draw, sample, phases, begin_phase)
+    model = make_model(generator, growth, latent_size=latent_size)
+    return Task(model, init, train_step, phases, begin_phase)
 
 
 def _size(generator: Generator) -> tuple[int, int]:

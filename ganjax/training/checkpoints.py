@@ -5,16 +5,18 @@ import logging
 import sys
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from ganjax.config import RENAMED
 from ganjax.errors import UserError
 from ganjax.paths import absolute
+from ganjax.training.state import Trained
 from ganjax.trees import named_leaves
 
 
@@ -184,23 +186,71 @@ class Checkpoints:
           DamagedCheckpoint: files are missing, cut short or changed, or hold another structure.
         """
         names = named_leaves(like)
+        arrays = self._load(step, lambda saved: names, partial=False)
+        return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in names])
+
+    def load_trained(self, step: int, average: Literal["ema", "live"]) -> Trained:
+        """Loads what samples of `step` are drawn with, and nothing that only training needs.
+
+        Args:
+          average: "ema", the running averages, or "live", the networks themselves.
+
+        Raises:
+          DamagedCheckpoint: see `load`.
+        """
+
+        def chosen(saved: Mapping[str, Any]) -> dict[str, Any]:
+            averaged = {name.split("/")[1] for name in saved if name.startswith("averages/")}
+            first = [f"averages/{role}/" for role in averaged]
+            if average == "live":
+                parts = ("params", "statistics")
+                first = [f"networks/{role}/{part}/" for role in averaged for part in parts]
+            first = ("images", *first)
+            return {name: array for name, array in saved.items() if name.startswith(tuple(first))}
+
+        arrays = self._load(step, chosen, partial=True)
+        images, variables = arrays.pop("images"), {}
+        for name, array in arrays.items():
+            _, role, collection, *path = name.split("/")
+            if collection == "statistics":
+                collection = "batch_stats"
+            *parents, last = path
+            branch = variables.setdefault(role, {}).setdefault(collection, {})
+            for parent in parents:
+                branch = branch.setdefault(parent, {})
+            branch[last] = array
+        return Trained(images, variables)
+
+    def _load(
+        self,
+        step: int,
+        choose: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        *,
+        partial: bool,
+    ) -> dict[str, jax.Array]:
+        """The arrays that `choose` takes of those saved, by name; all of them, unless `partial`."""
         one_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = {
-            name: jax.ShapeDtypeStruct(
-                x.shape, x.dtype, sharding=getattr(x, "sharding", None) or one_device
-            )
-            for name, x in names.items()
-        }
+        loading = ocp.options.PyTreeOptions.Loading(partial_load=partial)
+        options = ocp.options.PyTreeOptions(loading=loading)
         try:
             digests = self._checkpointer.metadata(step).custom_metadata["digests"]
-            arrays = self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
+            described = self._checkpointer.checkpointables_metadata(step).metadata["state"]
+            spelled = {_renamed(name): name for name in described}
+            abstract = {
+                spelled.get(name, name): jax.ShapeDtypeStruct(
+                    x.shape, x.dtype, sharding=getattr(x, "sharding", None) or one_device
+                )
+                for name, x in choose({n: described[old] for n, old in spelled.items()}).items()
+            }
+            with ocp.Context(pytree_options=options):
+                arrays = self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
         except Exception as error:  # a damaged file ends in any of Orbax's and TensorStore's errors
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise DamagedCheckpoint(f"step {step} cannot be read: {reason}") from error
         wrong = [name for name, digest in _digests(arrays).items() if digests.get(name) != digest]
         if wrong:
             raise DamagedCheckpoint(f"step {step} holds changed bytes in {wrong[0]}")
-        return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in names])
+        return {_renamed(name): array for name, array in arrays.items()}
 
     def load_newest(self, like: Any) -> tuple[Any, list[str]] | None:
         """The state of the newest good checkpoint, with a line on each damaged one passed over.
@@ -271,6 +321,11 @@ def _move_aside(folder: Path, step: int) -> None:
         number += 1
     with contextlib.suppress(FileNotFoundError):  # another process has just done it
         (folder / str(step)).rename(target)
+
+
+def _renamed(name: str) -> str:
+    """The name that an array has today, of one that an older version saved."""
+    return "/".join(RENAMED.get(part, part) for part in name.split("/"))
 
 
 def _digests(arrays: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -102,9 +103,15 @@ def spread(task: Task, parallel: str, mesh: Mesh) -> Task:
     """`task` as a config's `parallel` wants it on a mesh: "jit", one batch over all devices, or
     "pmap", a batch for each (`per_device`).
     """
-    if parallel == "pmap":
-        return task._replace(train_step=per_device(task.train_step, mesh))
-    return task
+    if parallel == "jit":
+        return task
+
+    def init(rng: Array) -> State:
+        state = task.init(rng)
+        each = lambda x: jnp.broadcast_to(x, (mesh.size, *x.shape))  # noqa: E731
+        return state.replace(memory=jax.tree.map(each, state.memory))
+
+    return task._replace(init=init, train_step=per_device(task.train_step, mesh))
 
 
 def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
@@ -116,13 +123,11 @@ def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
     the devices', where DistributedDataParallel keeps its first device's statistics alone; a
     `grad_norm` is the mean of the devices' norms, not the norm of their mean.
 
-    Raises:
-      UserError: the game remembers things (`State.memory`), which each device would on its own.
+    What a game remembers (`State.memory`), each device remembers on its own: [devices, ...].
     """
 
     def step(state: State, batch: Batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        if state.memory:
-            raise UserError("parallel is 'pmap', but this game has one memory; choose 'jit'")
+        state = state.replace(memory=jax.tree.map(lambda x: x[0], state.memory))
         rng = jax.random.fold_in(rng, jax.lax.axis_index("data"))
         state, metrics = train_step(state, batch, rng)
         statistics, averaged, metrics = mean_over_devices(
@@ -140,14 +145,16 @@ def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
             role: variables | {"batch_stats": averaged[role]}
             for role, variables in state.averages.items()
         }
-        return state.replace(networks=networks, averages=averages), metrics
+        memory = jax.tree.map(lambda x: x[None], state.memory)
+        return state.replace(networks=networks, averages=averages, memory=memory), metrics
 
     everywhere, rows = PartitionSpec(), PartitionSpec("data")
+    states = State(everywhere, everywhere, everywhere, everywhere, rows)
     # With JAX's own check, gradients by replicated parameters would already be sums over devices.
     return jax.shard_map(
         step,
         mesh=mesh,
-        in_specs=(everywhere, rows, everywhere),
-        out_specs=everywhere,
+        in_specs=(states, rows, everywhere),
+        out_specs=(states, everywhere),
         check_vma=False,
     )

@@ -4,7 +4,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from ganjax.data.pipeline import Pipeline
@@ -23,9 +24,10 @@ from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
 from ganjax.training.state import State
+from ganjax.training.step import key_of, make_call
 from ganjax.training.task import Batch, Phase, Task
 
-GRID_SAMPLES = 64
+SHEET_SAMPLES = 64
 
 
 class Evaluation(NamedTuple):
@@ -44,7 +46,14 @@ class Evaluation(NamedTuple):
 
 
 def fit(
-    task: Task, data: Pipeline, config: Any, folder: Path, evaluation: Evaluation | None = None
+    task: Task,
+    data: Pipeline,
+    config: ConfigDict,
+    folder: Path,
+    evaluation: Evaluation | None = None,
+    *,
+    start: Callable[[State], State] = lambda state: state,
+    fill: Callable[[Mapping[str, Any]], ConfigDict] = ConfigDict,
 ) -> State:
     """Trains `task` on `data` until its last phase ends, and returns the last state.
 
@@ -54,10 +63,12 @@ def fit(
     events, sample grids and checkpoints/STEP.
 
     Args:
-      config: a ConfigDict, kept in the folder; read are `seed`, `parallel`, `steps_per_call`,
+      config: kept in the folder; read are `seed`, `parallel`, `steps_per_call`,
         `max_skips` (see `nonfinite.guard`), `log_every`, `save_every`, `sample_every` (in kimg, 0
         for never but at the end) and `keep_checkpoints`. What is due falls on the ends of calls.
       evaluation: done every `config.evaluate_every` kimg and at the end; None for never.
+      start: applied to the first state of a new run.
+      fill: completes the config of a run that an older version saved.
 
     Raises:
       UserError: the folder holds another run or one on other images, a save failed, or more than
@@ -65,13 +76,11 @@ def fit(
         `nonfinite.replay`.
       Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    if config.steps_per_call < 1:
-        raise UserError(f"steps_per_call is {config.steps_per_call}; give 1 or more")
-    workdir.check(folder, config.to_dict())
+    workdir.check(folder, config, fill)
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     task = devices.spread(task, config.get("parallel", "jit"), mesh)
     with last_words.spoken():
-        run = _Run(task, data, config, folder, mesh, evaluation)
+        run = _Run(task, data, config, folder, mesh, evaluation, start)
     try:
         with last_words.spoken():
             return run.train()
@@ -86,12 +95,14 @@ class _Run:
         self,
         task: Task,
         data: Pipeline,
-        config: Any,
+        config: ConfigDict,
         folder: Path,
         mesh: Mesh,
         evaluation: Evaluation | None,
+        start: Callable[[State], State],
     ):
         self.task, self.config, self.folder, self.mesh = task, config, folder, mesh
+        self.start = start
         self.feed = Feed(data, task.phases, config.seed, config.steps_per_call, mesh)
         self.evaluation = evaluation
         best = (evaluation.best, evaluation.lower_is_better) if evaluation else None
@@ -103,46 +114,21 @@ class _Run:
         self.bar: tqdm | None = None
         self.stop = 0  # the signal that any process got before a call whose metrics are here
         self.watch = nonfinite.Watch()
-        self.guarded = nonfinite.guard(task.train_step, config.max_skips)
         everywhere = devices.replicated(mesh)  # each process saves, and may look
-        self.call_fn = jax.jit(self._call, donate_argnums=(0, 1), out_shardings=everywhere)
-        self.sample_fn = jax.jit(self._sample, out_shardings=everywhere)
+        call = make_call(
+            task.train_step,
+            seed=config.seed,
+            max_skips=config.max_skips,
+            unrolled=mesh.devices.flat[0].platform == "cpu",
+        )
+        self.call_fn = jax.jit(call, donate_argnums=(0, 1), out_shardings=everywhere)
+        self.sheet_fn = jax.jit(self._draw_sheet, out_shardings=everywhere)
 
-    def _step(
-        self, running: tuple[State, Array], batch: Batch
-    ) -> tuple[tuple[State, Array], dict[str, Array]]:
-        state, skips = running
-        key = train_key(self.config.seed, state.step)
-        new, skips, metrics = self.guarded(state, skips, batch, key)
-        consumed = len(next(iter(batch.values())))
-        new = new.replace(step=state.step + 1, images=state.images + consumed)
-        return (new, skips), metrics
-
-    def _call(
-        self, state: State, skips: Array, batches: Batch, requests: Array
-    ) -> tuple[State, Array, dict[str, Array], Array]:
-        """One step for each of the stacked batches [steps, B, ...]; metrics are [steps].
-
-        What each device's process was asked ([devices], see `stop_requests`) becomes known to all
-        of them at the same step, with the metrics and for nothing.
-        """
-        running, steps = (state, skips), len(next(iter(batches.values())))
-        if steps > 1 and self.mesh.devices.flat[0].platform != "cpu":
-            running, metrics = jax.lax.scan(self._step, running, batches)
-            return *running, metrics, jnp.max(requests)
-        # CPUs run convolutions in loops some 50 times slower than outside.
-        rows = []
-        for number in range(steps):
-            batch = {name: values[number] for name, values in batches.items()}
-            running, metrics = self._step(running, batch)
-            rows.append(metrics)
-        return *running, jax.tree.map(lambda *row: jnp.stack(row), *rows), jnp.max(requests)
-
-    def _sample(self, state: State, inputs: Batch | None) -> dict[str, Array]:
-        rng = _key(self.config.seed, "sample")
-        if self.task.draw is not None:
-            inputs = self.task.draw(rng, jnp.arange(GRID_SAMPLES))
-        return self.task.sample(state, inputs, rng)
+    def _draw_sheet(self, state: State, inputs: Batch | None) -> Array:
+        model, rng = self.task.model, key_of(self.config.seed, "sample")
+        if model.draw is not None:
+            inputs = model.draw(rng, jnp.arange(SHEET_SAMPLES), None)
+        return model.sheet(state.trained, inputs, rng)
 
     def train(self) -> State:
         state = self._restore_or_init()
@@ -167,15 +153,17 @@ class _Run:
 
     def _restore_or_init(self) -> State:
         sharding = devices.replicated(self.mesh)
-        seed = self.config.seed
-        init = jax.jit(lambda: self.task.init(_key(seed, "init")), out_shardings=sharding)
+
+        def init() -> State:
+            return self.task.init(key_of(self.config.seed, "init"))
+
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             jax.eval_shape(init),
         )
         found = self.checkpoints.load_newest(like)
         if found is None:
-            return init()
+            return jax.jit(lambda: self.start(init()), out_shardings=sharding)()
         state, damages = found
         if jax.process_index() == 0:
             for damage in damages:
@@ -257,7 +245,7 @@ class _Run:
 
     def _claim(self, phase: Phase, step: int) -> None:
         contents = self.feed.data.contents(phase.image_size)
-        workdir.claim(self.folder, self.config.to_dict(), contents)
+        workdir.claim(self.folder, self.config.to_dict(), contents, self.feed.data.fields)
         if self.writer is None:
             if step and jax.process_index() == 0:
                 self.bar.write(f"resuming {self.folder} from step {step}", file=sys.stderr)
@@ -332,11 +320,11 @@ class _Run:
         return {self.evaluation.best: values[self.evaluation.best]}
 
     def _write_samples(self, state: State, step: int, phase: Phase) -> None:
-        inputs = None
-        if self.task.draw is None:
-            inputs = self._pictured(phase)
-        samples = jax.device_get(self.sample_fn(state, inputs))
-        self.writer.images(step, samples, seed=self.config.seed)
+        if self.task.model.sheet is None:
+            return
+        inputs = self._pictured(phase) if self.task.model.draw is None else None
+        sheet = jax.device_get(self.sheet_fn(state, inputs))
+        self.writer.sheet(step, sheet, seed=self.config.seed)
 
     @cache  # noqa: B019 (a run lives as long as its batches)
     def _pictured(self, phase: Phase) -> Batch:
@@ -348,17 +336,6 @@ class _Run:
         finally:
             if self.writer:
                 self.writer.close()
-
-
-def train_key(seed: int, step: Array) -> Array:
-    """The random key of the step after `step` others."""
-    return jax.random.fold_in(_key(seed, "train"), step)
-
-
-def _key(seed: int, purpose: str) -> Array:
-    # Random numbers are functions of (seed, step): nothing random is in the state.
-    number = ("sample", "train", "init").index(purpose)
-    return jax.random.fold_in(jax.random.key(seed), number)
 
 
 def _due(every: float, before: int, after: int) -> bool:

@@ -20,42 +20,13 @@ from ganjax.errors import UserError
 from ganjax.images import write_atomic
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.state import State
-from ganjax.training.task import Batch, Task
+from ganjax.training.step import SKIPS, Step
+from ganjax.training.task import Task
 from ganjax.trees import named_leaves
 
-SKIPS = "skips"  # the metric that `guard` adds
 _RECENT = 20  # steps that a report tells of
 _NAMED = 5  # arrays that a replay names
 _PACKAGE = Path(__file__).parents[1]
-
-Step = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
-
-
-def guard(step: Step, limit: int) -> Callable[..., tuple[State, Array, dict[str, Array]]]:
-    """`step` without the updates that are not finite.
-
-    An update is finite where all metrics of its step and all parameters after it are. Another one
-    leaves the state as it was. More than `limit` in succession are no accident: then nothing is
-    updated any more, and the state stays the one that the last step failed on.
-
-    Returns:
-      (state, skips, batch, rng) -> (state, skips, metrics), with `skips`, int32, the updates
-      skipped in succession so far, which the metrics hold too.
-    """
-
-    def guarded(state: State, skips: Array, batch: Batch, rng: Array):
-        new, metrics = step(state, batch, rng)
-        params = {role: network.params for role, network in new.networks.items()}
-        finite = _all_finite(metrics) & _all_finite(params) & (skips <= limit)
-        skips = jnp.where(finite, 0, skips + 1)
-        state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
-        return state, skips, metrics | {SKIPS: skips}
-
-    return guarded
-
-
-def _all_finite(tree: Any) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
 class Failure(NamedTuple):

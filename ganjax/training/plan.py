@@ -179,17 +179,12 @@ def _seconds_per_image(step: _Step, known: list[_Step]) -> np.ndarray:
 
 def _batch(data: Pipeline, phase: Phase, batch_size: int) -> dict[str, Array]:
     """Black images in the shape of the phase's batches, with labels of 0."""
-    batch = {}
-    for stream in data.streams:
-        for name, new_name in stream.names.items():
-            if name == "image":
-                shape, dtype = (*phase.image_size, stream.channels), jnp.uint8
-            else:
-                size = stream.pyramid or phase.image_size
-                arrays, _ = stream.source.load(range(1), size, stream.channels)
-                shape, dtype = arrays[name].shape[1:], arrays[name].dtype
-            batch[new_name] = jnp.zeros((batch_size, *shape), dtype)
-    return batch
+    return {
+        new_name: jnp.zeros((batch_size, *shape), dtype)
+        for stream in data.streams
+        for name, new_name in stream.names.items()
+        for shape, dtype in [stream.source.fields[name].array(phase.image_size, stream.channels)]
+    }
 
 
 def _product_speed() -> float:

@@ -1,6 +1,7 @@
 """The state of a training run: one pytree that holds all that a checkpoint must."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ Tree = Any
 
 @struct.dataclass
 class Network:
-    """One trained network.
+    """One network in training.
 
     Attributes:
       params: of the linen module, float32.
@@ -26,10 +27,29 @@ class Network:
     statistics: Tree
     optimizer: optax.OptState
 
+    @classmethod
+    def start(cls, variables: Mapping[str, Tree], optimizer: optax.GradientTransformation):
+        """A network before step 1, from the variables that `module.init` gave."""
+        params = variables["params"]
+        return cls(params, variables.get("batch_stats", {}), optimizer.init(params))
+
     @property
     def variables(self) -> dict[str, Tree]:
         """What `module.apply` takes."""
         return {"params": self.params, "batch_stats": self.statistics}
+
+
+@struct.dataclass
+class Trained:
+    """What a model draws with: a part of a run's state.
+
+    Attributes:
+      images: real images that it was trained on, int32 scalar.
+      variables: by role, what `module.apply` takes.
+    """
+
+    images: Array
+    variables: dict[str, Tree]
 
 
 @struct.dataclass
@@ -63,6 +83,52 @@ class State:
         # Copies: a buffer that appears twice in the state cannot be donated.
         averages = {role: jax.tree.map(jnp.copy, networks[role].variables) for role in averaged}
         return cls(zero, zero, networks, averages, memory or {})
+
+    @property
+    def trained(self) -> Trained:
+        """What samples are drawn with: the averages."""
+        return Trained(self.images, self.averages)
+
+    def started_from(self, role: str, params: Tree) -> "State":
+        """This first state with other parameters of one network, and of its average."""
+        network = self.networks[role].replace(params=jax.tree.map(jnp.asarray, params))
+        averages = dict(self.averages)
+        if role in averages:
+            averages[role] = jax.tree.map(jnp.copy, network.variables)
+        return self.replace(networks=self.networks | {role: network}, averages=averages)
+
+    def after(
+        self,
+        networks: dict[str, Network],
+        gradients: dict[str, Tree],
+        *,
+        batch_size: int,
+        half_life: float,
+        metrics: dict[str, Array],
+        **changes: Any,
+    ) -> tuple["State", dict[str, Array]]:
+        """The state after a train step, and the step's metrics with the gradients' norms.
+
+        Args:
+          networks: by role, after their updates; others stay as they are.
+          gradients: by role, those that they were updated with.
+          batch_size: see `average`.
+          half_life: of the averages, in images; 0 for none.
+          changes: other fields of the state.
+        """
+        networks = self.networks | networks
+        averages = {
+            role: average(
+                old,
+                networks[role].variables,
+                images=self.images,
+                batch_size=batch_size,
+                half_life=half_life,
+            )
+            for role, old in self.averages.items()
+        }
+        norms = {f"grad_norm_{role}": optax.tree.norm(tree) for role, tree in gradients.items()}
+        return self.replace(networks=networks, averages=averages, **changes), metrics | norms
 
 
 def mean_over_devices(tree: Tree) -> Tree:

@@ -1,4 +1,4 @@
-"""The contract between the one loop and every game that it trains."""
+"""The contracts: a model, which commands use, and a task, the game that trains it."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -6,9 +6,11 @@ from typing import NamedTuple
 import jax
 from jax import Array
 
-from ganjax.training.state import State
+from ganjax.data.fields import Field
+from ganjax.training.state import State, Trained
 
 Batch = Mapping[str, Array]
+Inputs = Mapping[str, Array]
 
 
 class Phase(NamedTuple):
@@ -38,26 +40,52 @@ def draw_latents(rng: Array, index: Array, size: int) -> Array:
     return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
+class Model(NamedTuple):
+    """A trained model as pure functions, closed over its modules: all that using it needs.
+
+    Attributes:
+      inputs: what `sample` takes, by name.
+      outputs: what it gives, by name; images first.
+      draw: (rng, index [N], label) -> those inputs that are drawn; a row depends on rng, its index
+        and its label alone. `label` is what is asked for, [N] or [N, A] with -1 where it is drawn,
+        too; None to draw all. None where all inputs are read from files.
+      sample: (trained, inputs, rng) -> {name: [N, ...]}, images [N, H, W, C] in [-1, 1]; row i
+        belongs to row i of the inputs.
+      sheet: (trained, inputs, rng) -> one picture for people: images [N, H, W, C] in [-1, 1], or
+        [rows, columns, H, W, C] where their places mean something. None where there is nothing to
+        see.
+      multiple: of which the sides of input images must be multiples.
+    """
+
+    inputs: Mapping[str, Field]
+    outputs: Mapping[str, Field]
+    draw: Callable[[Array, Array, Array | None], dict[str, Array]] | None
+    sample: Callable[[Trained, Inputs, Array], dict[str, Array]]
+    sheet: Callable[[Trained, Inputs, Array], Array] | None
+    multiple: int = 1
+
+    @property
+    def image(self) -> str:
+        """The name of the output that is measured and shown; "" where there are no images."""
+        return next((name for name, field in self.outputs.items() if field.kind == "image"), "")
+
+
 class Task(NamedTuple):
     """A training game as pure functions, closed over its modules and hyper-parameters.
 
     Attributes:
+      model: what is trained.
       init: rng -> State.
       train_step: (state, batch, rng) -> (state, metrics), one whole iteration of the game. The
         batch is a dict of named arrays, images as uint8 [B, H, W, C]; metrics are scalars named
         `loss_<role>` and `grad_norm_<role>`, and `alpha` where something is faded in. The loop
         itself counts steps and images.
-      draw: (rng, index [N]) -> inputs of `sample`; a row depends on rng and its index alone. None
-        for games that turn images into images: their inputs are a batch of the data.
-      sample: (state, inputs, rng) -> {name: images [N, H, W, C] in [-1, 1]}, or [rows, columns, H,
-        W, C] where their places in a grid mean something.
       phases: in order; one for most games.
       begin_phase: (state, phase) -> State, called once as each phase begins.
     """
 
+    model: Model
     init: Callable[[Array], State]
     train_step: Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
-    draw: Callable[[Array, Array], dict[str, Array]] | None
-    sample: Callable[[State, dict[str, Array], Array], dict[str, Array]]
     phases: tuple[Phase, ...]
     begin_phase: Callable[[State, Phase], State] = lambda state, phase: state

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
+from ml_collections import ConfigDict
 
+from ganjax.config import flat
+from ganjax.data.fields import Field
 from ganjax.errors import UserError
 from ganjax.images import make_grid, to_uint8, write_atomic, write_image
 from ganjax.paths import in_bucket
@@ -18,6 +21,7 @@ from ganjax.provenance import provenance
 
 CONFIG = "config.json"
 DATA = "data.json"
+FIELDS = "fields.json"
 METRICS = "metrics.jsonl"
 # Fields that change how long a run lasts and what it reports, but not a single update.
 FREE_FIELDS = (
@@ -33,15 +37,20 @@ FREE_FIELDS = (
 )
 
 
-def check(folder: Path, config: Mapping[str, Any]) -> None:
+def check(
+    folder: Path, config: ConfigDict, fill: Callable[[Mapping[str, Any]], ConfigDict]
+) -> None:
     """Checks that `folder` is free for a run with `config` or already holds it; makes it.
+
+    Args:
+      fill: completes the config of a run that an older version saved.
 
     Raises:
       UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
         something that is no run at all, or it cannot be made.
     """
     if (folder / CONFIG).exists():
-        old, new = _flat(load_config(folder)), _flat(config)
+        old, new = flat(fill(load_config(folder))), flat(config)
         differing = [
             f"{name} is {_show(new, name)}, was {_show(old, name)}"
             for name in sorted(old.keys() | new.keys())
@@ -66,8 +75,16 @@ def check(folder: Path, config: Mapping[str, Any]) -> None:
         ) from error
 
 
-def claim(folder: Path, config: Mapping[str, Any], contents: Mapping[str, Any]) -> None:
-    """Makes `folder` the folder of a run with `config` on data of these `Pipeline.contents`.
+def claim(
+    folder: Path,
+    config: Mapping[str, Any],
+    contents: Mapping[str, Any],
+    fields: Mapping[str, Field],
+) -> None:
+    """Makes `folder` the folder of a run with `config` on data with these `Pipeline.contents`.
+
+    Args:
+      fields: of the batches; they hold the names of classes and attributes.
 
     Raises:
       UserError: what is in the folder was trained on other images, or the processes of the run
@@ -79,7 +96,12 @@ def claim(folder: Path, config: Mapping[str, Any], contents: Mapping[str, Any]) 
         raise UserError("the processes of this run have different images; give all the same")
     earlier = _earlier(folder, contents)
     if jax.process_index() == 0:
-        for name, values in ((CONFIG, config), (DATA, earlier | contents)):
+        described = {name: field._asdict() for name, field in fields.items()}
+        for name, values in (
+            (CONFIG, config),
+            (DATA, earlier | contents),
+            (FIELDS, described),
+        ):
             write_atomic(folder / name, (json.dumps(values, indent=2) + "\n").encode())
 
 
@@ -127,14 +149,21 @@ def load_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from error
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat
+def load_fields(folder: Path) -> dict[str, Field]:
+    """What the batches of the run in `folder` are made of; {} for runs of older versions."""
+    path = folder / FIELDS
+    if not path.exists():
+        return {}
+    try:
+        described = json.loads(path.read_text())
+        return {
+            name: Field(kind, size, tuple(names), tuple(map(tuple, values)))
+            for name, (kind, size, names, values) in (
+                (name, field.values()) for name, field in described.items()
+            )
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: {error}; delete it to go on without") from error
 
 
 def _show(flat: Mapping[str, Any], name: str) -> str:
@@ -176,23 +205,22 @@ class Writer:
         append_metrics(self._folder, [row])
         self._events.scalar(f"evaluation/{row['metric']}", row["value"], step)
 
-    def images(self, step: int, images: Mapping[str, np.ndarray], *, seed: int) -> None:
-        """Writes each value in [-1, 1] as the grid NAME/STEP.png, step with nine digits.
+    def sheet(self, step: int, images: np.ndarray, *, seed: int) -> None:
+        """Writes the sheet samples/STEP.png, step with nine digits.
 
         Args:
-          images: [N, H, W, C], or [rows, columns, H, W, C] where the places mean something.
+          images: [N, H, W, C] in [-1, 1], or [rows, columns, H, W, C] where the places mean
+            something.
         """
         if not self._active:
             return
-        for name, values in images.items():
-            columns = values.shape[1] if values.ndim == 5 else None
-            flat = np.reshape(values, (-1, *values.shape[-3:]))
-            grid = make_grid(to_uint8(flat), columns=columns)
-            folder = self._folder / name
-            folder.mkdir(exist_ok=True)
-            metadata = provenance(seed=seed, checkpoint=f"step {step}")
-            write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
-            self._events.image(name, grid, step)
+        columns = images.shape[1] if images.ndim == 5 else None
+        grid = make_grid(to_uint8(images.reshape(-1, *images.shape[-3:])), columns=columns)
+        folder = self._folder / "samples"
+        folder.mkdir(exist_ok=True)
+        metadata = provenance(seed=seed, checkpoint=f"step {step}")
+        write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
+        self._events.image("samples", grid, step)
 
     def close(self) -> None:
         if self._active:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ganjax.data import avatars
 from ganjax.data.avatars import painter
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
 
@@ -21,7 +22,16 @@ class Avatars:
       split: "train" or "test".
     """
 
-    label_names = tuple(avatars.ATTRIBUTES)
+    fields = {
+        "image": IMAGE,
+        "mask": Field("label_map", names=avatars.MASK_CLASSES),
+        "label": Field(
+            "attributes",
+            len(avatars.ATTRIBUTES),
+            tuple(avatars.ATTRIBUTES),
+            tuple(avatars.ATTRIBUTES.values()),
+        ),
+    }
 
     def __init__(self, *, split: str):
         if split not in _SIZES:

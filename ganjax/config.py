@@ -1,0 +1,287 @@
+"""Configs: the fields that every run has, variants, overrides, and runs saved by older versions."""
+
+import ast
+import difflib
+import inspect
+import os
+import re
+import runpy
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ganjax.errors import UserError
+from ganjax.paths import expand
+
+# The configs of the checkout, or the copy that a wheel brings.
+_PACKAGE = Path(__file__).parent
+FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
+# Parts of names that were spelled otherwise in configs of older versions.
+RENAMED = {"optimiser": "optimizer"}
+_SOURCES = ("data.source", "data.content", "data.style")
+
+
+def run_fields(task: str) -> ConfigDict:
+    """The fields that every run has, whatever the game."""
+    config = ConfigDict()
+    config.task = task  # the game, a file of ganjax/tasks
+    config.seed = 0  # of all that is random
+    config.parallel = "jit"  # jit: one batch over all devices | pmap: each device has its own
+    config.steps_per_call = 1  # train steps that an accelerator does in one go
+    config.total_kimg = 5000.0  # thousands of images to train on
+    config.init_from = ""  # weights to start from, FILE.safetensors of `ganjax export`; "" for none
+
+    config.data = ConfigDict()
+    config.data.image_size = "64"  # what a batch shows: "64", or "96x64" for height x width
+    config.data.channels = 3  # 1 gray, 3 RGB, 4 RGBA
+    config.data.flip = True  # mirror every other image
+    config.data.limit = 0  # use only so many images of each source; 0 for all
+    config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
+
+    config.ema_half_life_kimg = 10.0  # of the average that samples are drawn from; 0 for none
+    config.log_every = 1.0  # kimg
+    config.save_every = 20.0  # kimg
+    config.sample_every = 20.0  # kimg; 0 for never but at the end
+    config.evaluate_every = 0.0  # kimg; 0 for never
+    # Metrics with commas between; the checkpoint that is best by the first of them is kept, too.
+    # "" for what suits the data (docs/metrics.md).
+    config.evaluate_metrics = ""
+    config.keep_checkpoints = 3  # the newest ones
+    config.max_skips = 10  # updates in succession that may be skipped for not being finite
+    return config
+
+
+def check(config: ConfigDict) -> None:
+    """Checks the fields that every run has.
+
+    Raises:
+      UserError: one holds an impossible value; the message names the possible ones.
+    """
+    for name in ("batch_size", "steps_per_call", "keep_checkpoints"):
+        if config.get(name, 1) < 1:
+            raise UserError(f"{name} is {config[name]}; it must be 1 or more")
+    for name in ("seed", "max_skips"):
+        if config[name] < 0:
+            raise UserError(f"{name} is {config[name]}; it must be 0 or more")
+    if not config.total_kimg > 0:
+        raise UserError(f"total_kimg is {config.total_kimg}; it must be above 0")
+    check_choice("parallel", config.parallel, ("jit", "pmap"))
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Checks that the field `name` holds one of `choices`.
+
+    Raises:
+      UserError: it does not.
+    """
+    if value not in choices:
+        raise UserError(f"{name} is {value!r}; choose {' or '.join(choices)}")
+
+
+def with_variants(
+    config: ConfigDict, arguments: str, variants: Mapping[str, Mapping[str, Any]]
+) -> ConfigDict:
+    """Applies FILE.py:ARGUMENTS, names of variants with commas between.
+
+    Args:
+      variants: fields to change by variant name, as {"large": {"data.image_size": "64"}}. "smoke",
+        the full networks on a handful of embedded images, keeps a source that is a folder or file
+        of the user's.
+
+    Raises:
+      UserError: there is no such variant.
+    """
+    for argument in filter(None, arguments.split(",")):
+        if argument not in variants:
+            raise UserError(
+                f"config argument {argument!r} is unknown; there is {', '.join(variants)}"
+            )
+        old, fields = flat(config), dict(variants[argument])
+        if argument == "smoke":
+            fields = {k: v for k, v in fields.items() if k not in _SOURCES or not _is_there(old[k])}
+        config.update_from_flattened_dict(fields)
+    return config
+
+
+def _is_there(source: str | Sequence[str]) -> bool:
+    """Whether a source, or each of several, is a path that exists."""
+    sources = [source] if isinstance(source, str) else source
+    paths = [re.sub(r"^\w+:|([@*]\d+)+$", "", text) for text in sources]
+    return bool(paths) and all(path and os.path.exists(expand(path)) for path in paths)
+
+
+def fill(saved: Mapping[str, Any], defaults: ConfigDict) -> ConfigDict:
+    """A saved config with today's names, and today's defaults for fields that it does not have.
+
+    A new field's default must thus be what runs did before there was the field.
+    """
+    config = ConfigDict(_merged(defaults.to_dict(), _renamed(saved)))
+    return config.lock()
+
+
+def _renamed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        RENAMED.get(name, name): _renamed(value) if isinstance(value, Mapping) else value
+        for name, value in saved.items()
+    }
+
+
+def _merged(defaults: dict[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for name, value in saved.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"data.image_size": ...} of nested fields; tuples as lists, as JSON has them."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping | ConfigDict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def load(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Runs a config file and applies the user's overrides to it.
+
+    Args:
+      spec: FILE.py or the name of a config of ganjax, as "dcgan_avatars"; with :ARGUMENTS, which
+        go to the file's `get_config`.
+      overrides: words of the form --config.FIELD=VALUE (or --config.FIELD VALUE).
+
+    Returns:
+      A locked ConfigDict.
+
+    Raises:
+      UserError: the file is missing or faulty, a field does not exist, a value has another type.
+    """
+    name, _, arguments = spec.partition(":")
+    config = _run(find(name), arguments)
+    words = iter(overrides)
+    for word in words:
+        field, equals, value = word.partition("=")
+        if not field.startswith("--config."):
+            raise UserError(f"unknown argument {word!r}; see --help")
+        if not equals and (value := next(words, None)) is None:
+            raise UserError(f"{field} lacks a value; give {field}=VALUE")
+        _set_field(config, field.removeprefix("--config."), value)
+    return config.lock()
+
+
+def names() -> list[str]:
+    """The configs of ganjax."""
+    folder = next(filter(Path.is_dir, FOLDERS))
+    return sorted(path.stem for path in folder.glob("*.py"))
+
+
+def find(name: str) -> Path:
+    """The file of a config: a path, or a name of `names`.
+
+    Raises:
+      UserError: there is none.
+    """
+    if os.path.isfile(name):
+        return Path(name)
+    stem = name if "/" not in name and not name.endswith(".py") else ""
+    for folder in FOLDERS:
+        # A path into a checkout, as the docs give it, is found from other folders, too.
+        path = folder / f"{stem}.py" if stem else folder / name.removeprefix("configs/")
+        if path.is_file() and (stem or name.startswith("configs/")):
+            return path
+    close = difflib.get_close_matches(Path(name).stem, names(), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(names())}"
+    raise UserError(f"config {name} does not exist; {hint}")
+
+
+def _run(path: Path, arguments: str) -> ConfigDict:
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config(arguments) if callable(get_config) else None
+    except UserError:
+        raise
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:  # it is a program, and may end in anything
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f", line {frame.lineno}" for frame in frames if frame.filename == str(path)]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}{lines[-1] if lines else ''}: {reason:.200}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path} defines no get_config(arguments) -> ConfigDict; see configs/")
+    return config
+
+
+def _set_field(config: Any, path: str, text: str) -> None:
+    """Sets one field from the user's text, which must be of the type that the field has."""
+    known = flat(config)
+    if path not in known:
+        groups = sorted(name for name in known if name.startswith(f"{path}."))
+        if groups:
+            raise UserError(f"{path} is a group; set one of {', '.join(groups)}")
+        raise UserError(f"there is no field {path}; {_suggestion(path, list(known))}")
+    *parents, last = path.split(".")
+    for parent in parents:
+        config = config[parent]
+    old = config[last]
+    try:
+        match old:
+            case bool():
+                value = {"true": True, "false": False}[text.lower()]
+            case int() | float() | str():
+                value = type(old)(text)
+            case _:
+                value = type(old)(_elements(old, ast.literal_eval(text)))
+    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise UserError(
+            f"{path}={text:.80}: give a value of type {type(old).__name__}, like {old}"
+        ) from None
+    config[last] = value
+
+
+def _suggestion(path: str, known: Sequence[str]) -> str:
+    """By the whole name, else by its last part: `widht` is model.width."""
+    if close := difflib.get_close_matches(path, known, n=1, cutoff=0.7):
+        return f"did you mean {close[0]}?"
+    ends = {name.rpartition(".")[2]: name for name in known}
+    if close := difflib.get_close_matches(path.rpartition(".")[2], ends, n=1, cutoff=0.7):
+        return f"did you mean {ends[close[0]]}?"
+    return f"there is {', '.join(known)}"
+
+
+def _elements(old: Sequence, new: Any) -> list:
+    """`new` as elements of the type that `old` has; of empty defaults, of their own."""
+    if not isinstance(new, tuple | list):
+        raise TypeError
+    wanted = type(old[0]) if old else type(new[0]) if new else str
+    accepted = (int, float) if wanted is float else (wanted,)
+    if wanted not in (str, int, float) or any(type(value) not in accepted for value in new):
+        raise TypeError
+    return [wanted(value) for value in new]
+
+
+def comments(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
+    """What each field is, by its name: the comments beside or above a function's assignments."""
+    found, above = {}, []
+    for line in map(str.strip, inspect.getsource(defaults).splitlines()):
+        if line.startswith("#"):
+            above.append(line.lstrip("# "))
+            continue
+        if field := re.match(r"config\.([\w.]+) = .*?(?:  # (.*))?$", line):
+            found[field[1]] = field[2] or " ".join(above)
+        above = []
+    return {name: text for name, text in found.items() if text}
+
+
+def describe(config: ConfigDict, known: Mapping[str, str]) -> Iterator[str]:
+    """A line for each field: its name, its value, what it is."""
+    values = {name: str(tuple(v) if isinstance(v, list) else v) for name, v in flat(config).items()}
+    width, none = max(map(len, values)), '""'
+    for name, value in values.items():
+        yield f"  {name:{width}}  {value or none:<14}  {known.get(name, '')}".rstrip()

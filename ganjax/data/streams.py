@@ -1,0 +1,71 @@
+"""Streams of batches from the `data` fields of a config, in the forms that games ask for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ganjax.data.pipeline import Stream
+from ganjax.data.source import open_source
+from ganjax.errors import UserError
+from ganjax.images import parse_image_size
+
+
+def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
+    """The stream of `data.source`.
+
+    Args:
+      data: the config's fields `data`.
+      names: array of the source -> array of the batch.
+      settings: other attributes of `Stream`.
+
+    Raises:
+      UserError: there is no such source, or it lacks one of the arrays.
+    """
+    source = open_source(data.source)
+    if missing := [name for name in names if name not in source.fields]:
+        raise UserError(
+            f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
+        )
+    return Stream(source, names, data.channels, data.flip, data.limit, **settings)
+
+
+def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
+    """The streams of `data[name]`, a tuple of sources whose images the batch calls `name`.
+
+    A source may bear "@SIDE", what its images are scaled to before a part is cut out
+    (`data.load_size` by default), and "*WEIGHT", its share of the rows beside the others' (1).
+
+    Raises:
+      UserError: there is no such source, or `data.zoom` is impossible.
+    """
+    if not data.zoom >= 1:
+        raise UserError(f"data.zoom is {data.zoom}; it must be 1 or more")
+    specs = [_parse(spec, data.load_size) for spec in data[name]]
+    if not specs:
+        raise UserError(f"data.{name} is empty; give sources, like ('folder:photos',)")
+    total = sum(weight for _, _, weight in specs)
+    return tuple(
+        Stream(
+            open_source(source),
+            {"image": name},
+            data.channels,
+            data.flip,
+            data.limit,
+            load_size,
+            data.zoom,
+            weight / total,
+        )
+        for source, load_size, weight in specs
+    )
+
+
+def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:
+    """ "folder:a.zip@512*2" -> ("folder:a.zip", (512, 512), 2.0)."""
+    text, weight = _suffix(text, "*")
+    source, side = _suffix(text, "@")
+    size = parse_image_size(side or load_size)
+    return source, size, float(weight or 1)
+
+
+def _suffix(text: str, mark: str) -> tuple[str, str]:
+    head, found, tail = text.rpartition(mark)
+    return (head, tail) if found and tail.isdecimal() and int(tail) else (text, "")

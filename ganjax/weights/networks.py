@@ -1,0 +1,70 @@
+"""Published networks together with their weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ganjax import weights
+from ganjax.errors import UserError
+from ganjax.nets import vgg
+
+# (images [B, H, W, 3] in [-1, 1], layers) -> {layer: features [B, h, w, C]}
+Perceive = Callable[[Array, tuple[str, ...]], Mapping[str, Array]]
+
+
+def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
+    """The network that perceptual losses look through, and its layers.
+
+    Args:
+      encoders: each "NAME:LAYER,LAYER" (by default relu1_1 to relu4_1), with weights NAME of a
+        VGG-19, or "random" for a narrow one of random weights.
+
+    Raises:
+      UserError: weights are missing, or a layer is unknown or given twice.
+    """
+    networks, owners = [], {}
+    for number, spec in enumerate(encoders):
+        name, _, layers = spec.partition(":")
+        wanted = tuple(layers.split(",")) if layers else vgg.LAYERS[:4]
+        params = vgg19_params(name, width=16)
+        if wrong := [layer for layer in wanted if layer.replace("relu", "conv") not in params]:
+            raise UserError(f"loss.encoders: {name} has no layer {', '.join(wrong)}")
+        if twice := [layer for layer in wanted if layer in owners]:
+            raise UserError(f"loss.encoders gives {', '.join(twice)} twice; leave one out")
+        width = params["conv1_1"]["bias"].shape[0]
+        head_width = 64 if "head1_1" in params else 0
+        module = vgg.VGG19(last=max(wanted), width=width, head_width=head_width)
+        networks.append((module, params))
+        owners |= dict.fromkeys(wanted, number)
+
+    def perceive(images, layers):
+        features = {}
+        for number, (module, params) in enumerate(networks):
+            mine = tuple(layer for layer in layers if owners[layer] == number)
+            if mine:
+                features |= module.apply({"params": params}, images, mine)
+        return features
+
+    return perceive, tuple(sorted(owners))
+
+
+def vgg19_params(name: str, *, width: int) -> Any:
+    """The weights `name`; for "random", those of a VGG-19 of that width as He et al. start it."""
+    if name != "random":
+        return weights.load(name)
+    module, random = vgg.VGG19(width=width), np.random.default_rng(0)
+    images = jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images))["params"]
+
+    def draw(like: Any) -> Any:
+        if len(like.shape) == 1:
+            return np.zeros(like.shape, np.float32)
+        deviation = (2 / np.prod(like.shape[:-1])) ** 0.5
+        return random.normal(scale=deviation, size=like.shape).astype(np.float32)
+
+    colors = {"kernel": 2 * np.eye(3, dtype=np.float32)[None, None], "bias": -np.ones(3, "f")}
+    return jax.tree.map(draw, shapes) | {"conv0": colors}
