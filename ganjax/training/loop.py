@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
-from ganjax.training import devices, health, last_words, workdir
+from ganjax.training import devices, health, workdir
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
@@ -70,11 +70,9 @@ def fit(
     workdir.check(folder, config.to_dict())
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     task = devices.spread(task, config.get("parallel", "jit"), mesh)
-    with last_words.spoken():
-        run = _Run(task, data, config, folder, mesh, evaluation)
+    run = _Run(task, data, config, folder, mesh, evaluation)
     try:
-        with last_words.spoken():
-            return run.train()
+        return run.train()
     finally:
         run.close()
 
