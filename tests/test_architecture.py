@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 # What each room may import of ganjax; rooms that are not listed may import anything.
 ALLOWED = {
     "errors": set(),
+    "progress": set(),
     "provenance": set(),
     "ops": {"ops"},
     "losses": set(),
@@ -17,10 +18,19 @@ ALLOWED = {
     "augment": {"adain"},
     "images": {"errors", "provenance", "folders"},
     "nets": {"ops", "adain", "errors", "trees", "nets"},
-    "data": {"images", "errors", "folders", "data"},
-    "training": {"images", "data", "provenance", "errors", "folders", "trees", "training"},
+    "data": {"images", "errors", "folders", "progress", "data"},
+    "training": {
+        "images",
+        "data",
+        "provenance",
+        "errors",
+        "folders",
+        "progress",
+        "trees",
+        "training",
+    },  # fmt: skip
     # Key maps and checks need the networks' layer names.
-    "weights": {"nets", "images", "errors", "folders", "trees", "cli", "weights"},
+    "weights": {"nets", "images", "errors", "folders", "progress", "trees", "cli", "weights"},
     "tasks": {
         "nets",
         "losses",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganjax.data.files import decode_images
 from ganjax.data.source import Broken
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.folders import in_bucket, run_folder
 
 INSTALL = "pip install 'ganjax[prepare]'"
@@ -64,10 +64,9 @@ class TfdsImages:
             if any(example[self._image_key] is None for example in examples):
                 raise EOFError("records are missing")  # as at the end of a file cut short
         except Exception as error:  # array_record ends damaged files in several types of errors
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"tfds:{self._name} is damaged ({reason}); delete {self._folder} and prepare it "
-                "again"
+                f"tfds:{self._name} is damaged ({one_line(error)}); delete {self._folder} and "
+                "prepare it again"
             ) from error
         encoded = {
             self.name(index): example[self._image_key]
