@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.paths import in_bucket
 from ganjax.provenance import xmp_packet
 
@@ -95,8 +95,7 @@ def read_image(
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is damaged: {reason:.200}") from error
+        raise UserError(f"{name} is damaged: {one_line(error)}") from error
     if image_size:
         image = cover(image, image_size)
     array = np.asarray(image)

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path, PurePath
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 
 
 def cache_folder() -> Path:
@@ -45,8 +45,7 @@ def run_folder(text: str) -> Path:
     try:
         folder.exists()
     except Exception as error:  # of credentials, networks and buckets, in many types
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{text} cannot be reached: {reason}") from error
+        raise UserError(f"{text} cannot be reached: {one_line(error)}") from error
     return folder
 
 

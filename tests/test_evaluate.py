@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganjax import progress
 from ganjax.commands import evaluate, train
 from ganjax.commands.terminal import run_command
 from ganjax.data.avatars import ATTRIBUTES
@@ -270,10 +271,12 @@ def test_the_reference_is_remembered_by_its_content(tmp_path, capsys, monkeypatc
     value = run(capsys, *words)[0]["value"]
     (cached,) = (tmp_path / "cache" / "statistics").iterdir()
     labels = []
-    progress = measure._progress
-    monkeypatch.setattr(
-        measure, "_progress", lambda label, *rest: (labels.append(label), progress(label, *rest))[1]
-    )
+
+    def bar(total, *, label, **options):
+        labels.append(label)
+        return progress.bar(total, label=label, **options)
+
+    monkeypatch.setattr(measure, "bar", bar)
     assert run(capsys, *words)[0]["value"] == value and labels == ["generated"]
     cached.write_bytes(cached.read_bytes()[:-50])  # damaged: made anew
     assert run(capsys, *words)[0]["value"] == value and labels[1:] == ["generated", "reference"]

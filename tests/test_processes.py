@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from ganjax.errors import UserError
-from ganjax.training import last_words
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.devices import join_processes
 from ganjax.training.workdir import read_metrics
@@ -134,73 +133,18 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
 
 
 @pytest.mark.slow
-def test_where_one_is_killed_the_other_says_so_in_one_line(launch, tmp_path):
+def test_where_one_is_killed_the_other_ends_and_the_run_resumes(launch, tmp_path):
     run = tmp_path / "run"
     first, second = launch(run, 2, kimg=80)
     wait_for(run, KEPT, [first, second])
     first.kill()
-    assert second.wait(PATIENCE) != 0
-    deadline = time.monotonic() + 60
-    while not texts(run)[1].endswith(last_words.LAST_WORDS) and time.monotonic() < deadline:
-        time.sleep(0.1)  # the relay outlives the process for a moment
-    time.sleep(1)
-    assert texts(run)[1].endswith(last_words.LAST_WORDS), texts(run)
-    told = ("error: ", "Traceback", "coordination", "***")
-    assert [texts(run)[1].count(text) for text in told] == [1, 0, 0, 0], texts(run)
-    assert Checkpoints.read_only(run / "checkpoints").steps[-1] >= KEPT
-
-
-SPEAKER = """
-import os, signal, sys
-from ganjax.training import last_words
-def fail(error, cause=None):
-    with last_words.spoken():
-        raise error from cause
-def must_raise(error, cause=None):
-    try:
-        fail(error, cause)
-    except type(error):
-        return
-    raise AssertionError
-gone = RuntimeError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer")
-must_raise(gone)  # of one process
-last_words.watch()
-must_raise(RuntimeError("INVALID_ARGUMENT: shapes"))
-must_raise(ValueError("UNAVAILABLE: a bucket"))
-print("by Python", sys.stderr.isatty(), file=sys.stderr)
-os.write(2, b"W1127 a warning\\nof two lines\\n")
-os.system("echo by a child >&2")
-"""
-REPORT = """
-os.write(2, b"E1127 coordination_service_agent.cc:289] Polled an error from coordination ser")
-os.write(2, b"vice (this can be an error from this or another task).\\n")
-os.write(2, b"F1127 client.h:80] Terminating process because the JAX distributed service detected "
-         b"fatal errors.\\n*** Check failure stack trace: ***\\n")
-os.abort()
-"""
-
-
-@pytest.mark.parametrize(
-    ("end", "status", "words"),
-    [
-        ("", 0, ""),
-        ("os.write(2, b'no end of a line')", 0, "no end of a line"),
-        (REPORT, -signal.SIGABRT, "\n" + last_words.LAST_WORDS),
-        ("fail(gone)", 2, last_words.LAST_WORDS),
-        ("fail(ValueError('saving failed'), gone)", 2, last_words.LAST_WORDS),
-        ("signal.signal(15, signal.SIG_IGN)\nos.killpg(0, 15)" + REPORT, -signal.SIGABRT,
-         "\n" + last_words.LAST_WORDS),
-    ],
-)  # fmt: skip
-def test_native_lines_pass_but_for_a_report_of_death(end, status, words):
-    result = subprocess.run(
-        [sys.executable, "-c", SPEAKER + end], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        timeout=300, start_new_session=True,
-    )  # fmt: skip
-    assert result.returncode == status
-    python, native = "by Python False\n", "W1127 a warning\nof two lines\nby a child\n" + words
-    # The two ways may overtake each other.
-    assert python in result.stderr and result.stderr.replace(python, "") == native
+    assert second.wait(PATIENCE) != 0  # at once, or when JAX misses the dead one's heartbeats
+    saved = Checkpoints.read_only(run / "checkpoints").steps[-1]
+    assert saved >= KEPT
+    again = launch(run, 2, kimg=(saved + 4) * BATCH / 1000)
+    assert [process.wait(PATIENCE) for process in again] == [0, 0], texts(run)
+    assert f"from step {saved}" in texts(run)[0]
+    assert max(losses(run)) == saved + 4
 
 
 @pytest.mark.parametrize(
@@ -222,7 +166,6 @@ def test_native_lines_pass_but_for_a_report_of_death(end, status, words):
 )
 def test_launchers_are_recognized(asked, environment, given, monkeypatch):
     calls = []
-    monkeypatch.setattr(last_words, "watch", lambda: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda **words: calls.append(words))
     for name in [name for name in os.environ if name.startswith(("SLURM", "OMPI", "TPU", "JAX_"))]:
         monkeypatch.delenv(name)
@@ -250,7 +193,6 @@ def test_processes_that_do_not_meet_are_one_line(monkeypatch):
     def fail(**words):
         raise ValueError("coordinator_address should be defined.\nand more")
 
-    monkeypatch.setattr(last_words, "watch", lambda: None)
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(UserError, match=r"^[^\n]*should be defined; set JAX_COORD[^\n]*$"):
         join_processes(asked=True)

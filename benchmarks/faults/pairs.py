@@ -11,7 +11,6 @@ from benchmarks.faults.runs import SETUPS, Lab, differences, reached, saved, wai
 
 NAME = "dcgan"
 BOUND = 150  # seconds until the other one has to leave
-RELAY = 2  # seconds that what it prints may take after its end
 
 
 def pair(lab: Lab, kills: int) -> Iterator[Case]:
@@ -27,13 +26,12 @@ def pair(lab: Lab, kills: int) -> Iterator[Case]:
         processes[dead].kill()
         lab.finish(processes[dead])
         begin = time.monotonic()
-        lab.finish(processes[1 - dead], patience=BOUND)
+        result = lab.finish(processes[1 - dead], patience=BOUND)
         seconds = time.monotonic() - begin
-        time.sleep(RELAY)
-        result = lab.finish(processes[1 - dead])
         step, lost = saved(folder), reached(folder) - saved(folder)
-        # An abort where JAX finds out first; 2 where Python does.
-        problems = result.problems(2 if result.code > 0 else -6, "^error: another process .* gone")
+        # An abort where JAX finds out first, an exception where Python does; both print what they
+        # like. One that had to be killed was waiting for ever.
+        problems = [] if result.code in (1, -6) else [f"exit status {result.code}, not 1 or -6"]
         again = [lab.finish(process) for process in _start(lab, folder)]
         problems += again[0].problems(0, rf"^resuming \S+ from step {step}$")
         problems += again[1].problems(0) + differences(NAME, straight, folder)

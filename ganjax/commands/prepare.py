@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.paths import absolute, cache_folder, expand, in_bucket, run_folder
 
 EPILOG = """\
@@ -107,14 +107,14 @@ def _download(builder: Any, name: str, manual_dir: str | None) -> None:
         raise UserError(f"preparing tfds:{name} needs one more package: {error}") from error
     except (OSError, AssertionError, tf.errors.OpError) as error:
         # TFDS asserts what it wants from the user, manual downloads above all.
-        raise UserError(f"preparing tfds:{name} failed: {_one_line(error)}") from error
+        raise UserError(f"preparing tfds:{name} failed: {one_line(error, longest=300)}") from error
 
 
 def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Exception) -> str:
     files = sorted({info.filename for info in (builder.url_infos or {}).values()})
     present = expand(manual_dir or "")
     missing = [file for file in files if not manual_dir or not (present / file).exists()]
-    reason = f"a download for tfds:{name} failed: {_one_line(error)}"
+    reason = f"a download for tfds:{name} failed: {one_line(error, longest=300)}"
     if not missing:
         return f"{reason}; fetch that file into {manual_dir} again"
     where = f" from {builder.info.homepage}" if builder.info.homepage else ""
@@ -123,11 +123,6 @@ def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Ex
         f"{reason}; try again{quota}, or download {', '.join(missing)} by hand{where} into a "
         f"folder DIR and run: ganjax prepare tfds:{name} --manual_dir DIR"
     )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:300] + " ..."
 
 
 def _decode(arguments: argparse.Namespace) -> None:

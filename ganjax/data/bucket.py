@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from fsspec.callbacks import Callback
 
 from ganjax.data.cache import lock, replaced
 from ganjax.data.folder import printable
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.paths import cache_folder, run_folder
+from ganjax.progress import bar
 
 _LISTING = ".listing.json"  # in each copy: what it is a copy of
 
@@ -44,8 +44,7 @@ def fetch(uri: str) -> Path:
     except UserError:
         raise
     except Exception as error:  # of networks, buckets and disks, in many types
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{uri} cannot be copied to {target}: {reason}") from error
+        raise UserError(f"{uri} cannot be copied to {target}: {one_line(error)}") from error
     return target / _inside(root, root) if root in objects else target
 
 
@@ -81,8 +80,6 @@ def _is_copied(objects: dict[str, list[int]], target: Path) -> bool:
 
 
 def _copy(root: str, objects: dict[str, list[int]], target: Path) -> None:
-    from tqdm import tqdm
-
     total = sum(size for size, _ in objects.values())
     with replaced(target) as folder:
         if shutil.disk_usage(folder).free < total * 1.05:
@@ -91,12 +88,8 @@ def _copy(root: str, objects: dict[str, list[int]], target: Path) -> None:
                 "a folder on another disk with GANJAX_CACHE=DIR"
             )
         paths = [folder / _inside(root, name) for name in objects]
-        bar = tqdm(
-            total=total, desc="copying", unit="B", unit_scale=True, dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10,
-        )  # fmt: skip
-        with bar:
-            filesystem("gcs").get(list(objects), list(map(str, paths)), callback=_Bytes(bar))
+        with bar(total, label="copying", unit="B") as counter:
+            filesystem("gcs").get(list(objects), list(map(str, paths)), callback=_Bytes(counter))
         if _list(root) != objects:
             raise UserError(f"gs://{root} was changed while it was copied; run again")
         for path, (_, generation) in zip(paths, objects.values(), strict=True):

@@ -22,6 +22,7 @@ import numpy as np
 
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
+from ganjax.progress import bar
 
 VERSION = 1  # of what is stored: to be raised when the same source would give other pixels
 _CHUNK = 64  # images that one thread decodes at a time, ...
@@ -177,15 +178,9 @@ def _write(
     *,
     progress: bool,
 ) -> None:
-    from tqdm import tqdm
-
     files, shapes, checksums, total, broken = {}, {}, {}, 0, []
-    bar = tqdm(
-        total=count, desc="decoding", unit="img", disable=not progress, dynamic_ncols=True,
-        mininterval=0.2 if sys.stderr.isatty() else 10,
-    )  # fmt: skip
     try:
-        with bar:
+        with bar(count, label="decoding", shown=progress) as counter:
             for arrays, bad in load_in_threads(source, count, image_size, channels):
                 broken += bad
                 for name, values in arrays.items():
@@ -197,7 +192,7 @@ def _write(
                     checksums[name] = zlib.crc32(content, checksums.get(name, 0))
                 good = len(next(iter(arrays.values())))
                 total += good
-                bar.update(good + len(bad))
+                counter.update(good + len(bad))
     finally:
         for file in files.values():
             file.close()

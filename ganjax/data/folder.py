@@ -14,7 +14,7 @@ import numpy as np
 
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.images import SUFFIXES, read_image
 from ganjax.paths import expand
 
@@ -206,7 +206,7 @@ def _open_zip(path: Path) -> Files:
     except UserError:
         raise
     except Exception as error:  # zipfile ends damaged directories in many types of errors
-        raise UserError(f"{path} cannot be opened: {_reason(error)}") from error
+        raise UserError(f"{path} cannot be opened: {printable(one_line(error))}") from error
     found, infos, others = {}, {}, []
     for info in archive.infolist():
         name = printable(info.filename)
@@ -234,7 +234,7 @@ def _open_zip(path: Path) -> Files:
                 # Without a number all would be unpacked, whatever the directory says of its size.
                 return file.read(size)
         except Exception as error:  # zipfile ends damaged members in many types of errors
-            raise UserError(f"cannot be unpacked: {_reason(error)}") from error
+            raise UserError(f"cannot be unpacked: {printable(one_line(error))}") from error
 
     return Files(found, read)
 
@@ -246,10 +246,6 @@ def printable(name: str) -> str:
         return shown
     digest = hashlib.sha256(shown.encode()).hexdigest()[:8]  # tells it from others
     return f"{shown[: _LONGEST // 2]}...{digest}...{shown[-_LONGEST // 2 :]}"
-
-
-def _reason(error: Exception) -> str:
-    return printable(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
 def _target(link: Path) -> Path:

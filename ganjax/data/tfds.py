@@ -13,7 +13,7 @@ import numpy as np
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import decode_images
 from ganjax.data.source import Broken
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.paths import in_bucket, run_folder
 
 INSTALL = "pip install 'ganjax[prepare]'"
@@ -66,10 +66,9 @@ class TfdsImages:
             if any(example[self._image_key] is None for example in examples):
                 raise EOFError("records are missing")  # as at the end of a file cut short
         except Exception as error:  # array_record ends damaged files in several types of errors
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"tfds:{self._name} is damaged ({reason}); delete {self._folder} and prepare it "
-                "again"
+                f"tfds:{self._name} is damaged ({one_line(error)}); delete {self._folder} and "
+                "prepare it again"
             ) from error
         encoded = {
             self.name(index): example[self._image_key]

@@ -1,6 +1,5 @@
 """Metrics of sets of images: each set goes through each extractor once, whatever is measured."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +7,6 @@ import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
@@ -24,6 +22,7 @@ from ganjax.metrics.protocols import Protocol, Statistic
 from ganjax.metrics.protocols import statistics as statistics_of
 from ganjax.metrics.sliced_wasserstein import check_size, sliced_wasserstein
 from ganjax.metrics.statistics import Values, cache_path, load_cached, make_collector, save_cached
+from ganjax.progress import bar
 from ganjax.training import devices
 
 
@@ -213,7 +212,7 @@ def gather(
                 if (statistic.extractor, statistic.resizing) == key and rows > 0:
                     collector.add({name: array[:rows] for name, array in arrays.items()})
 
-    with _progress(label, count, progress) as bar:
+    with bar(count, label=label, shown=progress, leave=False) as counter:
         pending = None
         for batch, valid in images.batches(count, batch_size):
             running = {(s.extractor, s.resizing) for s in collectors if s.count > seen}
@@ -222,7 +221,7 @@ def gather(
                 add(*pending)
             pending = outputs, seen, valid
             seen += valid
-            bar.update(valid)
+            counter.update(valid)
         if pending:
             add(*pending)
     needed = max((2 if s.whole else s.count for s in collectors), default=0)
@@ -238,21 +237,6 @@ def gather(
 def _cached(images: ImageSet, statistic: Statistic) -> bool:
     # Patches are larger than the images that they were cut out of.
     return bool(images.digest) and statistic.what != "patches"
-
-
-def _progress(label: str, total: int, shown: bool) -> tqdm:
-    return tqdm(
-        desc=label,
-        total=total,
-        unit="img",
-        unit_scale=True,
-        dynamic_ncols=True,
-        leave=False,
-        mininterval=0.2 if sys.stderr.isatty() else 30,
-        disable=not shown or jax.process_index() != 0,
-        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}img/{total_fmt}img "
-        "[{rate_fmt}, {remaining} left]",
-    )
 
 
 def compare(protocol: Protocol, generated: Values, reference: Values | None) -> dict[str, float]:
@@ -324,14 +308,14 @@ def measure_pairs(
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
     files = open_pairs(generated, reference, one_size=one_size)
-    with _progress("pairs", len(files), progress) as bar:
+    with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
         for _, read in files:
             a, b = map(to_float, read())
             seen = {name: (s.perceive(a), s.perceive(b)) for name, s in sights.items()}
             for p in wanted:
                 value = pairs.compare(p.kind, *seen[p.extractor], sights[p.extractor].channels)
                 values[p].append(np.asarray(value).item())
-            bar.update()
+            counter.update()
     return [
         Result(p, {"value": float(np.mean(v))}, sights[p.extractor].digest, len(v), len(v))
         for p, v in values.items()

@@ -1,8 +1,8 @@
 """What metrics keep of a stream of images, and a cache of what they know of references."""
 
 import hashlib
+import io
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
+from ganjax.images import write_atomic
 from ganjax.metrics.frechet import MomentsStream
 from ganjax.metrics.protocols import Statistic
 from ganjax.metrics.sliced_wasserstein import descriptors
@@ -99,14 +100,10 @@ def save_cached(path: Path, values: Values) -> None:
     Raises:
       UserError: the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    content = io.BytesIO()
+    np.savez(content, **values)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, **values)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; make room, or name another folder "
-            "with GANJAX_CACHE=DIR"
-        ) from error
+        write_atomic(path, content.getvalue())
+    except (OSError, UserError) as error:
+        raise UserError(f"{error}; another folder is named with GANJAX_CACHE=DIR") from error

@@ -10,7 +10,6 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.errors import UserError
-from ganjax.training import last_words
 from ganjax.training.state import State, mean_over_devices
 from ganjax.training.task import Batch, Task
 
@@ -50,7 +49,6 @@ def join_processes(*, asked: bool = False) -> None:
             )
             if name in os.environ
         }
-        last_words.watch()
         jax.distributed.initialize(**given)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")[:200]

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
-from ganjax.training import devices, last_words, nonfinite, workdir
+from ganjax.progress import bar
+from ganjax.training import devices, nonfinite, workdir
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
@@ -79,11 +80,9 @@ def fit(
     workdir.check(folder, config, fill)
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     task = devices.spread(task, config.get("parallel", "jit"), mesh)
-    with last_words.spoken():
-        run = _Run(task, data, config, folder, mesh, evaluation, start)
+    run = _Run(task, data, config, folder, mesh, evaluation, start)
     try:
-        with last_words.spoken():
-            return run.train()
+        return run.train()
     finally:
         run.close()
 
@@ -134,7 +133,7 @@ class _Run:
         state = self._restore_or_init()
         step, self.images = int(state.step), int(state.images)
         total = sum(phase.steps * phase.batch_size for phase in self.task.phases)
-        with stop_requests() as requested, _progress(total, self.images) as self.bar:
+        with stop_requests() as requested, bar(total, done=self.images) as self.bar:
             for number, phase in enumerate(self.task.phases):
                 begin = self._begin(number)
                 if step < begin + phase.steps:
@@ -179,7 +178,7 @@ class _Run:
     ) -> State:
         """Trains phase `number` from the end of `step` on."""
         config, phase = self.config, self.task.phases[number]
-        begin, bar, first = self._begin(number), self.bar, step
+        begin, first = self._begin(number), step
         end = begin + phase.steps
         last_log = time.monotonic(), self.images
         skips = jax.device_put(np.int32(0), devices.replicated(self.mesh))
@@ -222,8 +221,8 @@ class _Run:
                     for name, value in values.items()
                     if name.startswith("loss_") or name == "alpha"
                 }
-                bar.set_postfix(shown, refresh=False)
-            bar.update(images - before)
+                self.bar.set_postfix(shown, refresh=False)
+            self.bar.update(images - before)
             if sample:
                 self._write_samples(state, step, phase)
             scores = None
@@ -341,18 +340,3 @@ class _Run:
 def _due(every: float, before: int, after: int) -> bool:
     """Whether a multiple of `every` kimg lies in (before, after] images."""
     return every > 0 and after // (every * 1000) > before // (every * 1000)
-
-
-def _progress(total: int, done: int) -> tqdm:
-    return tqdm(
-        total=total,
-        initial=done,
-        unit="img",
-        unit_scale=True,
-        dynamic_ncols=True,
-        smoothing=0.05,
-        mininterval=0.2 if sys.stderr.isatty() else 30,
-        disable=jax.process_index() != 0,
-        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}img/{total_fmt}img "
-        "[{rate_fmt}, {remaining} left{postfix}]",
-    )

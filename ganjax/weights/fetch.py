@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ganjax import __version__
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
+from ganjax.progress import bar
 from ganjax.weights.sources import Source
 
 MAX_BYTES = 2 * 2**30  # where a source's size is unknown
@@ -127,32 +128,33 @@ def _download(
     open_url: Callable[..., Any],
 ) -> None:
     """Completes the file `part`; `tag` holds what the server calls the version it is part of."""
-    from tqdm import tqdm
-
-    with tqdm(
-        desc=source.name, total=source.size or None, unit="B", unit_scale=True, disable=None
-    ) as bar:
+    with bar(source.size or None, label=source.name, unit="B") as counter:
         failures, furthest = 0, 0
         while True:
             try:
-                return _go_on(source, part, tag, timeout, open_url, bar)
+                return _go_on(source, part, tag, timeout, open_url, counter)
             except _Cut as error:
-                problem = " ".join(str(error).split())
+                problem = one_line(error)
             reached = part.stat().st_size if part.exists() else 0
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= attempts:
                 raise UserError(
-                    f"downloading {source.url} failed: {problem:.200}; run the command again, "
+                    f"downloading {source.url} failed: {problem}; run the command again, "
                     "which goes on where it stopped"
                 )
-            bar.set_postfix_str(f"{problem:.60}; trying again")
+            counter.set_postfix_str(f"{problem:.60}; trying again")
             time.sleep(pause * 2 ** (failures - 1))
-            bar.set_postfix_str("")
+            counter.set_postfix_str("")
 
 
 def _go_on(
-    source: Source, part: Path, tag: Path, timeout: float, open_url: Callable[..., Any], bar: Any
+    source: Source,
+    part: Path,
+    tag: Path,
+    timeout: float,
+    open_url: Callable[..., Any],
+    counter: Any,
 ) -> None:
     """One connection, which continues `part` if it can and else begins anew."""
     start = part.stat().st_size if part.exists() else 0
@@ -172,14 +174,14 @@ def _go_on(
             raise UserError(f"{source.url} has {total:,} bytes; expected {_expected(source)}")
         with part.open("ab" if begin else "wb") as file:
             tag.write_text(_version(response))
-            received = bar.n = begin
+            received = counter.n = begin
             while chunk := _read(response):
                 received += len(chunk)
                 if received > limit:
                     part.unlink()
                     raise UserError(f"{source.url} has more bytes than {_expected(source)}")
                 file.write(chunk)
-                bar.update(len(chunk))
+                counter.update(len(chunk))
     if received < (source.size or total or 0):
         raise _Cut(f"the connection was cut after {received:,} bytes")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 
 MAX_BYTES = 2 * 2**30  # of the arrays in one file; VGG-19 with all its layers has 0.55 GiB
 _MAX_RATIO = 200  # of unpacking; trained weights hardly compress
@@ -40,8 +40,7 @@ def guarded(path: Path, kind: str) -> Iterator[int]:
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is no whole {kind} file: {reason:.200}") from error
+        raise UserError(f"{path} is no whole {kind} file: {one_line(error)}") from error
 
 
 def allowance(file_size: int) -> int:

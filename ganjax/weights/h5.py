@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ganjax.errors import one_line
 from ganjax.weights.guard import allowance, guarded
 from ganjax.weights.safetensors import read_safetensors, write_safetensors
 
@@ -75,7 +76,7 @@ def main(argv: list[str]) -> None:
             arrays = {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
         write_safetensors(result, arrays, {})
     except Exception as error:  # HDF5's errors come as every type that Python has
-        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+        sys.exit(one_line(error))
 
 
 def _limit_memory(extra: int) -> None:
