@@ -322,7 +322,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         (["--num", "0"], "--num is 0"),
         (["--checkpoint", "99"], "there is 1, 2, 3"),
         (["--output", "a.exe"], "give FILE.png"),
-        (["--output", "/does/not/exist/a.png"], "does not exist"),
+        (["--output", "README.md/a.png"], "README.md is a file; give a path without it"),
         (["--workdir", "/does/not/exist"], "holds no run"),
     ],
 )

@@ -98,7 +98,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     start_jax(compile_cache=arguments.compile_cache)
     from ganjax.evaluation import measure
     from ganjax.evaluation import monitor as evaluation
-    from ganjax.images import write_atomic
+    from ganjax.paths import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]

@@ -12,8 +12,8 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from ganjax.errors import UserError
-from ganjax.images import make_grid, to_uint8, write_atomic, write_image
-from ganjax.paths import in_bucket
+from ganjax.outputs import make_grid, write_image
+from ganjax.paths import in_bucket, make_folder, write_atomic
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
@@ -187,11 +187,11 @@ class Writer:
         for name, values in images.items():
             columns = values.shape[1] if values.ndim == 5 else None
             flat = np.reshape(values, (-1, *values.shape[-3:]))
-            grid = make_grid(to_uint8(flat), columns=columns)
+            grid = make_grid(flat, columns=columns)
             folder = self._folder / name
-            folder.mkdir(exist_ok=True)
-            metadata = provenance(seed=seed, checkpoint=f"step {step}")
-            write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
+            make_folder(folder)
+            made = provenance(seed=seed, checkpoint=f"step {step}")
+            write_image(folder / f"{step:09d}.png", grid, made=made)
             self._events.image(name, grid, step)
 
     def close(self) -> None:
