@@ -53,6 +53,11 @@ def test_growth_shows_the_samples_in_their_order_and_ends_with_a_pause(run, tmp_
     np.testing.assert_allclose(grays, [9, 20, 100], atol=2)
     assert durations[:2] == (200, 200) and durations[2] > 1000
     assert b"trainedAlgorithmicMedia" in output.read_bytes()
+    words = ["--workdir", str(run), "--growth", "--output", str(output)]
+    with pytest.raises(UserError, match="growth.gif exists; --overwrite replaces it"):
+        sample.main(words)
+    sample.main([*words, "--overwrite", "--no_metadata"])
+    assert b"trainedAlgorithmicMedia" not in output.read_bytes()
 
 
 def test_growth_of_large_sheets_is_scaled_down(run, tmp_path):
