@@ -235,7 +235,7 @@ def table(row: dict[str, Any]) -> str:
 def write_json(path: Path | None, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows where a file was asked for."""
     if path:
-        from ganjax.images import write_atomic
+        from ganjax.paths import write_atomic
 
         write_atomic(path, (json.dumps(list(rows), indent=1) + "\n").encode())
         print(f"wrote {path}", file=sys.stderr)

@@ -82,10 +82,10 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]
 
 def _make_inputs(folder: Path, environment: Mapping[str, str]) -> dict[str, Sequence[str]]:
     """Pictures and a short run in `folder`, and the commands that use them."""
-    from ganjax.images import write_image
+    from ganjax.outputs import write_image
 
     for name, image in zip(("content", "style"), ours.avatars(2, 512), strict=True):
-        write_image(folder / f"{name}.png", image)
+        write_image(folder / f"{name}.png", image, made=None)
     run = str(folder / "run")
     print("training for a few steps ...", file=sys.stderr)
     # The training has a cache of its own: sampling is to compile the first time.

@@ -241,7 +241,7 @@ def _table(summaries: dict[str, dict[str, dict[str, float]]], pairs: int) -> str
 
 
 def _write_json(arguments: argparse.Namespace, summaries, figures) -> None:
-    from ganjax.images import write_atomic
+    from ganjax.paths import write_atomic
 
     report = {
         "content": str(arguments.content),

@@ -1,21 +1,16 @@
-"""Image files, grids, and the two forms of an image: uint8 in files and batches, float in [-1, 1]
-in networks and losses."""
+"""Reads and resizes images, and converts between their two forms: uint8 in files and batches,
+float in [-1, 1] in networks and losses. `ganjax.outputs` writes them."""
 
-import errno
 import io
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path, PurePath
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
-from ganjax.paths import in_bucket
-from ganjax.provenance import xmp_packet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
@@ -214,153 +209,6 @@ def contained(image: np.ndarray, side: int) -> np.ndarray:
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize(image, (height, width))
     return square
-
-
-def write_image(
-    path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Writes uint8 [H, W, C] as PNG or JPEG, whole or not at all.
-
-    Args:
-      path: its suffix names the format.
-      metadata: see `ganjax.provenance`; written as an XMP packet, and as PNG text.
-
-    Raises:
-      UserError: the suffix is unknown, or the folder cannot be written to.
-    """
-    path = path if isinstance(path, PurePath) else Path(path)
-    options: dict[str, Any] = {"xmp": xmp_packet(metadata)} if metadata else {}
-    match path.suffix.lower():
-        case ".png":
-            text = PngImagePlugin.PngInfo()
-            for key, value in (metadata or {}).items():
-                text.add_text(key, value)
-            if metadata:
-                text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode())
-            options |= {"format": "PNG", "pnginfo": text}
-        case ".jpg" | ".jpeg":
-            options |= {"format": "JPEG", "quality": 95}
-        case other:
-            raise UserError(f"cannot write {path}: {other or 'no suffix'}; give .png or .jpg")
-    array = np.asarray(image)
-    content = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(content, **options)
-    write_atomic(path, content.getvalue())
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it: a crash leaves the old one whole.
-
-    Objects in buckets are whole by nature.
-
-    Raises:
-      UserError: the folder cannot be written to.
-    """
-    if in_bucket(path):
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):  # on a disk that cannot be written there is nothing to remove
-            temporary.unlink()
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = "; the disk is full: make room and run the command again" if full else ""
-        raise UserError(f"cannot write {path}: {error.strerror}{cure}") from error
-
-
-def write_animation(
-    path: str | Path,
-    frames: Iterable[np.ndarray],
-    *,
-    frames_per_second: int = 30,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Writes uint8 [H, W, C] frames as .gif or .mp4 (H.264), whole or not at all.
-
-    Raises:
-      UserError: the suffix is unknown, or the folder cannot be written to.
-    """
-    path = Path(path)
-    # Small images are shown as crisp squares, and H.264 needs even sides.
-    frames = (_enlarged(frame) for frame in frames)
-    match path.suffix.lower():
-        case ".gif":
-            first, *rest = (Image.fromarray(frame) for frame in frames)
-            content = io.BytesIO()
-            extra = {"comment": xmp_packet(metadata)} if metadata else {}
-            duration = round(1000 / frames_per_second)
-            first.save(
-                content,
-                "GIF",
-                save_all=True,
-                append_images=rest,
-                duration=duration,
-                loop=0,
-                **extra,
-            )
-            write_atomic(path, content.getvalue())
-        case ".mp4":
-            _write_mp4(path, frames, frames_per_second, metadata)
-        case other:
-            raise UserError(f"cannot write {path}: {other or 'no suffix'}; give .gif or .mp4")
-
-
-def _enlarged(frame: np.ndarray) -> np.ndarray:
-    frame = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[:, :, :3]
-    times = max(1, 256 // max(frame.shape[:2]))
-    frame = frame.repeat(times, axis=0).repeat(times, axis=1)
-    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
-
-
-def _write_mp4(path: Path, frames, frames_per_second: int, metadata) -> None:
-    # Else the encoder is started by fork(), which JAX's threads may not survive.
-    os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
-    import imageio_ffmpeg
-
-    frames = iter(frames)
-    first = next(frames)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    text = "; ".join(f"{key}={value}" for key, value in (metadata or {}).items())
-    writer = imageio_ffmpeg.write_frames(
-        str(temporary),
-        first.shape[1::-1],
-        fps=frames_per_second,
-        macro_block_size=2,
-        quality=8,
-        output_params=["-metadata", f"comment={text}"] if text else None,
-    )
-    try:
-        writer.send(None)
-        for frame in (first, *frames):
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def make_grid(images: np.ndarray, *, columns: int | None = None, padding: int = 2) -> np.ndarray:
-    """Lays uint8 [N, H, W, C] out row by row on white: uint8 [H', W', C].
-
-    Args:
-      columns: by default the number that makes the grid most nearly square.
-      padding: pixels between images and around them.
-    """
-    count, height, width, channels = images.shape
-    columns = columns or max(1, round((count * height / width) ** 0.5))
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    cell = (height + padding, width + padding)
-    grid = np.full((rows * cell[0] + padding, columns * cell[1] + padding, channels), 255, np.uint8)
-    for number, image in enumerate(images):
-        y, x = padding + number // columns * cell[0], padding + number % columns * cell[1]
-        grid[y : y + height, x : x + width] = image
-    return grid
 
 
 def to_float(images: Any) -> Any:

@@ -1,7 +1,11 @@
-"""The user's folders: of what can be made again, and of runs and data, here or in a bucket."""
+"""The user's folders, of what can be made again, of runs and data, here or in a bucket; files that
+are written whole or not at all."""
 
+import errno
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from ganjax.errors import UserError, one_line
@@ -57,3 +61,56 @@ def absolute(folder: Path) -> Path:
 def in_bucket(path: PurePath) -> bool:
     """Whether `path` is in a bucket: written whole or not at all, and never appended to."""
     return "://" in str(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+      UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {_reason(error)}") from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all (`replacing`).
+
+    Objects in buckets are whole by nature.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    if in_bucket(path):
+        path.write_bytes(content)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, renamed to it at the end of the block.
+
+    A crash, or an error in the block, leaves the old file whole.
+
+    Raises:
+      UserError: the block, or the renaming, ended in an OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        with suppress(OSError):  # on a disk that cannot be written there is nothing to remove
+            temporary.unlink()
+
+
+def _reason(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    cure = "; the disk is full: make room and run the command again" if full else ""
+    return f"{error.strerror or error}{cure}"

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ml_collections import ConfigDict
-
 from configs.common import adain as default_config
 from configs.common import apply_arguments
+from ml_collections import ConfigDict
+
 from ganjax import data, tasks
 from ganjax.adain import channel_statistics
 from ganjax.errors import UserError
-from ganjax.images import to_float, write_image
+from ganjax.images import to_float
 from ganjax.nets import stylizers, vgg
+from ganjax.outputs import write_image
 from ganjax.tasks import adain
 from ganjax.training.loop import Interrupted, fit
 from ganjax.training.task import Phase
@@ -383,7 +384,7 @@ def photos(tmp_path_factory):
     for name in ("content", "style"):
         (folder / name).mkdir()
         for number, image in enumerate(images[name]):
-            write_image(folder / name / f"{number}.png", image)
+            write_image(folder / name / f"{number}.png", image, made=None)
     return folder
 
 

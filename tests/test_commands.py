@@ -131,6 +131,14 @@ def test_samples_depend_on_seed_and_number_alone(draw):
         np.testing.assert_array_equal(Image.open(path), Image.open(many / path.name))
     other = draw("other", "--num", 3, "--seed", 6)
     assert not np.array_equal(Image.open(few / "000000.png"), Image.open(other / "000000.png"))
+    with pytest.raises(UserError, match="holds 3 images of an earlier call; --overwrite"):
+        draw("few", "--num", 2)
+    assert len(list(draw("few", "--num", 2, "--overwrite").iterdir())) == 2
+    grid = draw("grid.jpg", "--num", 2)
+    with pytest.raises(UserError, match="grid.jpg exists; --overwrite replaces it"):
+        draw("grid.jpg", "--num", 2, "--seed", 1)
+    before = grid.read_bytes()
+    assert draw("grid.jpg", "--num", 2, "--seed", 1, "--overwrite").read_bytes() != before
 
 
 @pytest.mark.slow
@@ -322,7 +330,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         (["--num", "0"], "--num is 0"),
         (["--checkpoint", "99"], "there is 1, 2, 3"),
         (["--output", "a.exe"], "give FILE.png"),
-        (["--output", "/does/not/exist/a.png"], "does not exist"),
+        (["--output", "README.md/a.png"], "README.md is a file; give a path without it"),
         (["--workdir", "/does/not/exist"], "holds no run"),
     ],
 )

@@ -16,7 +16,8 @@ from ganjax.data import cache
 from ganjax.data.cache import open_examples
 from ganjax.data.source import Broken, open_source
 from ganjax.errors import UserError
-from ganjax.images import read_image, write_image
+from ganjax.images import read_image
+from ganjax.outputs import write_image
 
 
 class Numbers:
@@ -207,7 +208,7 @@ def test_a_race_decodes_once(tmp_path, capsys):
 
 def test_a_changed_file_is_decoded_again(tmp_path):
     for name, value in (("a", 10), ("b", 20)):
-        write_image(tmp_path / f"{name}.png", np.full((4, 4, 3), value, np.uint8))
+        write_image(tmp_path / f"{name}.png", np.full((4, 4, 3), value, np.uint8), made=None)
     folder = tmp_path / "cache"
 
     def values():
@@ -216,7 +217,7 @@ def test_a_changed_file_is_decoded_again(tmp_path):
         return list(examples.arrays["image"][:, 0, 0, 0])
 
     assert values() == [10, 20]
-    write_image(tmp_path / "b.png", np.full((4, 4, 3), 30, np.uint8))
+    write_image(tmp_path / "b.png", np.full((4, 4, 3), 30, np.uint8), made=None)
     assert values() == [10, 30]
 
 

@@ -15,7 +15,7 @@ from ganjax import data
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import Broken, open_source
 from ganjax.errors import UserError
-from ganjax.images import write_image
+from ganjax.outputs import write_image
 
 SIZE = (4, 6)
 
@@ -248,7 +248,7 @@ def test_contents_are_those_of_the_pixels_in_their_order(tmp_path):
     folder.mkdir()
 
     def write(number, image):
-        write_image(folder / f"{number}.png", image)
+        write_image(folder / f"{number}.png", image, made=None)
 
     def contents(path=folder):
         stream = Stream(open_source(f"folder:{path}"), {"image": "image"})
@@ -330,6 +330,6 @@ def test_make_refuses(fields, message):
 
 
 def test_labels_where_there_are_none(tmp_path):
-    write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
+    write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8), made=None)
     with pytest.raises(UserError, match="has no labels"):
         data.make(make_config(source=f"folder:{tmp_path}", labels=True))

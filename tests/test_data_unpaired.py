@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from ganjax import data
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.errors import UserError
-from ganjax.images import write_image
+from ganjax.outputs import write_image
 
 SIZE, LOAD = (6, 8), (20, 30)
 NAMES = {"image": "content", "label": "label"}
@@ -151,7 +151,7 @@ def folder(tmp_path):
     """An image in a folder of an awkward name."""
     path = tmp_path / "my@photos*v2"
     path.mkdir()
-    write_image(path / "a.png", np.full((40, 40, 3), 9, np.uint8))
+    write_image(path / "a.png", np.full((40, 40, 3), 9, np.uint8), made=None)
     return path
 
 

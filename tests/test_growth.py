@@ -4,16 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from configs.common import apply_arguments, progressive
 from ml_collections import ConfigDict
 from PIL import Image, ImageSequence
 
-from configs.common import apply_arguments, progressive
 from ganjax import data
 from ganjax.commands import sample
 from ganjax.data.avatars import render
 from ganjax.errors import UserError
 from ganjax.evaluation.monitor import make_evaluation
-from ganjax.images import to_float, write_image
+from ganjax.images import to_float
+from ganjax.outputs import write_image
 from ganjax.training.state import State
 from ganjax.training.task import Phase, Task
 from ganjax.training.workdir import claim
@@ -32,7 +33,7 @@ def run(tmp_path):
     claim(tmp_path / "run", _config().to_dict(), {})
     for step in (100, 20, 9):
         sheet = np.full((18, 36, 3), step, np.uint8)
-        write_image(tmp_path / "run" / "samples" / f"{step:09d}.png", sheet)
+        write_image(tmp_path / "run" / "samples" / f"{step:09d}.png", sheet, made=None)
     return tmp_path / "run"
 
 
@@ -52,10 +53,15 @@ def test_growth_shows_the_samples_in_their_order_and_ends_with_a_pause(run, tmp_
     np.testing.assert_allclose(grays, [9, 20, 100], atol=2)
     assert durations[:2] == (200, 200) and durations[2] > 1000
     assert b"trainedAlgorithmicMedia" in output.read_bytes()
+    words = ["--workdir", str(run), "--growth", "--output", str(output)]
+    with pytest.raises(UserError, match="growth.gif exists; --overwrite replaces it"):
+        sample.main(words)
+    sample.main([*words, "--overwrite", "--no_metadata"])
+    assert b"trainedAlgorithmicMedia" not in output.read_bytes()
 
 
 def test_growth_of_large_sheets_is_scaled_down(run, tmp_path):
-    write_image(run / "samples" / f"{200:09d}.png", np.zeros((1500, 3000, 3), np.uint8))
+    write_image(run / "samples" / f"{200:09d}.png", np.zeros((1500, 3000, 3), np.uint8), made=None)
     for path in sorted((run / "samples").glob("*.png"))[:-1]:
         path.unlink()
     sample.main(["--workdir", str(run), "--growth", "--output", str(tmp_path / "growth.gif")])
@@ -111,7 +117,7 @@ def test_sizes_without_a_pyramid_are_refused_before_training():
 def test_classes_are_those_of_the_data(tmp_path):
     for name in "abc":
         (tmp_path / name).mkdir()
-        write_image(tmp_path / name / "0.png", np.zeros((16, 16, 3), np.uint8))
+        write_image(tmp_path / name / "0.png", np.zeros((16, 16, 3), np.uint8), made=None)
     labels = {"data.source": f"folder:{tmp_path}", "data.labels": True}
     assert data.make(_config(**labels, **{"model.classes": 3})).streams[0].names["label"]
     with pytest.raises(UserError, match="classes is 2, but folder:.* has 3 of them; set it to 3"):

@@ -1,12 +1,9 @@
 """Images: what people see in a file is what arrives, and nothing else arrives."""
 
-import errno
 import io
-import os
 import struct
 import warnings
 import zlib
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +12,7 @@ from PIL import Image
 
 from ganjax import images
 from ganjax.errors import UserError
-from ganjax.images import make_grid, read_image, to_float, to_uint8, write_animation, write_image
+from ganjax.images import read_image, to_float, to_uint8
 
 
 def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
@@ -225,62 +222,6 @@ def test_bytes_survive_the_floats():
     np.testing.assert_array_equal(jax.jit(to_uint8)(outside), [0, 0, 255, 255, 128])
 
 
-def test_grid():
-    pictures = np.stack([noise(4, 6, seed=k) for k in range(5)])
-    grid = make_grid(pictures, columns=2, padding=1)
-    assert grid.shape == (3 * 5 + 1, 2 * 7 + 1, 3)
-    for number, picture in enumerate(pictures):
-        y, x = 1 + number // 2 * 5, 1 + number % 2 * 7
-        np.testing.assert_array_equal(grid[y : y + 4, x : x + 6], picture)
-        grid[y : y + 4, x : x + 6] = 255
-    assert (grid == 255).all()
-    assert make_grid(pictures[:1], columns=8, padding=0).shape == (4, 6, 3)
-    assert make_grid(np.zeros((64, 8, 8, 1), np.uint8)).shape == (82, 82, 1)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_written_png_reads_back(tmp_path, channels):
-    pixels = noise(4, 5, channels)
-    write_image(tmp_path / "a.png", pixels, metadata={"Seed": "7"})
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png", channels=channels), pixels)
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.text["Seed"] == "7"
-
-
-def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
-    write_image(tmp_path / "a.png", noise(4, 4))
-    old = (tmp_path / "a.png").read_bytes()
-
-    def fail(*paths):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(images.os, "replace", fail)
-    with pytest.raises(UserError, match="No space left"):
-        write_image(tmp_path / "a.png", noise(4, 4, seed=1))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    assert (tmp_path / "a.png").read_bytes() == old
-
-
-def test_writing_where_it_cannot_be(tmp_path):
-    with pytest.raises(UserError, match="give .png or .jpg"):
-        write_image(tmp_path / "a.xyz", noise(2, 2))
-    with pytest.raises(UserError, match="No such file"):
-        write_image(tmp_path / "absent" / "a.png", noise(2, 2))
-    with pytest.raises(UserError, match="give .gif or .mp4"):
-        write_animation(tmp_path / "a.avi", [noise(2, 2)])
-
-
-def test_animations(tmp_path):
-    frames = [smooth(32, 32) // (k + 1) for k in range(4)]
-    write_animation(tmp_path / "a.gif", frames, metadata={"Seed": "7"})
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.n_frames == 4 and gif.size == (256, 256)
-        assert b"Seed" in gif.info["comment"]
-    write_animation(tmp_path / "a.mp4", frames, metadata={"Seed": "7"})
-    content = (tmp_path / "a.mp4").read_bytes()
-    assert content[4:8] == b"ftyp" and b"Seed=7" in content
-
-
 def test_image_sizes():
     assert images.parse_image_size("64") == (64, 64)
     assert images.parse_image_size("96x64") == (96, 64)
@@ -326,15 +267,3 @@ def test_image_sizes_without_end():
     for text in ("9" * 5000, "64x" + "1" * 5000):
         with pytest.raises(UserError, match="^.{,120}$"):
             images.parse_image_size(text)
-
-
-def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
-    def fail(self, *args, **kwargs):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
-
-    (tmp_path / "a.txt").write_bytes(b"old")
-    for name in ("write_bytes", "unlink"):  # it refuses both
-        monkeypatch.setattr(Path, name, fail)
-    with pytest.raises(UserError, match="^cannot write .*a.txt: Read-only file system$"):
-        images.write_atomic(tmp_path / "a.txt", b"new")
-    assert (tmp_path / "a.txt").read_bytes() == b"old"

@@ -19,7 +19,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from ganjax import commands, tasks, weights
+from ganjax import commands, outputs, tasks, weights
 from ganjax.commands import export, sample, stylize
 from ganjax.commands.terminal import load_config
 from ganjax.data.folder import Picture, list_pictures
@@ -138,9 +138,11 @@ def pictures(*names):
 
 
 def names_of(contents, styles, **options):
+    output = outputs.Destination(Path("out"), overwrite=False)
     argv = ["--content", "x", "--style", "y", "--output", "out"]
     argv += [word for name, value in options.items() for word in (f"--{name}", *value)]
-    targets = stylize._targets(stylize._parse(argv), pictures(*contents), pictures(*styles))
+    arguments = stylize._parse(argv)
+    targets = stylize._targets(arguments, output, pictures(*contents), pictures(*styles))
     return {pair: path.name for pair, path in targets.items()}
 
 
@@ -399,9 +401,9 @@ def test_strips(run):
 
 
 def test_a_jpeg_has_its_limits(run, monkeypatch):
-    monkeypatch.setattr(stylize, "MAX_JPEG", 60)
+    monkeypatch.setitem(outputs.MAX_SIDES, "JPEG", 60)
     words = ("--content", save("a.png", 1), "--style", save("s.png", 2), "--output", "out.jpg")
-    message = "error: out.jpg: a JPEG has up to 60 pixels a side; give FILE.png"
+    message = "error: out.jpg: JPEG has up to 60 pixels a side; give FILE.png"
     assert run(*words) == (2, [message])
     assert not Path("out.jpg").exists()
 
@@ -525,11 +527,11 @@ def test_a_pipe_is_no_image(tmp_path):
         ("--style empty", "empty holds nothing, no image"),
         ("--style no.zip", "no.zip is neither a folder nor a .zip file"),
         ("--output out.png", "2 pictures go to a folder, or with --grid to one sheet"),
-        ("--output out.gif", "give FILE.png, FILE.jpg or a folder"),
+        ("--output out.gif", "give FILE.png, .jpg, .jpeg, .webp, .tif, .tiff, or a folder"),
         ("--output sheet --grid", "a sheet goes to one file, e.g. sheet.png"),
         ("--output empty --grid", "a sheet goes to one file, e.g. sheet.png"),
-        ("--output plain", "--output plain is a file; give FILE.png, FILE.jpg or a folder"),
-        ("--output plain/out", "cannot make plain/out: Not a directory"),
+        ("--output plain", "--output plain is a file; give FILE.png, .jpg"),
+        ("--output plain/out", "plain is a file; give a path without it"),
         ("--weights absent.safetensors", "absent.safetensors do not exist; get them"),
         ("--weights plain", "plain.safetensors do not exist"),
         ("--weights torn.safetensors", "torn.safetensors is no whole safetensors file"),

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
-from ganjax.images import write_image
+from ganjax.outputs import write_image
 from ganjax.training import nonfinite, workdir
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.loop import _due, fit, train_key
@@ -256,7 +256,7 @@ def test_images_are_the_same_in_a_zip_and_others_where_one_is_gone(tmp_path):
     folder, run = tmp_path / "images", tmp_path / "run"
     folder.mkdir()
     for number, image in enumerate(images):
-        write_image(folder / f"{number:02}.png", image)
+        write_image(folder / f"{number:02}.png", image, made=None)
     shutil.make_archive(tmp_path / "images", "zip", folder)
 
     def train(path, kimg):

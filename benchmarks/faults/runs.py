@@ -99,13 +99,13 @@ class Lab:
 
     def _write_data(self) -> None:
         from benchmarks import ours
-        from ganjax.images import write_image
+        from ganjax.outputs import write_image
 
         if self.data.exists():
             return
         self.data.mkdir(parents=True)
         for number, image in enumerate(ours.avatars(32, 16)):
-            write_image(self.data / f"{number:02}.png", image)
+            write_image(self.data / f"{number:02}.png", image, made=None)
 
     def new_folder(self, like: Path | None = None) -> Path:
         """A name for a run, or a copy of one."""

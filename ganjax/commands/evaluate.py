@@ -97,7 +97,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
     from ganjax.evaluation import measure, monitor
-    from ganjax.images import write_atomic
+    from ganjax.paths import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]

@@ -4,13 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import (
-    add_cache_flag,
-    add_run_flag,
-    check_parent,
-    leave_to_first,
-    start_jax,
-)
+from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -26,6 +20,7 @@ The folder of the run is all that is needed. Image number i of a seed is always 
 however many are drawn. Every file says in its metadata that a trained model made it.
 """
 CHUNK = 64  # images per call of the network
+NAMES = r"\d{6,}\.png"  # of single images
 WALK_FRAMES = 30  # from one picture to the next
 GROWTH_FRAMES_PER_SECOND = 5
 GROWTH_SIDE = 1080  # pixels, at most: a grid of 1024x1024 images has 8000
@@ -44,8 +39,12 @@ def main(argv: list[str]) -> None:
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     add(
         "--output", type=Path, default=Path("grid.png"), metavar="PATH",
-        help="FILE.png: a grid; FOLDER: single PNGs; FILE.gif or FILE.mp4: a walk through the "
-        "latent space, back to its start (default: grid.png)",
+        help="FILE.png, .jpg, .webp or .tif: a grid; FOLDER: single PNGs; FILE.gif or FILE.mp4: a "
+        "walk through the latent space, back to its start (default: grid.png)",
+    )  # fmt: skip
+    add(
+        "--overwrite", action="store_true",
+        help="replace FILE, or all images that an earlier call wrote to FOLDER",
     )  # fmt: skip
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
     add("--label", default="", metavar="NAME", help="a class, by its name or number")
@@ -69,15 +68,17 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
-    suffix = arguments.output.suffix.lower()
-    if suffix not in ("", ".png", ".gif", ".mp4"):
-        raise UserError(f"--output {arguments.output}: give FILE.png, .gif or .mp4, or a folder")
-    check_parent("--output", arguments.output)
+    from ganjax.outputs import ANIMATIONS, PICTURES, Destination
+
+    output = Destination(
+        arguments.output, PICTURES | ANIMATIONS, overwrite=arguments.overwrite, names=NAMES
+    )
+    animated = output.is_file and output.path.suffix.lower() in ANIMATIONS
 
     if arguments.growth:
-        if suffix not in (".gif", ".mp4"):
+        if not animated:
             raise UserError(f"--growth with --output {arguments.output}: give FILE.gif or FILE.mp4")
-        _write_growth(arguments.output, arguments.workdir, not arguments.no_metadata)
+        _write_growth(output, arguments.workdir, not arguments.no_metadata)
         print(f"wrote {arguments.output}", file=sys.stderr)
         return
     start_jax(compile_cache=arguments.compile_cache)
@@ -87,12 +88,8 @@ def main(argv: list[str]) -> None:
         from ganjax.provenance import provenance
 
         metadata = provenance(seed=arguments.seed, checkpoint=checkpoint)
-    if suffix in (".gif", ".mp4"):
-        _write_walk(arguments.output, inputs, images_of, metadata)
-    elif suffix == ".png":
-        _write_grid(arguments.output, inputs, images_of, metadata)
-    else:
-        _write_singles(arguments.output, inputs, images_of, metadata)
+    write = _write_walk if animated else _write_grid if output.is_file else _write_singles
+    write(output, inputs, images_of, metadata)
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 
@@ -132,36 +129,41 @@ def _load(arguments: argparse.Namespace):
     return inputs, images_of, run.checkpoint
 
 
-def _write_grid(path: Path, inputs, images_of, metadata) -> None:
+def _write_grid(output, inputs, images_of, made) -> None:
     import numpy as np
 
-    from ganjax.images import make_grid, write_image
+    from ganjax.outputs import make_grid, write_image
 
-    write_image(path, make_grid(np.stack(list(images_of(inputs)))), metadata=metadata)
+    grid = make_grid(np.stack(list(images_of(inputs))))
+    output.open()
+    write_image(output.path, grid, made=made)
 
 
-def _write_singles(folder: Path, inputs, images_of, metadata) -> None:
-    from ganjax.images import write_image
+def _write_singles(output, inputs, images_of, made) -> None:
+    from ganjax.outputs import write_image
 
-    folder.mkdir(exist_ok=True)
     for number, image in enumerate(images_of(inputs)):
-        write_image(folder / f"{number:06d}.png", image, metadata=metadata)
+        if number == 0 and (removed := output.open()):
+            print(f"removed {removed} images of an earlier call", file=sys.stderr)
+        write_image(output.path / f"{number:06d}.png", image, made=made)
 
 
-def _write_walk(path: Path, inputs, images_of, metadata) -> None:
-    from ganjax.images import write_animation
+def _write_walk(output, inputs, images_of, made) -> None:
+    from ganjax.outputs import write_animation
 
     walk = {
         # Conditions stay as they are from each stop to the next.
         name: _closed_walk(value) if name == "z" else value.repeat(WALK_FRAMES, axis=0)
         for name, value in inputs.items()
     }
-    write_animation(path, images_of(walk), frames_per_second=30, metadata=metadata)
+    output.open()
+    write_animation(output.path, images_of(walk), frames_per_second=30, made=made)
 
 
-def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
+def _write_growth(output, workdir: Path, with_metadata: bool) -> None:
     """All grids of one fixed z, in the order in which they were drawn; the last one for longer."""
-    from ganjax.images import read_image, resize, write_animation
+    from ganjax.images import read_image, resize
+    from ganjax.outputs import write_animation
     from ganjax.provenance import provenance
     from ganjax.training.workdir import load_config
 
@@ -170,7 +172,7 @@ def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
     if not grids:
         raise UserError(f"{workdir} holds no samples; train until the first ones")
     checkpoint = f"steps {int(grids[0].stem)} to {int(grids[-1].stem)}"
-    metadata = provenance(seed=seed, checkpoint=checkpoint) if with_metadata else None
+    made = provenance(seed=seed, checkpoint=checkpoint) if with_metadata else None
 
     def frames():
         for grid in [*grids, *grids[-1:] * 2 * GROWTH_FRAMES_PER_SECOND]:
@@ -179,7 +181,9 @@ def _write_growth(path: Path, workdir: Path, with_metadata: bool) -> None:
             shrink = max(height, width, GROWTH_SIDE) / GROWTH_SIDE
             yield resize(frame, (round(height / shrink), round(width / shrink)))
 
-    write_animation(path, frames(), frames_per_second=GROWTH_FRAMES_PER_SECOND, metadata=metadata)
+    output.open()
+    fps = GROWTH_FRAMES_PER_SECOND
+    write_animation(output.path, frames(), frames_per_second=fps, made=made)
 
 
 def _closed_walk(stops):

@@ -25,14 +25,13 @@ carried out.
 """
 LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylize.jobs.LIMIT`
 MAX_STEM = 100  # bytes; a file name may have 255, of two stems
-MAX_JPEG = 65500  # pixels of a side
 CELL = 256  # pixels of a picture in a contact sheet
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def main(argv: list[str]) -> None:
     arguments = _parse(argv)
     from ganjax.data.folder import list_pictures
+    from ganjax.outputs import Destination, write_image
 
     pictures = [
         list_pictures(paths)
@@ -40,9 +39,10 @@ def main(argv: list[str]) -> None:
             arguments.content, arguments.style, arguments.content_mask, arguments.style_mask,
         )
     ]  # fmt: skip
-    _check(arguments, *map(len, pictures))
+    output = Destination(arguments.output, overwrite=arguments.overwrite)
+    _check(arguments, output, *map(len, pictures))
     contents, styles, content_masks, style_masks = pictures
-    targets = _targets(arguments, contents, styles)
+    targets = _targets(arguments, output, contents, styles)
     if not targets:
         return
 
@@ -74,21 +74,23 @@ def main(argv: list[str]) -> None:
         broken.append(name)
         tqdm.write(f"error: {name}: {reason(error)}", file=sys.stderr)
 
-    metadata = None
+    made = None
     if not arguments.no_metadata:
         # Not the path, which tells of the user's machine.
-        metadata = provenance(source_type=COMPOSITE, model=Path(model.name).name)
+        made = provenance(source_type=COMPOSITE, model=Path(model.name).name)
     drawn = draw(job, model, set(targets), report)
     with tqdm(drawn, total=len(targets), unit="img", disable=None, dynamic_ncols=True) as bar:
         written = []
         if arguments.grid:
             if (sheet := _sheet(bar)) is not None:
-                written.append(arguments.output)
-                _write(arguments.output, sheet, metadata)
+                written.append(output.path)
+                output.open()
+                write_image(output.path, sheet, made=made)
         else:
             for picture in bar:
                 written.append(targets[picture.content, picture.style])
-                _write(written[-1], picture.image, metadata)
+                output.open()
+                write_image(written[-1], picture.image, made=made)
     if written == [arguments.output]:
         print(f"wrote {arguments.output}", file=sys.stderr)
     elif written:
@@ -111,7 +113,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--style", required=True, **several, help="likewise; every content gets every style")
     add(
         "--output", required=True, type=Path, metavar="PATH",
-        help="FILE.png or .jpg for one picture, else a folder: CONTENT__STYLE.png",
+        help="FILE.png, .jpg, .webp or .tif for one picture, else a folder: CONTENT__STYLE.png",
     )  # fmt: skip
     add("--grid", action="store_true", help="--output is one sheet of all contents and styles")
     add("--overwrite", action="store_true", help="replace files that are there already")
@@ -170,7 +172,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _check(
-    arguments: argparse.Namespace, contents: int, styles: int, content_masks: int, style_masks: int
+    arguments: argparse.Namespace,
+    output,
+    contents: int,
+    styles: int,
+    content_masks: int,
+    style_masks: int,
 ) -> None:
     if not 0 <= arguments.alpha <= 1:
         raise UserError(f"--alpha is {arguments.alpha}; it must be from 0 to 1")
@@ -189,45 +196,33 @@ def _check(
             f"--content_mask has {content_masks} masks; give one"
             + (f", or {styles}: one for each style" if weights else "; --style_weights takes more")
         )
-    output, pairs = arguments.output, contents * (1 if weights else styles)
-    if not _is_one_file(output) and not output.is_dir():
-        if output.suffix:
-            raise UserError(
-                f"--output {output}: give FILE.png, FILE.jpg or a folder; make it first if there "
-                "is a dot in its name"
-            )
-        if output.exists():
-            raise UserError(f"--output {output} is a file; give FILE.png, FILE.jpg or a folder")
-    if arguments.grid and not _is_one_file(output):
-        raise UserError(f"--output {output}: a sheet goes to one file, e.g. sheet.png")
-    if _is_one_file(output) and pairs > 1 and not arguments.grid:
+    pairs = contents * (1 if weights else styles)
+    if arguments.grid and not output.is_file:
+        raise UserError(f"--output {output.path}: a sheet goes to one file, e.g. sheet.png")
+    if output.is_file and pairs > 1 and not arguments.grid:
         raise UserError(
-            f"--output {output}: {pairs} pictures go to a folder, or with --grid to one sheet"
+            f"--output {output.path}: {pairs} pictures go to a folder, or with --grid to one sheet"
         )
 
 
-def _is_one_file(output: Path) -> bool:
-    return output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
-
-
-def _targets(arguments: argparse.Namespace, contents, styles) -> dict[tuple[int, int], Path]:
+def _targets(
+    arguments: argparse.Namespace, output, contents, styles
+) -> dict[tuple[int, int], Path]:
     """Where each picture goes, by (content, style) number; without those that are there already."""
-    output, rows, columns = arguments.output, _stems(contents), _stems(styles)
+    rows, columns = _stems(contents), _stems(styles)
     if arguments.style_weights:
         columns = [_cut("+".join(columns))]
     pairs = [(c, s) for c in range(len(rows)) for s in range(len(columns))]
-    if _is_one_file(output):
-        if output.exists() and not arguments.overwrite:
-            raise UserError(f"{output} exists; --overwrite replaces it")
-        return dict.fromkeys(pairs, output)
+    if output.is_file:
+        return dict.fromkeys(pairs, output.path)
     if not _differ([f"{rows[c]}__{columns[s]}" for c, s in pairs]):  # a__b x c, a x b__c
         rows = _numbered(rows)
-    targets = {(c, s): output / f"{rows[c]}__{columns[s]}.png" for c, s in pairs}
+    targets = {(c, s): output.path / f"{rows[c]}__{columns[s]}.png" for c, s in pairs}
     there = [pair for pair, path in targets.items() if path.exists()]
     if there and not arguments.overwrite:
         print(
-            f"{len(there)} of {len(targets)} pictures are in {output} already and stay as they "
-            "are; --overwrite makes them again",
+            f"{len(there)} of {len(targets)} pictures are in {output.path} already and stay as "
+            "they are; --overwrite makes them again",
             file=sys.stderr,
         )
         targets = {pair: path for pair, path in targets.items() if pair not in set(there)}
@@ -262,7 +257,8 @@ def _sheet(drawn):
     """The styles in a row, then a row for each content, which stands before it."""
     import numpy as np
 
-    from ganjax.images import contained, make_grid
+    from ganjax.images import contained
+    from ganjax.outputs import make_grid
 
     cells = {}
     for picture in drawn:
@@ -283,17 +279,3 @@ def _without_alpha(image):
     from ganjax.images import opaque
 
     return opaque(image) if image.shape[2] == 4 else image
-
-
-def _write(path: Path, image, metadata) -> None:
-    from ganjax.images import write_image
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {path.parent}: {error.strerror}") from error
-    if path.suffix.lower() != ".png" and max(image.shape[:2]) > MAX_JPEG:
-        raise UserError(f"{path}: a JPEG has up to {MAX_JPEG} pixels a side; give FILE.png")
-    write_image(
-        path, image if path.suffix.lower() == ".png" else _without_alpha(image), metadata=metadata
-    )

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from ganjax.errors import UserError
-from ganjax.images import write_atomic
+from ganjax.paths import write_atomic
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.state import State
 from ganjax.training.step import SKIPS, Step

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 from ganjax.config import flat
 from ganjax.data.fields import Field
 from ganjax.errors import UserError
-from ganjax.images import make_grid, to_uint8, write_atomic, write_image
-from ganjax.paths import in_bucket
+from ganjax.outputs import make_grid, write_image
+from ganjax.paths import in_bucket, make_folder, write_atomic
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
@@ -215,11 +215,11 @@ class Writer:
         if not self._active:
             return
         columns = images.shape[1] if images.ndim == 5 else None
-        grid = make_grid(to_uint8(images.reshape(-1, *images.shape[-3:])), columns=columns)
+        grid = make_grid(images.reshape(-1, *images.shape[-3:]), columns=columns)
         folder = self._folder / "samples"
-        folder.mkdir(exist_ok=True)
-        metadata = provenance(seed=seed, checkpoint=f"step {step}")
-        write_image(folder / f"{step:09d}.png", grid, metadata=metadata)
+        make_folder(folder)
+        made = provenance(seed=seed, checkpoint=f"step {step}")
+        write_image(folder / f"{step:09d}.png", grid, made=made)
         self._events.image("samples", grid, step)
 
     def close(self) -> None:

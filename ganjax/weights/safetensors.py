@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from ganjax.images import write_atomic
+from ganjax.paths import write_atomic
 from ganjax.weights.guard import MAX_BYTES, guarded
 
 # The format allows 100 MB, of which JSON can make gigabytes; 16 MiB name 100,000 arrays.

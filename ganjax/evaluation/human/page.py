@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from ganjax.errors import UserError
-from ganjax.images import cover, read_image, write_atomic
+from ganjax.images import cover, read_image
+from ganjax.paths import write_atomic
 
 Images = Mapping[str, Callable[[], bytes]]  # name -> what gives the file's content
 
