@@ -292,7 +292,7 @@ def test_batch_norm_of_bfloat16_accumulates_in_float32():
 @pytest.mark.slow
 def test_instance_norm_is_batch_norm_of_each_image():
     x = _image(3, 4, 2, 5)
-    ones, zeros = jnp.ones(5), jnp.zeros(5)
+    ones, zeros = jnp.ones(5, x.dtype), jnp.zeros(5, x.dtype)
     plain = lambda x: jnp.concatenate([_plain_batch_norm(i[None], ones, zeros) for i in x])  # noqa: E731
     np.testing.assert_allclose(ops.instance_norm(x), plain(x), atol=1e-12)
     slopes = lambda norm: jax.grad(lambda x: jnp.sum(jnp.sin(3 * norm(x)) ** 3))(x)  # noqa: E731
