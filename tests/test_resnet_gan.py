@@ -217,6 +217,23 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
         assert 1e-5 < float(jnp.max(jnp.abs(a - b))) < 0.1 * max(1, float(jnp.max(jnp.abs(a))))
 
 
+@pytest.mark.slow
+def test_initial_weights_are_glorots():
+    """Uniform within gain * sqrt(6 / (fan-in + fan-out)); the root of 2 within residuals only."""
+    condition, images = jnp.ones((1, 10)), jnp.zeros((1, 32, 32, 3))
+    fields = {"width": 24, "conditions": 10}
+    g = Generator(**fields).init(jax.random.key(0), jnp.ones((1, 64)), condition, train=True)
+    d = Discriminator(**fields).init(jax.random.key(0), images, condition, train=True)
+    for name, kernel in named_leaves([g["params"], d["params"]]).items():
+        if not name.endswith("kernel"):
+            continue
+        gain = 2**0.5 if "conv_" in name else 1
+        area = np.prod(kernel.shape[:-2])
+        bound = gain * np.sqrt(6 / (area * sum(kernel.shape[-2:])))
+        largest = float(jnp.max(jnp.abs(kernel)))
+        assert 0.8 * bound < largest <= bound * (1 + 1e-6), name
+
+
 def test_a_condition_starts_without_effect_and_then_each_image_has_its_own():
     x = jax.random.normal(jax.random.key(0), (3, 4, 4, 2))
     condition = jnp.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])

@@ -19,8 +19,8 @@ class UNet(nn.Module):
     """Images to images of the same size: down to 1/2^`downs` and up again, with skips.
 
     Level n has 1/2^n of the resolution and width * min(2^(n - 1), 8) channels. All convolutions
-    are 4x4 with stride 2. The published U-Net-256 has 8 levels and 54,413,955 parameters, the
-    U-Net-128 has 7:
+    are 4x4 with stride 2. The published U-Net-256 has 8 levels and 54,413,955 parameters; the
+    U-Net-128 has 7, of which the last is like the 8th here:
 
     | level              |  1 |   2 |   3 |   4 |   5 |   6 |   7 |   8 |
     | ------------------ | -- | --- | --- | --- | --- | --- | --- | --- |

@@ -41,7 +41,7 @@ def instance_norm(x: Array, *, epsilon: float = 1e-5) -> Array:
       [B, H, W, C] in the type of `x`: mean 0 and variance 1 over H and W; accumulated in float32
       at least.
     """
-    dtype = jnp.promote_types(jnp.float32, x.dtype)
+    dtype = _wide(x.dtype)
     ones, zeros = jnp.ones(x.shape[-1], dtype), jnp.zeros(x.shape[-1], dtype)
     return jax.vmap(lambda image: batch_norm(image[None], ones, zeros, epsilon=epsilon)[0][0])(x)
 
@@ -51,8 +51,13 @@ def _batch_norm(epsilon: float, x: Array, scale: Array, bias: Array) -> tuple[Ar
     return _normalize(epsilon, x, scale, bias)[0]
 
 
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    """What sums accumulate in: float32 at least."""
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+
+
 def _normalize(epsilon: float, x: Array, scale: Array, bias: Array):
-    wide = x.astype(jnp.float32 if x.dtype.itemsize < 4 else x.dtype)
+    wide = x.astype(_wide(x.dtype))
     mean = _mean_pixels(wide)
     deviations = wide - _spread(mean, x.shape)
     variance = _mean_pixels(jnp.square(deviations))
