@@ -47,6 +47,20 @@ WASSERSTEIN = AdversarialPair(
 )
 """-D(x), D(G(z)) and -D(G(z)) of a critic D (Arjovsky et al. 2017, algorithm 1)."""
 
+HINGE = AdversarialPair(
+    real=lambda scores: jax.nn.relu(1 - scores),
+    fake=lambda scores: jax.nn.relu(1 + scores),
+    generator=lambda scores: -scores,
+)
+"""max(0, 1 - D(x)), max(0, 1 + D(G(z))), -D(G(z)) (Miyato et al. 2018, equations 16 and 17)."""
+
+LEAST_SQUARES = AdversarialPair(
+    real=lambda scores: jnp.square(scores - 1),
+    fake=jnp.square,
+    generator=lambda scores: jnp.square(scores - 1),
+)
+"""(D(x) - 1)^2, D(G(z))^2 and (D(G(z)) - 1)^2 (Mao et al. 2017, equation 9, without its 1/2)."""
+
 
 def gradient_penalty(
     critic: Callable[[Array], Array], real: Array, fake: Array, mix: Array

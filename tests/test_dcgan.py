@@ -197,3 +197,21 @@ def test_losses_are_the_published_formulas():
         got = pair.generator(x)[: len(generator)]
         np.testing.assert_allclose(got, generator, rtol=1e-5, atol=1e-7)
         assert np.isfinite(jax.grad(lambda x, pair=pair: pair.generator(x).sum())(x)).all()
+
+
+def test_losses_of_scores_are_the_published_formulas():
+    scores = np.array([-3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 4.0])
+    for pair, real, fake, generator in (
+        (
+            losses.HINGE,
+            np.maximum(0, 1 - scores),
+            np.maximum(0, 1 + scores),
+            -scores,
+        ),
+        (losses.LEAST_SQUARES, (scores - 1) ** 2, scores**2, (scores - 1) ** 2),
+    ):
+        with jax.enable_x64(True):
+            x = jnp.asarray(scores)
+            np.testing.assert_allclose(pair.real(x), real, rtol=1e-15)
+            np.testing.assert_allclose(pair.fake(x), fake, rtol=1e-15)
+            np.testing.assert_allclose(pair.generator(x), generator, rtol=1e-15)

@@ -239,13 +239,14 @@ def test_shrink_averages_areas():
 def _plain_batch_norm(x, scale, bias):
     mean = x.mean((0, 1, 2))
     variance = ((x - mean[None, None, None]) ** 2).mean((0, 1, 2))
-    factor = scale / jnp.sqrt(variance + 1e-5)
-    return (x - mean[None, None, None]) * factor[None, None, None] + bias[None, None, None]
+    scale, bias = (v.reshape(-1, 1, 1, x.shape[-1]) for v in (scale, bias))
+    return (x - mean[None, None, None]) / jnp.sqrt(variance + 1e-5)[None, None, None] * scale + bias
 
 
 @pytest.mark.slow
-def test_batch_norm_is_its_definition_to_the_second_derivative():
-    arguments = _image(3, 4, 2, 5), 1 + _image(5), _image(5)
+@pytest.mark.parametrize("shape", [(5,), (3, 5)])
+def test_batch_norm_is_its_definition_to_the_second_derivative(shape):
+    arguments = _image(3, 4, 2, 5), 1 + _image(*shape), _image(*shape)
     y, mean, variance = ops.batch_norm(*arguments)
     np.testing.assert_allclose(y, _plain_batch_norm(*arguments), atol=1e-12)
     np.testing.assert_allclose(mean, np.mean(arguments[0], (0, 1, 2)), atol=1e-12)
@@ -286,6 +287,38 @@ def test_batch_norm_of_bfloat16_accumulates_in_float32():
     wide = np.asarray(x, np.float64)
     np.testing.assert_allclose(mean, wide.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(variance, wide.var((0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_instance_norm_is_batch_norm_of_each_image():
+    x = _image(3, 4, 2, 5)
+    ones, zeros = jnp.ones(5, x.dtype), jnp.zeros(5, x.dtype)
+    plain = lambda x: jnp.concatenate([_plain_batch_norm(i[None], ones, zeros) for i in x])  # noqa: E731
+    np.testing.assert_allclose(ops.instance_norm(x), plain(x), atol=1e-12)
+    slopes = lambda norm: jax.grad(lambda x: jnp.sum(jnp.sin(3 * norm(x)) ** 3))(x)  # noqa: E731
+    np.testing.assert_allclose(slopes(ops.instance_norm), slopes(plain), rtol=1e-9, atol=1e-12)
+    half = ops.instance_norm(x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(x.dtype), plain(x), atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [3, 9])
+def test_convolutions_with_resampling_are_the_two_in_turn(channels):
+    x, kernel = _image(2, 4, 6, channels), _image(3, 3, channels, 5)
+    for ours, plain in (
+        (ops.upsample_conv, lambda x, k: ops.conv(ops.upsample(x), k, padding=1)),
+        (ops.conv_downsample, lambda x, k: ops.shrink(ops.conv(x, k, padding=1), (2, 3))),
+    ):
+        np.testing.assert_allclose(ours(x, kernel), plain(x, kernel), atol=1e-12)
+        for a, b in zip(
+            *(
+                jax.grad(lambda x, k, f=f: jnp.sum(jnp.sin(f(x, k))), (0, 1))(x, kernel)
+                for f in (ours, plain)
+            ),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, atol=1e-11)
 
 
 def test_a_bias_is_added_to_every_pixel():

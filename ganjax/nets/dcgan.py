@@ -21,7 +21,7 @@ _SEED_SIDES = range(3, 9)
 _kernel_init = nn.initializers.normal(0.02)
 
 
-def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     return 1 + _kernel_init(key, shape, dtype)
 
 
@@ -73,8 +73,8 @@ def _nearest(image_size: tuple[int, int], step: int) -> tuple[int, int]:
     return min(candidates(), key=distance, default=(0, 0) if step < 0 else (12, 12))
 
 
-class _Convolution(nn.Module):
-    """A convolution that halves both sides, or its adjoint that doubles them.
+class Convolution(nn.Module):
+    """A convolution that halves both sides, or its adjoint that doubles them; weights N(0, 0.02).
 
     The 4x4 kernel has padding 1; the 5x5 kernel has padding 2 and its adjoint one row and column
     of output padding.
@@ -82,6 +82,7 @@ class _Convolution(nn.Module):
 
     features: int
     kernel_size: int
+    strides: int = 2
     transposed: bool = False
     use_bias: bool = False
     dtype: Any = jnp.float32
@@ -93,9 +94,11 @@ class _Convolution(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         padding = (k - 1) // 2
         if self.transposed:
-            x = ops.conv_transpose(x, kernel, strides=2, padding=padding, output_padding=k % 2)
+            x = ops.conv_transpose(
+                x, kernel, strides=self.strides, padding=padding, output_padding=k % 2
+            )
         else:
-            x = ops.conv(x, kernel, strides=2, padding=padding)
+            x = ops.conv(x, kernel, strides=self.strides, padding=padding)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = ops.add_bias(x, bias.astype(self.dtype))
@@ -103,7 +106,7 @@ class _Convolution(nn.Module):
 
 
 def _batch_norm(name: str) -> BatchNorm:
-    return BatchNorm(scale_init=_scale_init, name=name)
+    return BatchNorm(scale_init=scale_init, name=name)
 
 
 class Generator(nn.Module):
@@ -144,7 +147,7 @@ class Generator(nn.Module):
             x = _batch_norm(f"norm_{n}")(x, train=train)
             x = nn.relu(x)
             last = n == doublings - 1
-            x = _Convolution(
+            x = Convolution(
                 self.channels if last else features[n + 1],
                 kernel_size=int(self.form[0]),
                 transposed=True,
@@ -180,7 +183,7 @@ class Discriminator(nn.Module):
         paper = self.form == "5x5"
         x = images.astype(self.dtype)
         for n in range(doublings):
-            x = _Convolution(
+            x = Convolution(
                 self.width * min(2**n, _WIDEST),
                 kernel_size=int(self.form[0]),
                 use_bias=paper and n == 0,

@@ -43,7 +43,8 @@ class _Equalized(nn.Module):
     Attributes:
       features: channels of the output.
       kernel_size: of a convolution at stride 1; 0 for a matrix product over the whole input.
-      doubles: convolve the input at twice its sides, every pixel repeated; for a 3x3 kernel.
+      doubles: convolve the input at twice its sides, every pixel repeated; for a 3x3 kernel (the
+        authors' `fused_scale`).
       size: (H, W) of a matrix product's output; its bias is shared by all pixels.
       gain: the standard deviation is gain / sqrt(fan-in).
       dtype: of the computation.
@@ -70,22 +71,12 @@ class _Equalized(nn.Module):
         kernel = kernel * (self.gain / math.sqrt(fan_in))
         x = x.astype(self.dtype)
         if self.doubles:
-            x = ops.conv_transpose(x, _doubling_kernel(kernel).astype(self.dtype), padding=1)
+            x = ops.upsample_conv(x, kernel)
         elif k:
             x = ops.conv(x, kernel.astype(self.dtype), padding=k // 2)
         else:
             x = jnp.tensordot(x, kernel.astype(self.dtype), 1)
         return ops.add_bias(x, bias.astype(self.dtype))
-
-
-def _doubling_kernel(kernel: Array) -> Array:
-    """The 4x4 kernel whose transposed convolution is `kernel` [3, 3, ...] over repeated pixels.
-
-    16 products instead of 36, and no repeated pixels in memory: the authors' `fused_scale`.
-    """
-    kernel = jnp.pad(kernel[::-1, ::-1], ((1, 1), (1, 1), (0, 0), (0, 0)))
-    kernel = kernel[1:] + kernel[:-1]
-    return kernel[:, 1:] + kernel[:, :-1]
 
 
 def _widen(x: Array) -> Array:

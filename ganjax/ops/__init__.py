@@ -1,7 +1,7 @@
 """Exact fast forms of what networks are made of: each equals a plain form, value and gradients."""
 
-from ganjax.ops.channels import add_bias, batch_norm
-from ganjax.ops.convolutions import conv, conv_transpose
+from ganjax.ops.channels import add_bias, batch_norm, instance_norm
+from ganjax.ops.convolutions import conv, conv_downsample, conv_transpose, upsample_conv
 from ganjax.ops.resampling import (
     depth_to_space,
     max_pool,
@@ -15,11 +15,14 @@ __all__ = [
     "add_bias",
     "batch_norm",
     "conv",
+    "conv_downsample",
     "conv_transpose",
     "depth_to_space",
+    "instance_norm",
     "max_pool",
     "pad_reflect",
     "shrink",
     "space_to_depth",
     "upsample",
+    "upsample_conv",
 ]

@@ -22,7 +22,7 @@ def batch_norm(
 
     Args:
       x: [B, H, W, C].
-      scale, bias: [C].
+      scale, bias: [C], or [B, C] where each image has its own.
 
     Returns:
       (y [B, H, W, C] in the type of `x`, mean [C], variance [C]); the variance is the biased one,
@@ -31,18 +31,39 @@ def batch_norm(
     return _batch_norm(epsilon, x, scale, bias)
 
 
+def instance_norm(x: Array, *, epsilon: float = 1e-5) -> Array:
+    """Normalizes each channel of each image by itself (Ulyanov et al. 2016, equation 7).
+
+    Args:
+      x: [B, H, W, C].
+
+    Returns:
+      [B, H, W, C] in the type of `x`: mean 0 and variance 1 over H and W; accumulated in float32
+      at least.
+    """
+    dtype = _wide(x.dtype)
+    ones, zeros = jnp.ones(x.shape[-1], dtype), jnp.zeros(x.shape[-1], dtype)
+    return jax.vmap(lambda image: batch_norm(image[None], ones, zeros, epsilon=epsilon)[0][0])(x)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _batch_norm(epsilon: float, x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
     return _normalize(epsilon, x, scale, bias)[0]
 
 
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    """What sums accumulate in: float32 at least."""
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+
+
 def _normalize(epsilon: float, x: Array, scale: Array, bias: Array):
-    wide = x.astype(jnp.float32 if x.dtype.itemsize < 4 else x.dtype)
+    wide = x.astype(_wide(x.dtype))
     mean = _mean_pixels(wide)
     deviations = wide - _spread(mean, x.shape)
     variance = _mean_pixels(jnp.square(deviations))
     inverse = lax.rsqrt(variance + epsilon)
-    y = deviations * _spread(inverse * scale, x.shape) + _spread(bias, x.shape)
+    factor = jnp.broadcast_to(inverse, scale.shape) * scale
+    y = deviations * _spread(factor, x.shape) + _spread(bias, x.shape)
     return (y.astype(x.dtype), mean, variance), (x, mean, inverse, scale)
 
 
@@ -50,12 +71,14 @@ def _normalize_gradient(epsilon: float, residuals, gradients):
     x, mean, inverse, scale = residuals
     gradient = gradients[0].astype(mean.dtype)
     standard = (x.astype(mean.dtype) - _spread(mean, x.shape)) * _spread(inverse, x.shape)
-    bias_gradient = _sum_pixels(gradient)
-    scale_gradient = _sum_pixels(gradient * standard)
+    bias_gradient = _sum_pixels(gradient, scale.shape)
+    scale_gradient = _sum_pixels(gradient * standard, scale.shape)
     count = x.size // x.shape[-1]
-    rest = gradient - _spread(bias_gradient / count, x.shape)
-    rest = rest - standard * _spread(scale_gradient / count, x.shape)
-    x_gradient = rest * _spread(inverse * scale, x.shape)
+    channels = mean.shape
+    rest = gradient * _spread(scale, x.shape)
+    rest = rest - _spread(_sum_images(scale * bias_gradient, channels) / count, x.shape)
+    rest = rest - standard * _spread(_sum_images(scale * scale_gradient, channels) / count, x.shape)
+    x_gradient = rest * _spread(inverse, x.shape)
     return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
@@ -63,12 +86,17 @@ _batch_norm.defvjp(_normalize, _normalize_gradient)
 
 
 def _mean_pixels(x: Array) -> Array:
-    return _sum_pixels(x) / (x.size // x.shape[-1])
+    return _sum_pixels(x, x.shape[-1:]) / (x.size // x.shape[-1])
 
 
-@jax.custom_vjp
-def _sum_pixels(x: Array) -> Array:
-    """[B, H, W, C] summed to [C]; `_spread` is its adjoint.
+def _sum_images(values: Array, channels: tuple[int]) -> Array:
+    """[B, C] or [C] to [C]."""
+    return values.reshape(-1, *channels).sum(0)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _sum_pixels(x: Array, shape: tuple[int, ...]) -> Array:
+    """[B, H, W, C] summed to `shape`, [C] or [B, C]; `_spread` is its adjoint.
 
     XLA sums over leading axes at a tenth of the memory's speed on CPUs; as products with ones,
     image by image, the sums take the memory's speed, and round off less.
@@ -80,21 +108,23 @@ def _sum_pixels(x: Array) -> Array:
         sums = lax.batch_matmul(
             ones, x.reshape(batch, height * width, channels), precision=lax.Precision.HIGHEST
         )
-        return sums.sum(axis=(0, 1))
+        return sums[:, 0] if len(shape) == 2 else sums.sum(axis=(0, 1))
 
-    return lax.platform_dependent(x, cpu=by_product, default=lambda x: x.sum(axis=(0, 1, 2)))
+    axes = (1, 2) if len(shape) == 2 else (0, 1, 2)
+    return lax.platform_dependent(x, cpu=by_product, default=lambda x: x.sum(axis=axes))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _spread(values: Array, shape: tuple[int, ...]) -> Array:
-    """[C] repeated for every pixel of `shape` [B, H, W, C]."""
-    return jnp.broadcast_to(values, shape)
+    """[C] or [B, C] repeated for every pixel of `shape` [B, H, W, C]."""
+    return jnp.broadcast_to(values if values.ndim == 1 else values[:, None, None], shape)
 
 
 _sum_pixels.defvjp(
-    lambda x: (_sum_pixels(x), x.shape), lambda shape, gradient: (_spread(gradient, shape),)
+    lambda x, shape: (_sum_pixels(x, shape), x.shape),
+    lambda _, shape, gradient: (_spread(gradient, shape),),
 )
 _spread.defvjp(
-    lambda values, shape: (_spread(values, shape), None),
-    lambda shape, _, gradient: (_sum_pixels(gradient),),
+    lambda values, shape: (_spread(values, shape), values.shape),
+    lambda _, shape, gradient: (_sum_pixels(gradient, shape),),
 )

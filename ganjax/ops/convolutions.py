@@ -89,6 +89,43 @@ def conv_transpose(
     return _adjoint(geometry, x, kernel.swapaxes(2, 3))
 
 
+def upsample_conv(x: Array, kernel: Array) -> Array:
+    """`conv(upsample(x), kernel, padding=1)` of a 3x3 kernel in less than half of the products.
+
+    No repeated pixels are in memory: it is a transposed convolution by a 4x4 kernel.
+
+    Args:
+      x: [B, H, W, C_in].
+      kernel: [3, 3, C_in, C_out], summed in its own type, then cast to that of `x`.
+
+    Returns:
+      [B, 2H, 2W, C_out].
+    """
+    return conv_transpose(x, _add_shifted(kernel[::-1, ::-1]).astype(x.dtype), padding=1)
+
+
+def conv_downsample(x: Array, kernel: Array) -> Array:
+    """The 2x2 average-pool of `conv(x, kernel, padding=1)` in less than half of the products.
+
+    It is a strided convolution by a 4x4 kernel.
+
+    Args:
+      x: [B, H, W, C_in] of even H and W.
+      kernel: [3, 3, C_in, C_out], summed in its own type, then cast to that of `x`.
+
+    Returns:
+      [B, H / 2, W / 2, C_out].
+    """
+    return conv(x, (_add_shifted(kernel) / 4).astype(x.dtype), strides=2, padding=1)
+
+
+def _add_shifted(kernel: Array) -> Array:
+    """The sum of a kernel [3, 3, ...] at the four places that it has within 4x4."""
+    kernel = jnp.pad(kernel, ((1, 1), (1, 1), (0, 0), (0, 0)))
+    kernel = kernel[1:] + kernel[:-1]
+    return kernel[:, 1:] + kernel[:, :-1]
+
+
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
