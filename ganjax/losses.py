@@ -62,6 +62,15 @@ LEAST_SQUARES = AdversarialPair(
 """(D(x) - 1)^2, D(G(z))^2 and (D(G(z)) - 1)^2 (Mao et al. 2017, equation 9, without its 1/2)."""
 
 
+PAIRS = {
+    "non_saturating": NON_SATURATING,
+    "saturating": SATURATING,
+    "hinge": HINGE,
+    "least_squares": LEAST_SQUARES,
+}
+"""The pairs whose logits need no penalty, by the names that configs give them."""
+
+
 def gradient_penalty(
     critic: Callable[[Array], Array], real: Array, fake: Array, mix: Array
 ) -> Array:

@@ -23,7 +23,7 @@ from ganjax.training.state import State
 from ganjax.training.task import Model, Task
 from ganjax.trees import named_leaves
 
-NAMES = ("adain", "attributes", "dcgan", "progressive")
+NAMES = ("adain", "attributes", "dcgan", "gan", "progressive")
 
 
 def module(name: str) -> ModuleType:

@@ -34,7 +34,6 @@ SMOKE = {
     "sample_every": 0.096,
     "keep_checkpoints": 5,
 }
-_LOSSES = {"non_saturating": losses.NON_SATURATING, "saturating": losses.SATURATING}
 
 
 def defaults() -> ConfigDict:
@@ -49,7 +48,7 @@ def defaults() -> ConfigDict:
     config.model.latent_size = 100  # length of z
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
-    config.loss = "non_saturating"  # non_saturating | saturating
+    config.loss = "non_saturating"  # non_saturating | saturating | hinge | least_squares
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
     config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
@@ -64,11 +63,11 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
-    check_choice("loss", config.loss, _LOSSES)
+    check_choice("loss", config.loss, losses.PAIRS)
     image_size = parse_image_size(config.data.image_size)
     return make(
         *_networks(config),
-        loss=_LOSSES[config.loss],
+        loss=losses.PAIRS[config.loss],
         generator_optimizer=optimizers.make(config.optimizer),
         discriminator_optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),

@@ -7,14 +7,18 @@ import optax
 from ganjax.errors import UserError
 
 
-def make(config: Any, *, learning_rate: float | None = None) -> optax.GradientTransformation:
+def make(
+    config: Any, *, learning_rate: float | None = None, updates: int = 0
+) -> optax.GradientTransformation:
     """Adam with `learning_rate`, `b1` and `b2`.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
-    `clip_norm`, longer gradients are shortened to it first.
+    `decay_from`, it falls linearly to 0 from that share of the run on; with `clip_norm`, longer
+    gradients are shortened to it first.
 
     Args:
       learning_rate: instead of the config's.
+      updates: of the whole run, for `decay_from`.
 
     Raises:
       UserError: a value is out of its range.
@@ -30,5 +34,11 @@ def make(config: Any, *, learning_rate: float | None = None) -> optax.GradientTr
             raise UserError(f"optimizer.{name} is {config[name]}; it must be 0 or more")
     decay, clip_norm = config.get("decay"), config.get("clip_norm")
     schedule = (lambda step: rate / (1 + decay * step)) if decay else rate
+    if "decay_from" in config:
+        if not 0 <= config.decay_from <= 1:
+            raise UserError(f"optimizer.decay_from is {config.decay_from}; it must be in [0, 1]")
+        begin = round(config.decay_from * updates)
+        if begin < updates:
+            schedule = optax.linear_schedule(rate, 0.0, updates - begin, begin)
     adam = optax.adam(schedule, b1=config.b1, b2=config.b2)
     return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam
