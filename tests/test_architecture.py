@@ -13,10 +13,11 @@ ALLOWED = {
     "ops": {"ops"},
     "losses": set(),
     "trees": set(),
-    "adain": set(),
+    "transforms": set(),
+    "adain": {"transforms"},
     "augment": {"adain"},
     "images": {"errors", "provenance", "folders"},
-    "nets": {"ops", "adain", "errors", "trees", "nets"},
+    "nets": {"ops", "adain", "transforms", "errors", "trees", "nets"},
     "data": {"images", "errors", "folders", "data"},
     "training": {"images", "data", "provenance", "errors", "folders", "trees", "training"},
     # Key maps and checks need the networks' layer names.
@@ -34,7 +35,17 @@ ALLOWED = {
         "errors",
         "tasks",
     },  # fmt: skip
-    "stylize": {"adain", "ops", "images", "nets", "weights", "data", "errors", "stylize"},
+    "stylize": {
+        "adain",
+        "transforms",
+        "ops",
+        "images",
+        "nets",
+        "weights",
+        "data",
+        "errors",
+        "stylize",
+    },  # fmt: skip
     "metrics": {"adain", "nets", "weights", "images", "errors", "folders", "metrics"},
     "folders": {"errors"},
     "cli": {"errors", "folders"},

@@ -15,12 +15,12 @@ import numpy as np
 from ganjax import adain, weights
 from ganjax.images import resize, to_float, to_uint8
 from ganjax.nets import stylizers
-from ganjax.nets.compact import Statistics
 from ganjax.nets.stylizers import Stylizer
 from ganjax.stylize.tiles import draw_program, stylize_tiled
+from ganjax.transforms import Statistics
 
 Form = Literal["compact", "vgg19"]
-Style = list[Statistics]  # (mean, std) of each AdaIN, each [1, 1, 1, C]
+Style = list[Statistics]  # for each depth, leaves [1, ...]
 _TRAINED = {"compact": "adain_compact", "vgg19": "adain_decoder"}
 _OWN_STYLE_SIDE = 1024  # at most, of a content whose own style is taken
 _STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
@@ -95,7 +95,8 @@ def stylize(
       alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
       masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
         alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
-        not count for the content's statistics.
+        not count for the content's statistics. Where masks overlap, their styles are mixed by mask
+        and weight; where they do not, a style looks as it does by itself.
       keep_colors: only the luminance changes.
       tile: pixels; above 0, the contents are cut into tiles of about this side, all normalized by
         the statistics of the whole. The result is the same, the memory that of a tile.
@@ -105,24 +106,30 @@ def stylize(
     """
     height, width = contents[0].shape[:2]
     shares = (np.asarray(weights, np.float64) / sum(weights)).astype(np.float32)
-    coverage = None if masks is None else [_coverage(regions, shares) for regions in masks]
+    mixtures, regions, coverage = shares[None], None, None
+    if masks is not None:
+        used = shares > 0
+        chosen = [rows if len(rows) == 1 else rows[used] for rows in masks]
+        coverage = [np.minimum(rows.sum(axis=0), 1) for rows in chosen]
+        if len(chosen[0]) > 1:
+            mixtures = np.eye(len(shares), dtype=np.float32)[used]
+            regions = [_spread(shares[used, None, None, None] * rows) for rows in chosen]
     if alpha < 1:
-        # The content's own style takes the rest, in proportion to the others wherever they go.
+        # The content's own style takes the rest.
         own = [
             encode_style(model, _small(content), mask=mask if mask is None else _small_mask(mask))
             for content, mask in zip(contents, coverage or [None] * len(contents), strict=True)
         ]
         styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
-        if masks is not None and len(masks[0]) > 1:
-            masks = [np.concatenate([m, np.tensordot(shares, m, 1)[None]]) for m in masks]
-        shares = np.append(alpha * shares, 1 - alpha).astype(np.float32)
-    # For each depth and of each content N statistics: [N, B, 1, 1, C].
+        rest = np.full((len(mixtures), 1), 1 - alpha)
+        mixtures = np.concatenate([alpha * mixtures, rest], axis=1).astype(np.float32)
+    # For each depth and of each content N statistics: leaves [N, B, ...].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
     pad = partial(_padded, size=model.stylizer.multiple)
     images = np.stack([pad(content) for content in contents])
-    if masks is not None:
-        masks = np.stack([[pad(mask) for mask in row] for row in masks], axis=1)
+    if regions is not None:
+        regions = np.stack([[pad(region) for region in rows] for rows in regions], axis=1)
     if coverage is not None:
         coverage = np.stack([pad(mask) for mask in coverage])
     if tile:
@@ -132,8 +139,8 @@ def stylize(
                 model.params,
                 image,
                 jax.tree.map(lambda value, b=b: value[:, b : b + 1], statistics),
-                shares,
-                None if masks is None else masks[:, b],
+                mixtures,
+                None if regions is None else regions[:, b],
                 None if coverage is None else coverage[b],
                 keep_colors=keep_colors,
                 tile=tile,
@@ -142,7 +149,7 @@ def stylize(
         ]
     else:
         draw = draw_program(model.stylizer, keep_colors)
-        drawn = draw(model.params, images, statistics, shares, masks, coverage, None)
+        drawn = draw(model.params, images, statistics, mixtures, regions, coverage, None)
         results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 
@@ -164,10 +171,18 @@ def _style_program(stylizer: Stylizer) -> Callable:
     )
 
 
-def _coverage(masks: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """How far each pixel [H, W, 1] belongs to any style that has a share."""
-    used = masks if len(masks) == 1 else masks[shares > 0]
-    return np.minimum(used.sum(axis=0), 1)
+def _spread(masks: np.ndarray) -> np.ndarray:
+    """Masks [R, H, W, 1] divided by their sum; where that is 0, as they are nearby."""
+    total = masks.sum(axis=0)
+    if total.min() > 0:
+        return masks / total
+    height, width = total.shape[:2]
+    if height == width == 1:
+        return np.full_like(masks, 1 / len(masks))
+    even = np.pad(masks, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    coarse = sum(even[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
+    around = _spread(coarse).repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
+    return np.where(total > 0, masks / np.where(total > 0, total, 1), around)
 
 
 def _small_mask(mask: np.ndarray) -> np.ndarray:

@@ -62,8 +62,10 @@ def make(
         return State.start({"stylizer": network}, averaged=("stylizer",))
 
     def stylize(params, content: Array, style: Array) -> Array:
-        statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
-        return stylizer.stylize(params, content, blend_transfer(statistics, jnp.ones(1)))
+        encoded = stylizer.encode_style(params, style)
+        styles = jax.tree.map(lambda value: value[None], encoded)
+        move = blend_transfer(stylizer.transform, styles, jnp.ones((1, 1)))
+        return stylizer.stylize(params, content, move)
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         content, style = (as_float(batch[name]) for name in ("content", "style"))
