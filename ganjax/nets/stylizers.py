@@ -1,7 +1,7 @@
 """Stylizers as pure functions: the compact model and AdaIN on VGG-19, behind one contract.
 
-What happens to features between their layers, mixtures and regions of styles, is written here
-once, on the contract of `ganjax.transforms`.
+What happens to features between their layers, mixtures of styles and masks, is written here once,
+on the contract of `ganjax.transforms`.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,94 +136,35 @@ def blend_transfer(
     styles: Sequence[Statistics],
     weights: Array,
     *,
-    regions: Array | None = None,
     inside: Array | None = None,
     known: Sequence[Statistics] | None = None,
 ) -> Transfer:
-    """The transfer to a mixture of N styles, or to one of R mixtures in each region of an image.
+    """The transfer to a mixture of N styles.
 
     A share of the content's own style makes AdaIN's the interpolation of its equation 14: for
     features that the content's own statistics describe, the two are the same.
 
     Args:
       styles: for each depth the statistics of the styles, leaves [N, B, ...].
-      weights: [R, N], 0 or more: the mixtures.
-      regions: [R, B, H, W, 1] at the image's size, 0 or more, of sum 1 at every pixel: how much of
-        each mixture goes there. None where R is 1.
-      inside: [B, H, W, 1] in [0, 1]; the statistics of the content are taken there. What is outside
-        gets a style too, for its neighbors inside see it, but is kept within bounds.
-      known: for each depth the statistics of the content in the course of each mixture, leaves
-        [R, B, ...]; needed with regions, else by default those of the features.
+      weights: [N], 0 or more.
+      inside: [B, H, W, 1] in [0, 1] at the image's size; the statistics of the content are taken
+        there. What is outside gets the style too, for its neighbors inside see it, but is kept
+        within the bounds of what is inside.
+      known: for each depth the statistics of the content, where they are known already.
     """
 
     def transfer(depth: int, features: Array) -> Array:
-        if known is None:
-            contents = [_measured(transform, features, inside)]
-        else:
-            contents = [_pick(known[depth], number) for number in range(len(weights))]
-        moved = [
-            transform.apply(kept(features, content), content, styles[depth], shares)
-            for content, shares in zip(contents, weights, strict=True)
-        ]
-        if regions is None:
-            return moved[0]
-        shares = [ops.shrink(region, features.shape[1:3]) for region in regions]
-        blended = sum(share * values for share, values in zip(shares, moved, strict=True))
-        return blended.astype(features.dtype)
-
-    def kept(features: Array, content: Statistics) -> Array:
-        if inside is None:
-            return features
-        bounded = transform.bound(features, content)
-        share = ops.shrink(inside, features.shape[1:3])
-        return (bounded + share * (features - bounded)).astype(features.dtype)
+        content = _measured(transform, features, inside) if known is None else known[depth]
+        if inside is not None:
+            bounded = transform.bound(features, content)
+            share = ops.shrink((inside > 0).astype(inside.dtype), features.shape[1:3])
+            features = (bounded + share * (features - bounded)).astype(features.dtype)
+        return transform.apply(features, content, styles[depth], weights)
 
     return transfer
 
 
-def content_statistics(
-    stylizer: Stylizer,
-    params: Params,
-    images: Array,
-    styles: Sequence[Statistics],
-    weights: Array,
-    *,
-    inside: Array | None = None,
-) -> list[Statistics]:
-    """The statistics of the content at each depth, in the course of each of R mixtures.
-
-    Each is taken with its mixture everywhere: so a region of an image looks as it does where the
-    whole image has the region's style.
-
-    Args:
-      images: [B, H, W, 3] in [-1, 1].
-      styles, weights, inside: see `blend_transfer`.
-
-    Returns:
-      For each depth statistics, leaves [R, B, ...].
-    """
-    transform = stylizer.transform
-
-    def course(shares: Array) -> list[Statistics]:
-        found = []
-
-        def transfer(depth: int, features: Array) -> Array:
-            found.append(_measured(transform, features, inside))
-            known = [jax.tree.map(lambda value: value[None], value) for value in found]
-            move = blend_transfer(transform, styles, shares[None], inside=inside, known=known)
-            return move(depth, features)
-
-        stylizer.stylize(params, images, transfer)
-        return found
-
-    return jax.tree.map(lambda *values: jnp.stack(values), *[course(shares) for shares in weights])
-
-
 def _measured(transform: Transform, features: Array, mask: Array | None) -> Statistics:
-    """`mask` [B, H, W, 1] at the image's size."""
+    """The statistics of features; `mask` [B, H, W, 1] has the image's size."""
     weights = None if mask is None else ops.shrink(mask, features.shape[1:3])
     return transform.statistics(transform.measure(features, weights))
-
-
-def _pick(tree: Statistics, number: int) -> Statistics:
-    return jax.tree.map(lambda value: value[number], tree)

@@ -1,7 +1,7 @@
 """Draws an image whole, or tile by tile with the statistics of the whole image."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
@@ -12,29 +12,39 @@ from jax import Array
 
 from ganjax import adain, ops
 from ganjax.images import to_float, to_uint8
-from ganjax.nets.stylizers import Stylizer, blend_transfer, content_statistics
+from ganjax.nets.stylizers import Stylizer, blend_transfer
 from ganjax.transforms import Statistics
 
 
 @cache
 def draw_program(stylizer: Stylizer, keep_colors: bool) -> Callable:
-    """(params, images, styles, weights, regions, coverage, known) -> images, uint8 [B, H, W, 3].
+    """(params, images, styles, mixtures, regions, coverage, known) -> images, uint8 [B, H, W, 3].
 
-    `coverage` [B, H, W, 1] says how far a pixel is changed at all, None for wholly; `known` are the
-    statistics of the content, None to take them of `images`; the rest is as in
-    `nets.stylizers.blend_transfer`.
+    `styles` are statistics for each depth, leaves [N, B, ...]; `mixtures` are R times their
+    weights [N]. Each mixture is drawn everywhere, and `regions` [R, B, H, W, 1] say how much of it
+    is seen at each pixel, None where R is 1: a style looks in its region as it does by itself, and
+    nothing shines over a border. `coverage` [B, H, W, 1] says how far a pixel is changed at all,
+    None for wholly. `known` are, for each mixture, the statistics of the content at each depth;
+    None to take them of `images`.
     """
 
-    def program(params, images, styles, weights, regions, coverage, known):
+    def program(params, images, styles, mixtures, regions, coverage, known):
         content = to_float(images)
-        if known is None and regions is not None:
-            known = content_statistics(stylizer, params, content, styles, weights, inside=coverage)
-        transfer = blend_transfer(
-            stylizer.transform, styles, weights, regions=regions, inside=coverage, known=known
-        )
-        result = stylizer.stylize(params, content, transfer)
-        if keep_colors:
-            result = adain.keep_colors(result, content)
+        drawn = []
+        for number, weights in enumerate(mixtures):
+            transfer = blend_transfer(
+                stylizer.transform,
+                styles,
+                weights,
+                inside=coverage,
+                known=None if known is None else known[number],
+            )
+            result = stylizer.stylize(params, content, transfer)
+            drawn.append(adain.keep_colors(result, content) if keep_colors else result)
+        result = drawn[0]
+        if regions is not None:
+            shown = [jnp.clip(image, -1, 1) for image in drawn]
+            result = sum(region * image for region, image in zip(regions, shown, strict=True))
         if coverage is not None:
             result = content + coverage * (jnp.clip(result, -1, 1) - content)
         return to_uint8(result)
@@ -47,7 +57,7 @@ def stylize_tiled(
     params: Any,
     image: np.ndarray,
     styles: list[Statistics],
-    weights: np.ndarray,
+    mixtures: Sequence[np.ndarray],
     regions: np.ndarray | None,
     coverage: np.ndarray | None,
     *,
@@ -59,8 +69,8 @@ def stylize_tiled(
     Args:
       image: uint8 [H, W, 3], sides multiples of the stylizer's.
       styles: of N styles, for each depth their statistics, leaves [N, 1, ...].
-      weights: [R, N].
-      regions: float32 [R, H, W, 1], of sum 1 at every pixel; None where R is 1.
+      mixtures: R times the weights [N] of the styles.
+      regions: float32 [R, H, W, 1], how much of each mixture is seen; None where R is 1.
       coverage: float32 [H, W, 1], how far each pixel is changed at all.
       tile: side of what a tile contributes, in pixels.
 
@@ -68,37 +78,34 @@ def stylize_tiled(
       uint8 [H, W, 3].
     """
     tiles = _cut(image.shape[:2], tile, stylizer.reach, stylizer.multiple)
+    measure, transform = _measure_program(stylizer), stylizer.transform
 
-    def inputs(tile: _Tile):
-        covered = None if coverage is None else coverage[tile.window][None]
-        return image[tile.window][None], covered
+    def inputs(part: _Tile):
+        covered = None if coverage is None else coverage[part.window][None]
+        return image[part.window][None], covered
+
+    def moments(part: _Tile, weights: np.ndarray, known: list[Statistics]):
+        pixels, covered = inputs(part)
+        core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
+        core[0, *part.core] = 1
+        found = measure(params, pixels, core, styles, weights, covered, known)
+        return jax.tree.map(np.float64, jax.device_get(found))
 
     # One pass for each depth: its statistics need the whole image as the depths before it leave it.
-    measure, transform = _measure_program(stylizer), stylizer.transform
     courses = []
-    for shares in weights[:, None]:
+    for weights in mixtures:
         known: list[Statistics] = []
         for _ in range(stylizer.depths):
-            found = []
-            for part in tiles:
-                pixels, covered = inputs(part)
-                core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
-                core[0, *part.core] = 1
-                moments = jax.device_get(
-                    measure(params, pixels, core, styles, shares, covered, known)
-                )
-                found.append(jax.tree.map(np.float64, moments))
-            statistics = jax.device_get(transform.statistics(reduce(transform.combine, found)))
-            known.append(jax.tree.map(lambda value: np.float32(value)[None], statistics))
+            whole = reduce(transform.combine, (moments(part, weights, known) for part in tiles))
+            known.append(transform.statistics(jax.tree.map(np.float32, whole)))
         courses.append(known)
-    known = jax.tree.map(lambda *values: np.concatenate(values), *courses)
 
     draw = draw_program(stylizer, keep_colors)
     result = np.empty_like(image)
     for part in tiles:
         pixels, covered = inputs(part)
-        shown = None if regions is None else regions[:, *part.window][:, None]
-        drawn = jax.device_get(draw(params, pixels, styles, weights, shown, covered, known))
+        seen = None if regions is None else regions[:, *part.window][:, None]
+        drawn = jax.device_get(draw(params, pixels, styles, mixtures, seen, covered, courses))
         place = tuple(
             slice(window.start + core.start, window.start + core.stop)
             for window, core in zip(part.window, part.core, strict=True)

@@ -1,4 +1,4 @@
-"""Whole images through a stylizer: weights, padding, mixtures of styles, masks.
+"""Whole images through a stylizer: padding, mixtures of styles, masks.
 
 Images are uint8 [H, W, 3] here, masks float32 [H, W, 1] in [0, 1]. Huang and Belongie 2017,
 https://arxiv.org/abs/1703.06868.
@@ -6,59 +6,21 @@ https://arxiv.org/abs/1703.06868.
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax import adain, weights
+from ganjax import adain
 from ganjax.images import resize, to_float, to_uint8
-from ganjax.nets import stylizers
 from ganjax.nets.stylizers import Stylizer
+from ganjax.stylize.models import Model
 from ganjax.stylize.tiles import draw_program, stylize_tiled
 from ganjax.transforms import Statistics
 
-Form = Literal["compact", "vgg19"]
 Style = list[Statistics]  # for each depth, leaves [1, ...]
-_TRAINED = {"compact": "adain_compact", "vgg19": "adain_decoder"}
 _OWN_STYLE_SIDE = 1024  # at most, of a content whose own style is taken
 _STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
-
-
-class Model(NamedTuple):
-    """A stylizer with its weights.
-
-    Attributes:
-      stylizer: the network.
-      params: of the network, float32.
-      name: of the weights, for people.
-    """
-
-    stylizer: Stylizer
-    params: Any
-    name: str
-
-
-def load_model(form: Form = "compact", *, path: str = "") -> Model:
-    """Loads the compact model that ships in the package, or AdaIN on VGG-19.
-
-    Args:
-      path: weights of the part that is trained, a name or file that `weights.load` knows; by
-        default those in the package, or `adain_decoder`. The frozen VGG-19 is `vgg19_normalised`.
-
-    Raises:
-      UserError: weights are missing or do not fit.
-    """
-    name = path or _TRAINED[form]
-    params = weights.load(name)
-    if form == "compact":
-        stylizer = stylizers.make_compact(stylizers.compact_width(params, name))
-    else:
-        stylizer = stylizers.make_vgg19(weights.load("vgg19_normalised"))
-    if path:  # tracing the whole network is a part of the start that the default can do without
-        stylizers.check_fitting(stylizer, params, name)
-    return Model(stylizer, jax.device_put(params), name)
 
 
 def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = None) -> Style:
@@ -95,8 +57,8 @@ def stylize(
       alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
       masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
         alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
-        not count for the content's statistics. Where masks overlap, their styles are mixed by mask
-        and weight; where they do not, a style looks as it does by itself.
+        not count for the content's statistics. Each style is drawn by itself, and the pictures are
+        mixed by mask and weight.
       keep_colors: only the luminance changes.
       tile: pixels; above 0, the contents are cut into tiles of about this side, all normalized by
         the statistics of the whole. The result is the same, the memory that of a tile.
@@ -106,14 +68,15 @@ def stylize(
     """
     height, width = contents[0].shape[:2]
     shares = (np.asarray(weights, np.float64) / sum(weights)).astype(np.float32)
-    mixtures, regions, coverage = shares[None], None, None
+    mixtures, regions, coverage = [shares], None, None
     if masks is not None:
         used = shares > 0
         chosen = [rows if len(rows) == 1 else rows[used] for rows in masks]
         coverage = [np.minimum(rows.sum(axis=0), 1) for rows in chosen]
-        if len(chosen[0]) > 1:
-            mixtures = np.eye(len(shares), dtype=np.float32)[used]
-            regions = [_spread(shares[used, None, None, None] * rows) for rows in chosen]
+        if len(masks[0]) > 1:
+            mixtures = list(np.eye(len(shares), dtype=np.float32)[used])
+        if len(mixtures) > 1:
+            regions = [_normalized(shares[used, None, None, None] * rows) for rows in chosen]
     if alpha < 1:
         # The content's own style takes the rest.
         own = [
@@ -121,8 +84,7 @@ def stylize(
             for content, mask in zip(contents, coverage or [None] * len(contents), strict=True)
         ]
         styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
-        rest = np.full((len(mixtures), 1), 1 - alpha)
-        mixtures = np.concatenate([alpha * mixtures, rest], axis=1).astype(np.float32)
+        mixtures = [np.append(alpha * row, 1 - alpha).astype(np.float32) for row in mixtures]
     # For each depth and of each content N statistics: leaves [N, B, ...].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
@@ -171,18 +133,10 @@ def _style_program(stylizer: Stylizer) -> Callable:
     )
 
 
-def _spread(masks: np.ndarray) -> np.ndarray:
-    """Masks [R, H, W, 1] divided by their sum; where that is 0, as they are nearby."""
+def _normalized(masks: np.ndarray) -> np.ndarray:
+    """Masks [R, H, W, 1] divided by their sum, where there is any."""
     total = masks.sum(axis=0)
-    if total.min() > 0:
-        return masks / total
-    height, width = total.shape[:2]
-    if height == width == 1:
-        return np.full_like(masks, 1 / len(masks))
-    even = np.pad(masks, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-    coarse = sum(even[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
-    around = _spread(coarse).repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
-    return np.where(total > 0, masks / np.where(total > 0, total, 1), around)
+    return masks / np.where(total > 0, total, 1)
 
 
 def _small_mask(mask: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def make(
     def stylize(params, content: Array, style: Array) -> Array:
         encoded = stylizer.encode_style(params, style)
         styles = jax.tree.map(lambda value: value[None], encoded)
-        move = blend_transfer(stylizer.transform, styles, jnp.ones((1, 1)))
+        move = blend_transfer(stylizer.transform, styles, jnp.ones(1))
         return stylizer.stylize(params, content, move)
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
