@@ -69,7 +69,7 @@ def channel_moments(features: Array, mask: Array | None = None) -> Moments:
 def combine_moments(a: Moments, b: Moments) -> Moments:
     """The moments of two sets of pixels together (Chan et al. 1983), for arrays of any library."""
     total = a.weight + b.weight
-    share = b.weight / (total + (total == 0) * 1.0)
+    share = b.weight / (total + (total == 0).astype(total.dtype))
     difference = b.mean - a.mean
     between = (1 - share) * share * difference * difference
     variance = (1 - share) * a.variance + share * b.variance + between
