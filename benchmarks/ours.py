@@ -137,8 +137,8 @@ def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Progr
 
     def draw(params, content, style):
         content, style = (to_float(images).astype(dtype) for images in (content, style))
-        statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
-        transfer = stylizers.blend_transfer(statistics, jnp.ones(1))
+        styles = jax.tree.map(lambda value: value[None], stylizer.encode_style(params, style))
+        transfer = stylizers.blend_transfer(stylizer.transform, styles, jnp.ones(1))
         return to_uint8(stylizer.stylize(params, content, transfer))
 
     content, style = jax.device_put(pictures(batch_size, image_size))

@@ -6,16 +6,74 @@ grad, for any leading axes, and accumulates bfloat16 and float16 in float32.
 
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganjax.transforms import Transform
+
 _PIXELS = (-3, -2)
 EPSILON = 1e-5
+_BOUND = 4.0  # standard deviations; few features are farther from their mean
 # Covariances of colors are near singular; by default GPUs and TPUs round factors to 10 or 8 bits.
 _einsum = partial(jnp.einsum, precision="highest")
 _LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
+
+
+class Moments(NamedTuple):
+    """Of every channel over pixels: the sum of their weights, mean and variance.
+
+    Attributes:
+      weight: [..., 1, 1, 1].
+      mean, variance: [..., 1, 1, C], in float32 or wider; 0 where all weights are 0.
+    """
+
+    weight: Array
+    mean: Array
+    variance: Array
+
+
+def channel_moments(features: Array, mask: Array | None = None) -> Moments:
+    """Weight, mean and biased variance of every channel over the pixels.
+
+    Args:
+      features: [..., H, W, C].
+      mask: [..., H, W, 1], a weight of 0 or more for every pixel; none weighs all alike.
+    """
+    features = _widened(features)
+    if mask is None:
+        count = features.shape[-3] * features.shape[-2]
+        total = jnp.full((*features.shape[:-3], 1, 1, 1), count, features.dtype)
+
+        def average(values):
+            return jnp.mean(values, axis=_PIXELS, keepdims=True)
+    else:
+        mask = mask.astype(features.dtype)
+        total = jnp.sum(mask, axis=_PIXELS, keepdims=True)
+        divisor = jnp.where(total > 0, total, 1)
+
+        def average(values):
+            return jnp.sum(values * mask, axis=_PIXELS, keepdims=True) / divisor
+
+    # The first mean of large values is off by some units in the last place; what is left of it in
+    # the deviations is taken out of the mean and of the variance (corrected two-pass algorithm).
+    rough = jax.lax.stop_gradient(average(features))
+    deviations = features - rough
+    rest = average(deviations)
+    variance = jnp.maximum(average(jnp.square(deviations)) - jnp.square(rest), 0)
+    return Moments(total, rough + rest, variance)
+
+
+def combine_moments(a: Moments, b: Moments) -> Moments:
+    """The moments of two sets of pixels together (Chan et al. 1983), for arrays of any library."""
+    total = a.weight + b.weight
+    share = b.weight / (total + (total == 0).astype(total.dtype))
+    difference = b.mean - a.mean
+    between = (1 - share) * share * difference * difference
+    variance = (1 - share) * a.variance + share * b.variance + between
+    return Moments(total, a.mean + share * difference, variance)
 
 
 def channel_statistics(
@@ -35,31 +93,12 @@ def channel_statistics(
       (mean, std), each [..., 1, 1, C], in float32 or wider; the gradient is finite also at zero
       variance.
     """
-    features = _widened(features)
-    if mask is None:
-        total = jnp.asarray(features.shape[-3] * features.shape[-2], features.dtype)
-
-        def average(values):
-            return jnp.mean(values, axis=_PIXELS, keepdims=True)
-    else:
-        mask = mask.astype(features.dtype)
-        total = jnp.sum(mask, axis=_PIXELS, keepdims=True)
-        divisor = jnp.where(total > 0, total, 1)
-
-        def average(values):
-            return jnp.sum(values * mask, axis=_PIXELS, keepdims=True) / divisor
-
-    # The first mean of large values is off by some units in the last place; what is left of it in
-    # the deviations is taken out of the mean and of the variance (corrected two-pass algorithm).
-    rough = jax.lax.stop_gradient(average(features))
-    deviations = features - rough
-    rest = average(deviations)
-    variance = jnp.maximum(average(jnp.square(deviations)) - jnp.square(rest), 0)
+    total, mean, variance = channel_moments(features, mask)
     if ddof:
         freedom = total - ddof
         bessel = jnp.where(freedom > 0, total / jnp.where(freedom > 0, freedom, 1), 0)
         variance = variance * bessel
-    return rough + rest, _root(variance + eps)
+    return mean, _root(variance + eps)
 
 
 def adain(
@@ -128,21 +167,17 @@ def blend_styles(
     weights: Array,
     alpha: float | Array = 1.0,
     *,
-    masks: Array | None = None,
     content_statistics: tuple[Array, Array] | None = None,
     eps: float = EPSILON,
     ddof: int = 0,
 ) -> Array:
-    """Moves `content` to a mixture of N styles (equation 15), everywhere or region by region.
+    """Moves `content` to a mixture of N styles (equation 15).
 
     Args:
       content: features [..., H, W, C].
       means, stds: of the styles, [N, ..., 1, 1, C].
-      weights: [N], 0 or more; they are divided by their sum.
+      weights: [N], 0 or more, one above 0; they are divided by their sum.
       alpha: see `adain`.
-      masks: [N, ..., H, W, 1], 0 or more: how much of each style goes to each pixel. The weight of
-        style n at a pixel is weights[n] * masks[n] over the sum of all; where that sum is 0, the
-        content stays as it is.
       content_statistics: (mean, std) to take off `content`, each [..., 1, 1, C]; by default its
         own. A tile of an image needs those of the whole.
 
@@ -151,16 +186,32 @@ def blend_styles(
     """
     wide = _widened(content)
     shares = weights.astype(wide.dtype).reshape(-1, *(1,) * wide.ndim)
-    if masks is not None:
-        shares = shares * masks.astype(wide.dtype)
-    total = jnp.sum(shares, axis=0)
-    shares = shares / jnp.where(total > 0, total, 1)[None]
+    shares = shares / jnp.sum(shares, axis=0)[None]
     mean, std = jnp.sum(shares * means, axis=0), jnp.sum(shares * stds, axis=0)
     if content_statistics is None:
         content_statistics = channel_statistics(wide, eps=eps, ddof=ddof)
     moved = _standardize(wide, *content_statistics) * std + mean
     alpha = jnp.asarray(alpha, wide.dtype)
-    return (wide + alpha * jnp.where(total > 0, moved - wide, 0)).astype(content.dtype)
+    return (wide + alpha * (moved - wide)).astype(content.dtype)
+
+
+def _statistics(moments: Moments) -> tuple[Array, Array]:
+    return moments.mean, _root(moments.variance + EPSILON)
+
+
+def _apply(features: Array, content: tuple[Array, Array], styles, weights: Array) -> Array:
+    return blend_styles(features, *styles, weights, content_statistics=content)
+
+
+def _bound(features: Array, statistics: tuple[Array, Array]) -> Array:
+    mean, std = statistics
+    return jnp.clip(_widened(features), mean - _BOUND * std, mean + _BOUND * std).astype(
+        features.dtype
+    )
+
+
+# The statistics of a style are (mean, std), each [..., 1, 1, C].
+TRANSFORM = Transform(channel_moments, combine_moments, _statistics, _apply, _bound)
 
 
 def coral(source: Array, target: Array) -> Array:

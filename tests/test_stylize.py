@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import ops
+from ganjax import adain, ops
 from ganjax.adain import channel_statistics
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
@@ -78,7 +78,8 @@ def toy(depths: int = 2) -> Model:
         return ops.depth_to_space(jnp.einsum("...i,ji->...j", x, end))
 
     # The end is the inverse of the beginning: with one AdaIN, the own style gives the content back.
-    return Model(Stylizer(lambda rng: {}, encode_style, draw, depths, 4, 4), {}, "toy")
+    stylizer = Stylizer(lambda rng: {}, encode_style, draw, adain.TRANSFORM, depths, 4, 4)
+    return Model(stylizer, {}, "toy")
 
 
 def picture(height: int, width: int, seed: int = 0, low: int = 60, high: int = 200) -> np.ndarray:
@@ -171,7 +172,7 @@ def test_no_influence_goes_beyond_the_reach(model):
     changed = (143, 152)  # at the end of a block and in its middle
     for row, column in enumerate(changed, 1):
         images[row, :, column] *= -1
-    move = blend_transfer(styles, jnp.ones(1), known=known)
+    move = blend_transfer(adain.TRANSFORM, styles, jnp.ones(1), known=known)
     drawn = jax.jit(lambda x: network.stylize(model.params, x, move))(images)
     for row, column in enumerate(changed, 1):
         difference = np.abs(np.asarray(drawn[row] - drawn[0])).max(axis=(0, 2))
@@ -199,26 +200,6 @@ def test_cores_cover_every_pixel_once_and_see_the_margin():
                 assert inner.start >= margin or window.start == 0
                 assert window.stop - window.start - inner.stop >= margin or window.stop == side
         assert np.all(count == 1) and len(shapes) == 1
-
-
-def test_moments_of_parts_are_those_of_all():
-    random = np.random.default_rng(1)
-    values = 1000 + random.normal(size=(60, 3)) * [0.01, 1, 100]
-    shares = random.uniform(0, 1, (60, 1))
-    shares[:10] = 0
-    moments = tiles._Moments()
-    for first in range(0, 60, 10):
-        part, weight = values[first : first + 10], shares[first : first + 10]
-        total = weight.sum()
-        mean = (weight * part).sum(axis=0) / (total or 1)
-        variance = (weight * np.square(part - mean)).sum(axis=0) / (total or 1)
-        moments.add(mean[None, None, None], variance[None, None, None], total)
-    mean, std = moments.statistics()
-    wanted = np.average(values, axis=0, weights=shares[:, 0])
-    variance = np.average(np.square(values - wanted), axis=0, weights=shares[:, 0])
-    assert mean.shape == std.shape == (1, 1, 1, 3) and mean.dtype == np.float32
-    np.testing.assert_allclose(mean.ravel(), wanted, rtol=1e-7)
-    np.testing.assert_allclose(std.ravel(), np.sqrt(variance + 1e-5), rtol=1e-6)
 
 
 # Sizes and batches
@@ -297,13 +278,31 @@ def test_what_no_mask_covers_does_not_count():
         np.testing.assert_array_equal(first[32:], second[32:])
 
 
-def test_a_region_gets_its_style():
+def test_a_region_looks_as_with_its_style_alone():
     content, styles = picture(64, 64), [picture(64, 64, 1), picture(64, 64, 2, 0, 100)]
     masks = np.zeros((2, 64, 64, 1), np.float32)
     masks[0, :, :32], masks[1, :, 32:] = 1, 1
-    both = by_styles(toy(1), [content], styles, (0.9, 0.1), masks=[masks])[0]
-    close(both[:, :32], by_styles(toy(1), [content], styles[:1])[0][:, :32])
-    close(both[:, 32:], by_styles(toy(1), [content], styles[1:])[0][:, 32:])
+    for options in ({}, {"alpha": 0.6}, {"keep_colors": True}, {"tile": 16}):
+        both = by_styles(toy(), [content], styles, (0.9, 0.1), masks=[masks], **options)[0]
+        first, second = (by_styles(toy(), [content], [x], **options)[0] for x in styles)
+        close(both[:, :32], first[:, :32])
+        close(both[:, 32:], second[:, 32:])
+
+
+def test_a_wild_surrounding_does_not_flood_a_flat_region():
+    """What is outside is seen by its neighbors, but held to what is usual inside."""
+    random = np.random.default_rng(0)
+    content = random.choice(np.uint8([0, 255]), (64, 64, 3))
+    content[16:48, 16:48] = 128 + random.integers(-1, 2, (32, 32, 3))
+    mask = np.zeros((1, 64, 64, 1), np.float32)
+    mask[:, 16:48, 16:48] = 1
+    style = picture(64, 64, 1)
+    for tile in (0, 16):
+        drawn = by_styles(toy(), [content], [style], masks=[mask], tile=tile)[0][16:48, 16:48]
+        border = np.concatenate([drawn[:4].reshape(-1, 3), drawn[-4:].reshape(-1, 3)])
+        inside = drawn[8:-8, 8:-8].reshape(-1, 3)
+        assert inside.std(axis=0).min() > 5
+        assert np.abs(border.mean(axis=0) - inside.mean(axis=0)).max() < 40
 
 
 def test_alpha_is_the_same_in_every_region():

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from ganjax import ops
-from ganjax.adain import channel_statistics
 
 # (depth, features [B, H, W, C]) -> features: what an AdaIN of this depth does.
 Transfer = Callable[[int, Array], Array]
-Statistics = tuple[Array, Array]
 BLOCKS = 3
 DEPTHS = BLOCKS + 3
 REACH = 72  # pixels, see `stylizers.Stylizer`
@@ -72,9 +70,9 @@ class Encoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """The statistics that each AdaIN gives to the content.
+    """The features of a style whose statistics each AdaIN gives to the content.
 
-    They are the statistics of linear mixtures of the encoder's features, so that besides means
+    They are linear mixtures of the encoder's features, so that in their statistics besides means
     and variances also covariances of features count. Each AdaIN at 1/4 and 1/2 looks one level
     deeper than itself, those of the later blocks at 1/16.
     """
@@ -82,25 +80,15 @@ class StyleEncoder(nn.Module):
     width: int = 32
 
     @nn.compact
-    def __call__(self, images: Array, *, mask: Array | None = None) -> list[Statistics]:
-        """Encodes styles.
-
-        Args:
-          images: [B, H, W, 3] in [-1, 1], H and W multiples of 16.
-          mask: [B, H, W, 1] in [0, 1]; the style is taken there.
-
-        Returns:
-          (mean, std) for each depth, each [B, 1, 1, C].
-        """
+    def __call__(self, images: Array) -> list[Array]:
+        """[B, H, W, 3] in [-1, 1], H and W multiples of 16, to [B, h, w, C] for each depth."""
         _, quarter, eighth, sixteenth = Encoder(self.width, levels=4, name="encoder")(images)
         sources = [eighth, eighth, *[sixteenth] * (BLOCKS - 1), eighth, quarter]
         widths = [4 * self.width] * (BLOCKS + 1) + [2 * self.width, self.width]
-        statistics = []
-        for depth, (source, width) in enumerate(zip(sources, widths, strict=True)):
-            mixed = Conv(width, kernel_size=1, name=f"mixture_{depth}")(source)
-            weights = None if mask is None else ops.shrink(mask, mixed.shape[1:3])
-            statistics.append(channel_statistics(mixed, mask=weights))
-        return statistics
+        return [
+            Conv(width, kernel_size=1, name=f"mixture_{depth}")(source)
+            for depth, (source, width) in enumerate(zip(sources, widths, strict=True))
+        ]
 
 
 class Stylizer(nn.Module):

@@ -1,4 +1,8 @@
-"""Stylizers as pure functions: the compact model and AdaIN on VGG-19, behind one contract."""
+"""Stylizers as pure functions: the compact model and AdaIN on VGG-19, behind one contract.
+
+What happens to features between their layers, mixtures of styles and masks, is written here once,
+on the contract of `ganjax.transforms`.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -9,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ganjax import ops
-from ganjax.adain import blend_styles, channel_statistics
+from ganjax import adain, ops
 from ganjax.errors import UserError
 from ganjax.nets import compact, vgg
-from ganjax.nets.compact import Statistics, Transfer
+from ganjax.nets.compact import Transfer
+from ganjax.transforms import Statistics, Transform
 from ganjax.trees import named_leaves
 
 Params = Any
@@ -24,11 +28,12 @@ class Stylizer(NamedTuple):
 
     Attributes:
       init: rng -> params, those that are trained.
-      encode_style: (params, images, mask=None) -> (mean, std) of each AdaIN, each [B, 1, 1, C].
-        The mask [B, H, W, 1] in [0, 1] says where the style is.
+      encode_style: (params, images, mask=None) -> statistics of the style for each depth, leaves
+        [B, ...]. The mask [B, H, W, 1] in [0, 1] says where the style is.
       stylize: (params, images, transfer) -> images; `transfer(depth, features)` is called once for
-        each AdaIN, in order.
-      depths: number of AdaINs.
+        each depth, in order.
+      transform: what the transfers of this model do.
+      depths: number of transfers.
       multiple: of which the sides of images must be multiples.
       reach: pixels beyond which one has no influence on another, but through the statistics.
     """
@@ -36,6 +41,7 @@ class Stylizer(NamedTuple):
     init: Callable[[Array], Params]
     encode_style: Callable[..., list[Statistics]]
     stylize: Callable[[Params, Array, Transfer], Array]
+    transform: Transform
     depths: int
     multiple: int
     reach: int
@@ -56,12 +62,13 @@ def make_compact(width: int = 32) -> Stylizer:
         }
 
     def encode_style(params: Params, images: Array, mask: Array | None = None):
-        return style_encoder.apply({"params": params["style_encoder"]}, images, mask=mask)
+        features = style_encoder.apply({"params": params["style_encoder"]}, images)
+        return [_measured(adain.TRANSFORM, value, mask) for value in features]
 
     def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
         return stylizer.apply({"params": params["stylizer"]}, images, transfer)
 
-    return Stylizer(init, encode_style, stylize, compact.DEPTHS, 16, compact.REACH)
+    return Stylizer(init, encode_style, stylize, adain.TRANSFORM, compact.DEPTHS, 16, compact.REACH)
 
 
 def compact_width(params: Params, name: str) -> int:
@@ -115,49 +122,49 @@ def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
         return decoder.init(rng, features)["params"]
 
     def encode_style(params: Params, images: Array, mask: Array | None = None):
-        features = encode(images)
-        weights = None if mask is None else ops.shrink(mask, features.shape[1:3])
-        return [channel_statistics(features, mask=weights)]
+        return [_measured(adain.TRANSFORM, encode(images), mask)]
 
     def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
         return decoder.apply({"params": params}, transfer(0, encode(images)))
 
-    return Stylizer(init, encode_style, stylize, 1, 2**halvings, 12 * 2**halvings)
+    reach = 12 * 2**halvings
+    return Stylizer(init, encode_style, stylize, adain.TRANSFORM, 1, 2**halvings, reach)
 
 
 def blend_transfer(
+    transform: Transform,
     styles: Sequence[Statistics],
     weights: Array,
     *,
-    masks: Array | None = None,
-    content_mask: Array | None = None,
+    inside: Array | None = None,
     known: Sequence[Statistics] | None = None,
 ) -> Transfer:
     """The transfer to a mixture of N styles.
 
-    A share of the content's own style makes it the interpolation of AdaIN's equation 14: for
+    A share of the content's own style makes AdaIN's the interpolation of its equation 14: for
     features that the content's own statistics describe, the two are the same.
 
     Args:
-      styles: for each depth (mean, std), each [N, B, 1, 1, C].
+      styles: for each depth the statistics of the styles, leaves [N, B, ...].
       weights: [N], 0 or more.
-      masks: [N, B, H, W, 1] at the image's size, or [1, B, H, W, 1]; see `blend_styles`.
-      content_mask: [B, H, W, 1]; the statistics of the content are taken there.
-      known: the content's statistics at each depth, where they are known already.
+      inside: [B, H, W, 1] in [0, 1] at the image's size; the statistics of the content are taken
+        there. What is outside gets the style too, for its neighbors inside see it, but is kept
+        within the bounds of what is inside.
+      known: for each depth the statistics of the content, where they are known already.
     """
 
     def transfer(depth: int, features: Array) -> Array:
-        means, stds = styles[depth]
-        small, statistics = None, None
-        if masks is not None:
-            small = jax.vmap(lambda mask: ops.shrink(mask, features.shape[1:3]))(masks)
-        if known is not None:
-            statistics = known[depth]
-        elif content_mask is not None:
-            mask = ops.shrink(content_mask, features.shape[1:3])
-            statistics = channel_statistics(features, mask=mask)
-        return blend_styles(
-            features, means, stds, weights, masks=small, content_statistics=statistics
-        )
+        content = _measured(transform, features, inside) if known is None else known[depth]
+        if inside is not None:
+            bounded = transform.bound(features, content)
+            share = ops.shrink((inside > 0).astype(inside.dtype), features.shape[1:3])
+            features = (bounded + share * (features - bounded)).astype(features.dtype)
+        return transform.apply(features, content, styles[depth], weights)
 
     return transfer
+
+
+def _measured(transform: Transform, features: Array, mask: Array | None) -> Statistics:
+    """The statistics of features; `mask` [B, H, W, 1] has the image's size."""
+    weights = None if mask is None else ops.shrink(mask, features.shape[1:3])
+    return transform.statistics(transform.measure(features, weights))

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import MAX_PIXELS, opaque, read_image, resize
-from ganjax.stylize.transfer import Model, Style, encode_style, recolor, stylize
+from ganjax.stylize.models import Model
+from ganjax.stylize.transfer import Style, encode_style, recolor, stylize
 
 PreserveColor = Literal["none", "coral", "luminance"]
 LIMIT = 2048  # pixels of the long side, of styles, and of contents without tiles

@@ -1,8 +1,8 @@
 """Draws an image whole, or tile by tile with the statistics of the whole image."""
 
 import math
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -12,27 +12,39 @@ from jax import Array
 
 from ganjax import adain, ops
 from ganjax.images import to_float, to_uint8
-from ganjax.nets.compact import Statistics
 from ganjax.nets.stylizers import Stylizer, blend_transfer
+from ganjax.transforms import Statistics
 
 
 @cache
 def draw_program(stylizer: Stylizer, keep_colors: bool) -> Callable:
-    """(params, images, statistics, shares, masks, coverage, known) -> images, uint8 [B, H, W, 3].
+    """(params, images, styles, mixtures, regions, coverage, known) -> images, uint8 [B, H, W, 3].
 
-    `statistics` are the styles', `known` the content's, None to take them of `images`; `coverage`
-    [B, H, W, 1] says how far a pixel is changed at all, None for wholly; the rest is as in
-    `nets.stylizers.blend_transfer`.
+    `styles` are statistics for each depth, leaves [N, B, ...]; `mixtures` are R times their
+    weights [N]. Each mixture is drawn everywhere, and `regions` [R, B, H, W, 1] say how much of it
+    is seen at each pixel, None where R is 1: a style looks in its region as it does by itself, and
+    nothing shines over a border. `coverage` [B, H, W, 1] says how far a pixel is changed at all,
+    None for wholly. `known` are, for each mixture, the statistics of the content at each depth;
+    None to take them of `images`.
     """
 
-    def program(params, images, statistics, shares, masks, coverage, known):
+    def program(params, images, styles, mixtures, regions, coverage, known):
         content = to_float(images)
-        transfer = blend_transfer(
-            statistics, shares, masks=masks, content_mask=coverage, known=known
-        )
-        result = stylizer.stylize(params, content, transfer)
-        if keep_colors:
-            result = adain.keep_colors(result, content)
+        drawn = []
+        for number, weights in enumerate(mixtures):
+            transfer = blend_transfer(
+                stylizer.transform,
+                styles,
+                weights,
+                inside=coverage,
+                known=None if known is None else known[number],
+            )
+            result = stylizer.stylize(params, content, transfer)
+            drawn.append(adain.keep_colors(result, content) if keep_colors else result)
+        result = drawn[0]
+        if regions is not None:
+            shown = [jnp.clip(image, -1, 1) for image in drawn]
+            result = sum(region * image for region, image in zip(regions, shown, strict=True))
         if coverage is not None:
             result = content + coverage * (jnp.clip(result, -1, 1) - content)
         return to_uint8(result)
@@ -44,9 +56,9 @@ def stylize_tiled(
     stylizer: Stylizer,
     params: Any,
     image: np.ndarray,
-    statistics: list[Statistics],
-    shares: np.ndarray,
-    masks: np.ndarray | None,
+    styles: list[Statistics],
+    mixtures: Sequence[np.ndarray],
+    regions: np.ndarray | None,
     coverage: np.ndarray | None,
     *,
     keep_colors: bool,
@@ -56,9 +68,9 @@ def stylize_tiled(
 
     Args:
       image: uint8 [H, W, 3], sides multiples of the stylizer's.
-      statistics: of N styles, for each depth (mean, std) [N, 1, 1, 1, C].
-      shares: [N].
-      masks: float32 [N, H, W, 1], or [1, H, W, 1] for all styles alike.
+      styles: of N styles, for each depth their statistics, leaves [N, 1, ...].
+      mixtures: R times the weights [N] of the styles.
+      regions: float32 [R, H, W, 1], how much of each mixture is seen; None where R is 1.
       coverage: float32 [H, W, 1], how far each pixel is changed at all.
       tile: side of what a tile contributes, in pixels.
 
@@ -66,33 +78,34 @@ def stylize_tiled(
       uint8 [H, W, 3].
     """
     tiles = _cut(image.shape[:2], tile, stylizer.reach, stylizer.multiple)
+    measure, transform = _measure_program(stylizer), stylizer.transform
 
-    def inputs(tile: _Tile):
-        pixels = image[tile.window][None]
-        if masks is None or coverage is None:
-            return pixels, None, None
-        return pixels, masks[:, *tile.window][:, None], coverage[tile.window][None]
+    def inputs(part: _Tile):
+        covered = None if coverage is None else coverage[part.window][None]
+        return image[part.window][None], covered
 
-    # One pass for each AdaIN: its statistics need the whole image as the AdaINs before it leave it.
-    measure = _measure_program(stylizer)
-    known: list[Statistics] = []
-    for _ in range(stylizer.depths):
-        total = _Moments()
-        for part in tiles:
-            pixels, regions, covered = inputs(part)
-            core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
-            core[0, *part.core] = 1
-            if covered is not None:
-                core *= covered
-            found = measure(params, pixels, core, statistics, shares, regions, known)
-            total.add(*jax.device_get(found))
-        known.append(total.statistics())
+    def moments(part: _Tile, weights: np.ndarray, known: list[Statistics]):
+        pixels, covered = inputs(part)
+        core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
+        core[0, *part.core] = 1
+        found = measure(params, pixels, core, styles, weights, covered, known)
+        return jax.tree.map(np.float64, jax.device_get(found))
+
+    # One pass for each depth: its statistics need the whole image as the depths before it leave it.
+    courses = []
+    for weights in mixtures:
+        known: list[Statistics] = []
+        for _ in range(stylizer.depths):
+            whole = reduce(transform.combine, (moments(part, weights, known) for part in tiles))
+            known.append(transform.statistics(jax.tree.map(np.float32, whole)))
+        courses.append(known)
 
     draw = draw_program(stylizer, keep_colors)
     result = np.empty_like(image)
     for part in tiles:
-        pixels, regions, covered = inputs(part)
-        drawn = jax.device_get(draw(params, pixels, statistics, shares, regions, covered, known))
+        pixels, covered = inputs(part)
+        seen = None if regions is None else regions[:, *part.window][:, None]
+        drawn = jax.device_get(draw(params, pixels, styles, mixtures, seen, covered, courses))
         place = tuple(
             slice(window.start + core.start, window.start + core.stop)
             for window, core in zip(part.window, part.core, strict=True)
@@ -103,11 +116,12 @@ def stylize_tiled(
 
 @cache
 def _measure_program(stylizer: Stylizer) -> Callable:
-    """Mean, variance and weight of the pixels where the first AdaIN stands that is not known."""
+    """The moments of the features at the first depth where they are not known."""
 
-    def program(params, images, counted, statistics, shares, masks, known):
+    def program(params, images, core, styles, weights, coverage, known):
         content = to_float(images)
-        apply = blend_transfer(statistics, shares, masks=masks, known=known)
+        counted = core if coverage is None else core * coverage
+        apply = blend_transfer(stylizer.transform, styles, weights, inside=coverage, known=known)
         found = []
 
         def transfer(depth: int, features: Array) -> Array:
@@ -115,8 +129,7 @@ def _measure_program(stylizer: Stylizer) -> Callable:
                 return apply(depth, features)
             if depth == len(known):
                 mask = ops.shrink(counted, features.shape[1:3])
-                mean, std = adain.channel_statistics(features, mask=mask, eps=0)
-                found.append((mean, jnp.square(std), jnp.sum(mask)))
+                found.append(stylizer.transform.measure(features, mask))
             return features  # what follows is in no result, so XLA leaves it out
 
         stylizer.stylize(params, content, transfer)
@@ -149,24 +162,3 @@ def _cut(image_size: tuple[int, int], tile: int, margin: int, grain: int) -> lis
             spans.append((slice(start, start + length), core))
         axes.append(spans)
     return [_Tile((y, x), (core_y, core_x)) for y, core_y in axes[0] for x, core_x in axes[1]]
-
-
-class _Moments:
-    """Mean and variance of all pixels from those of parts, in float64 (Chan et al. 1983)."""
-
-    def __init__(self) -> None:
-        self._weight, self._mean, self._squares = 0.0, np.zeros(1), np.zeros(1)
-
-    def add(self, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> None:
-        mean, variance, weight = (np.asarray(v, np.float64) for v in (mean, variance, weight))
-        total = self._weight + weight
-        difference, share = mean - self._mean, weight / total if total else 0.0
-        self._squares = (
-            self._squares + variance * weight + np.square(difference) * self._weight * share
-        )
-        self._mean, self._weight = self._mean + difference * share, total
-
-    def statistics(self) -> Statistics:
-        variance = self._squares / (self._weight or 1)
-        std = np.sqrt(variance + adain.EPSILON)
-        return self._mean.astype(np.float32), std.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Whole images through a stylizer: weights, padding, mixtures of styles, masks.
+"""Whole images through a stylizer: padding, mixtures of styles, masks.
 
 Images are uint8 [H, W, 3] here, masks float32 [H, W, 1] in [0, 1]. Huang and Belongie 2017,
 https://arxiv.org/abs/1703.06868.
@@ -6,59 +6,21 @@ https://arxiv.org/abs/1703.06868.
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax import adain, weights
+from ganjax import adain
 from ganjax.images import resize, to_float, to_uint8
-from ganjax.nets import stylizers
-from ganjax.nets.compact import Statistics
 from ganjax.nets.stylizers import Stylizer
+from ganjax.stylize.models import Model
 from ganjax.stylize.tiles import draw_program, stylize_tiled
+from ganjax.transforms import Statistics
 
-Form = Literal["compact", "vgg19"]
-Style = list[Statistics]  # (mean, std) of each AdaIN, each [1, 1, 1, C]
-_TRAINED = {"compact": "adain_compact", "vgg19": "adain_decoder"}
+Style = list[Statistics]  # for each depth, leaves [1, ...]
 _OWN_STYLE_SIDE = 1024  # at most, of a content whose own style is taken
 _STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
-
-
-class Model(NamedTuple):
-    """A stylizer with its weights.
-
-    Attributes:
-      stylizer: the network.
-      params: of the network, float32.
-      name: of the weights, for people.
-    """
-
-    stylizer: Stylizer
-    params: Any
-    name: str
-
-
-def load_model(form: Form = "compact", *, path: str = "") -> Model:
-    """Loads the compact model that ships in the package, or AdaIN on VGG-19.
-
-    Args:
-      path: weights of the part that is trained, a name or file that `weights.load` knows; by
-        default those in the package, or `adain_decoder`. The frozen VGG-19 is `vgg19_normalised`.
-
-    Raises:
-      UserError: weights are missing or do not fit.
-    """
-    name = path or _TRAINED[form]
-    params = weights.load(name)
-    if form == "compact":
-        stylizer = stylizers.make_compact(stylizers.compact_width(params, name))
-    else:
-        stylizer = stylizers.make_vgg19(weights.load("vgg19_normalised"))
-    if path:  # tracing the whole network is a part of the start that the default can do without
-        stylizers.check_fitting(stylizer, params, name)
-    return Model(stylizer, jax.device_put(params), name)
 
 
 def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = None) -> Style:
@@ -95,7 +57,8 @@ def stylize(
       alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
       masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
         alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
-        not count for the content's statistics.
+        not count for the content's statistics. Each style is drawn by itself, and the pictures are
+        mixed by mask and weight.
       keep_colors: only the luminance changes.
       tile: pixels; above 0, the contents are cut into tiles of about this side, all normalized by
         the statistics of the whole. The result is the same, the memory that of a tile.
@@ -105,24 +68,30 @@ def stylize(
     """
     height, width = contents[0].shape[:2]
     shares = (np.asarray(weights, np.float64) / sum(weights)).astype(np.float32)
-    coverage = None if masks is None else [_coverage(regions, shares) for regions in masks]
+    mixtures, regions, coverage = [shares], None, None
+    if masks is not None:
+        used = shares > 0
+        chosen = [rows if len(rows) == 1 else rows[used] for rows in masks]
+        coverage = [np.minimum(rows.sum(axis=0), 1) for rows in chosen]
+        if len(masks[0]) > 1:
+            mixtures = list(np.eye(len(shares), dtype=np.float32)[used])
+        if len(mixtures) > 1:
+            regions = [_normalized(shares[used, None, None, None] * rows) for rows in chosen]
     if alpha < 1:
-        # The content's own style takes the rest, in proportion to the others wherever they go.
+        # The content's own style takes the rest.
         own = [
             encode_style(model, _small(content), mask=mask if mask is None else _small_mask(mask))
             for content, mask in zip(contents, coverage or [None] * len(contents), strict=True)
         ]
         styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
-        if masks is not None and len(masks[0]) > 1:
-            masks = [np.concatenate([m, np.tensordot(shares, m, 1)[None]]) for m in masks]
-        shares = np.append(alpha * shares, 1 - alpha).astype(np.float32)
-    # For each depth and of each content N statistics: [N, B, 1, 1, C].
+        mixtures = [np.append(alpha * row, 1 - alpha).astype(np.float32) for row in mixtures]
+    # For each depth and of each content N statistics: leaves [N, B, ...].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
     pad = partial(_padded, size=model.stylizer.multiple)
     images = np.stack([pad(content) for content in contents])
-    if masks is not None:
-        masks = np.stack([[pad(mask) for mask in row] for row in masks], axis=1)
+    if regions is not None:
+        regions = np.stack([[pad(region) for region in rows] for rows in regions], axis=1)
     if coverage is not None:
         coverage = np.stack([pad(mask) for mask in coverage])
     if tile:
@@ -132,8 +101,8 @@ def stylize(
                 model.params,
                 image,
                 jax.tree.map(lambda value, b=b: value[:, b : b + 1], statistics),
-                shares,
-                None if masks is None else masks[:, b],
+                mixtures,
+                None if regions is None else regions[:, b],
                 None if coverage is None else coverage[b],
                 keep_colors=keep_colors,
                 tile=tile,
@@ -142,7 +111,7 @@ def stylize(
         ]
     else:
         draw = draw_program(model.stylizer, keep_colors)
-        drawn = draw(model.params, images, statistics, shares, masks, coverage, None)
+        drawn = draw(model.params, images, statistics, mixtures, regions, coverage, None)
         results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 
@@ -164,10 +133,10 @@ def _style_program(stylizer: Stylizer) -> Callable:
     )
 
 
-def _coverage(masks: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """How far each pixel [H, W, 1] belongs to any style that has a share."""
-    used = masks if len(masks) == 1 else masks[shares > 0]
-    return np.minimum(used.sum(axis=0), 1)
+def _normalized(masks: np.ndarray) -> np.ndarray:
+    """Masks [R, H, W, 1] divided by their sum, where there is any."""
+    total = masks.sum(axis=0)
+    return masks / np.where(total > 0, total, 1)
 
 
 def _small_mask(mask: np.ndarray) -> np.ndarray:

@@ -169,8 +169,9 @@ def make_model(stylizer: Stylizer) -> Model:
 
 
 def _stylize(stylizer: Stylizer, params: Any, content: Array, style: Array) -> Array:
-    statistics = [(mean[None], std[None]) for mean, std in stylizer.encode_style(params, style)]
-    return stylizer.stylize(params, content, blend_transfer(statistics, jnp.ones(1)))
+    styles = jax.tree.map(lambda value: value[None], stylizer.encode_style(params, style))
+    move = blend_transfer(stylizer.transform, styles, jnp.ones(1))
+    return stylizer.stylize(params, content, move)
 
 
 def make(
