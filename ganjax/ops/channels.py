@@ -74,11 +74,14 @@ def _normalize_gradient(epsilon: float, residuals, gradients):
     bias_gradient = _sum_pixels(gradient, scale.shape)
     scale_gradient = _sum_pixels(gradient * standard, scale.shape)
     count = x.size // x.shape[-1]
-    channels = mean.shape
-    rest = gradient * _spread(scale, x.shape)
-    rest = rest - _spread(_sum_images(scale * bias_gradient, channels) / count, x.shape)
-    rest = rest - standard * _spread(_sum_images(scale * scale_gradient, channels) / count, x.shape)
-    x_gradient = rest * _spread(inverse, x.shape)
+    if scale.ndim == 1:
+        b, s, factor = bias_gradient, scale_gradient, inverse * scale
+    else:  # of each image: they enter the sums over all images
+        gradient = gradient * _spread(scale, x.shape)
+        b, s, factor = (scale * bias_gradient).sum(0), (scale * scale_gradient).sum(0), inverse
+    rest = gradient - _spread(b / count, x.shape)
+    rest = rest - standard * _spread(s / count, x.shape)
+    x_gradient = rest * _spread(factor, x.shape)
     return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
@@ -87,11 +90,6 @@ _batch_norm.defvjp(_normalize, _normalize_gradient)
 
 def _mean_pixels(x: Array) -> Array:
     return _sum_pixels(x, x.shape[-1:]) / (x.size // x.shape[-1])
-
-
-def _sum_images(values: Array, channels: tuple[int]) -> Array:
-    """[B, C] or [C] to [C]."""
-    return values.reshape(-1, *channels).sum(0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
