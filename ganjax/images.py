@@ -201,6 +201,12 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return ((blended + 127) // 255).astype(np.uint8)
 
 
+def pad_to_multiple(array: np.ndarray, size: int) -> np.ndarray:
+    """A copy of [H, W, C], mirrored at the bottom and the right to multiples of `size`."""
+    pads = [(0, -side % size) for side in array.shape[:2]]
+    return np.pad(array, (*pads, (0, 0)), mode="symmetric")
+
+
 def contained(image: np.ndarray, side: int) -> np.ndarray:
     """Scales uint8 [H, W, C] to fit a square, and centers it there on white."""
     scale = side / max(image.shape[:2])

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ PICTURES = {
 }  # fmt: skip
 ANIMATIONS = {".gif": "GIF", ".mp4": "MP4"}
 MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "MP4": 16384}  # pixels
+MAX_STEM = 100  # bytes; a file name may have 255, of two stems
 MIN_SIDE = 256  # pixels of the longer side of an animation
 _XMP = 700  # the TIFF tag
 
@@ -130,6 +131,35 @@ class Destination:
             except OSError as error:
                 raise UserError(f"cannot remove {path}: {error.strerror}") from error
         return len(removed)
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """File names for pictures, without suffixes, and without folders where that tells them apart.
+
+    Args:
+      names: of the pictures, with their folders.
+    """
+    whole = [name.replace("/", "_") for name in names]
+    for short in ([Path(n).stem for n in names], [Path(n).stem for n in whole], whole):
+        if differ(short) and [cut_name(name) for name in short] == short:
+            return short
+    return numbered(whole)
+
+
+def differ(names: Sequence[str]) -> bool:
+    """Whether all names do, also where capital letters make no difference."""
+    return len({name.casefold() for name in names}) == len(names)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names that differ by a number in front."""
+    return [f"{number:03d}_{cut_name(name)}" for number, name in enumerate(names, 1)]
+
+
+def cut_name(name: str) -> str:
+    """The first `MAX_STEM` bytes; a name of no encoding stays as it is if it is short."""
+    content = os.fsencode(name)
+    return name if len(content) <= MAX_STEM else content[:MAX_STEM].decode(errors="ignore")
 
 
 def write_image(path: str | Path, image: Any, *, made: Mapping[str, str] | None) -> None:

@@ -1,7 +1,6 @@
 """Gives contents the style of other pictures: `python stylize.py --help`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -24,7 +23,6 @@ made it. Exit status: 0 all is written, 1 some files could not be read, 2 the co
 carried out.
 """
 LIMIT = 2048  # pixels of the long side, without --tile; `ganjax.stylize.jobs.LIMIT`
-MAX_STEM = 100  # bytes; a file name may have 255, of two stems
 CELL = 256  # pixels of a picture in a contact sheet
 
 
@@ -209,14 +207,16 @@ def _targets(
     arguments: argparse.Namespace, output, contents, styles
 ) -> dict[tuple[int, int], Path]:
     """Where each picture goes, by (content, style) number; without those that are there already."""
-    rows, columns = _stems(contents), _stems(styles)
+    from ganjax.outputs import cut_name, differ, file_names, numbered
+
+    rows, columns = (file_names([p.name for p in side]) for side in (contents, styles))
     if arguments.style_weights:
-        columns = [_cut("+".join(columns))]
+        columns = [cut_name("+".join(columns))]
     pairs = [(c, s) for c in range(len(rows)) for s in range(len(columns))]
     if output.is_file:
         return dict.fromkeys(pairs, output.path)
-    if not _differ([f"{rows[c]}__{columns[s]}" for c, s in pairs]):  # a__b x c, a x b__c
-        rows = _numbered(rows)
+    if not differ([f"{rows[c]}__{columns[s]}" for c, s in pairs]):  # a__b x c, a x b__c
+        rows = numbered(rows)
     targets = {(c, s): output.path / f"{rows[c]}__{columns[s]}.png" for c, s in pairs}
     there = [pair for pair, path in targets.items() if path.exists()]
     if there and not arguments.overwrite:
@@ -227,30 +227,6 @@ def _targets(
         )
         targets = {pair: path for pair, path in targets.items() if pair not in set(there)}
     return targets
-
-
-def _stems(pictures) -> list[str]:
-    """A file name for each picture, without its suffix or folders where that tells them apart."""
-    names = [picture.name.replace("/", "_") for picture in pictures]
-    for short in ([Path(p.name).stem for p in pictures], [Path(n).stem for n in names], names):
-        if _differ(short) and [_cut(name) for name in short] == short:
-            return short
-    return _numbered(names)
-
-
-def _differ(names: list[str]) -> bool:
-    """Whether they do, also where capital letters make no difference."""
-    return len({name.casefold() for name in names}) == len(names)
-
-
-def _numbered(names: list[str]) -> list[str]:
-    return [f"{number:03d}_{_cut(name)}" for number, name in enumerate(names, 1)]
-
-
-def _cut(name: str) -> str:
-    """The first `MAX_STEM` bytes; a name of no encoding stays as it is if it is short."""
-    content = os.fsencode(name)
-    return name if len(content) <= MAX_STEM else content[:MAX_STEM].decode(errors="ignore")
 
 
 def _sheet(drawn):

@@ -9,7 +9,10 @@ import numpy as np
 from ganjax.data.fields import Field
 from ganjax.errors import UserError
 
-FORMS = "avatars, folder:PATH (a folder or a .zip), tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
+FORMS = (
+    "avatars, folder:PATH (a folder or a .zip), paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or "
+    "lsun:PATH"
+)
 
 
 class Broken(NamedTuple):
@@ -80,6 +83,10 @@ def open_source(spec: str, *, split: str = "train") -> Source:
             from ganjax.data.tfds import open_tfds
 
             return open_tfds(where, split=split)
+        case "paired" if where:
+            from ganjax.data.paired import open_paired
+
+            return open_paired(where, split=split)
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 

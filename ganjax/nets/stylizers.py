@@ -18,7 +18,6 @@ from ganjax.errors import UserError
 from ganjax.nets import compact, vgg
 from ganjax.nets.compact import Transfer
 from ganjax.transforms import Statistics, Transform
-from ganjax.trees import named_leaves
 
 Params = Any
 
@@ -84,24 +83,6 @@ def compact_width(params: Params, name: str) -> int:
     if not width:
         raise UserError(f"weights {name} are not the compact model's; choose another --model")
     return width
-
-
-def check_fitting(stylizer: Stylizer, params: Params, name: str) -> None:
-    """Holds `params`, read from the weights `name`, to the stylizer's structure and shapes.
-
-    Raises:
-      UserError: they differ.
-    """
-
-    def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
-        return {name: x.shape for name, x in named_leaves(tree).items()}
-
-    found, wanted = shapes(params), shapes(jax.eval_shape(stylizer.init, jax.random.key(0)))
-    if wrong := sorted(key for key in found | wanted if found.get(key) != wanted.get(key)):
-        raise UserError(
-            f"weights {name} hold another network: {wrong[0]} has shape {found.get(wrong[0])}, "
-            f"but {wanted.get(wrong[0])} in the model"
-        )
 
 
 def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:

@@ -48,5 +48,5 @@ def load_model(form: Form = "compact", *, path: str = "") -> Model:
         case _:
             raise UserError(f"model {form!r} is unknown; there is {', '.join(get_args(Form))}")
     if path:  # tracing the whole network is a part of the start that the default can do without
-        stylizers.check_fitting(stylizer, params, name)
+        weights.check_shapes(params, jax.eval_shape(stylizer.init, jax.random.key(0)), name)
     return Model(stylizer, jax.device_put(params), name)

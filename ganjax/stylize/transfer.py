@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax import adain
-from ganjax.images import resize, to_float, to_uint8
+from ganjax.images import pad_to_multiple, resize, to_float, to_uint8
 from ganjax.nets.stylizers import Stylizer
 from ganjax.stylize.models import Model
 from ganjax.stylize.tiles import draw_program, stylize_tiled
@@ -32,7 +32,7 @@ def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = N
     """
     height, width = image.shape[:2]
     mask = np.ones((height, width, 1), np.float32) if mask is None else mask
-    image, mask = (_padded(array, _STYLE_GRAIN) for array in (image, mask))
+    image, mask = (pad_to_multiple(array, _STYLE_GRAIN) for array in (image, mask))
     mask[height:], mask[:, width:] = 0, 0
     return _style_program(model.stylizer)(model.params, image[None], mask[None])
 
@@ -88,7 +88,7 @@ def stylize(
     # For each depth and of each content N statistics: leaves [N, B, ...].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
-    pad = partial(_padded, size=model.stylizer.multiple)
+    pad = partial(pad_to_multiple, size=model.stylizer.multiple)
     images = np.stack([pad(content) for content in contents])
     if regions is not None:
         regions = np.stack([[pad(region) for region in rows] for rows in regions], axis=1)
@@ -148,9 +148,3 @@ def _small(image: np.ndarray) -> np.ndarray:
     scale = min(1, _OWN_STYLE_SIDE / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return image if scale == 1 else resize(image, (height, width))
-
-
-def _padded(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy of [H, W, C], mirrored at the bottom and the right to multiples of `size`."""
-    pads = [(0, -side % size) for side in array.shape[:2]]
-    return np.pad(array, (*pads, (0, 0)), mode="symmetric")

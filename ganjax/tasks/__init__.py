@@ -21,9 +21,8 @@ from ganjax.errors import UserError
 from ganjax.paths import cache_folder, expand
 from ganjax.training.state import State
 from ganjax.training.task import Model, Task
-from ganjax.trees import named_leaves
 
-NAMES = ("adain", "attributes", "dcgan", "gan", "progressive")
+NAMES = ("adain", "attributes", "dcgan", "gan", "pix2pix", "progressive")
 
 
 def module(name: str) -> ModuleType:
@@ -77,14 +76,7 @@ def make_start(config: ConfigDict) -> Callable[[State], State]:
             return state
         params = weights.load(config.init_from)
         (role,) = state.averages
-        found, wanted = named_leaves(params), named_leaves(state.networks[role].params)
-        for name in sorted(found.keys() | wanted.keys()):
-            shapes = [tree[name].shape if name in tree else None for tree in (found, wanted)]
-            if shapes[0] != shapes[1]:
-                raise UserError(
-                    f"weights {config.init_from} hold another network: {name} has shape "
-                    f"{shapes[0]}, but {shapes[1]} in the model"
-                )
+        weights.check_shapes(params, state.networks[role].params, config.init_from)
         return state.started_from(role, params)
 
     return start

@@ -82,3 +82,22 @@ def _commands(name: str) -> str:
     layout = name if name in FORMATS else ""
     convert = f"`ganjax weights import FILE --as {layout or 'FORMAT'}`"
     return convert if layout and not source else f"{fetch}, or with {convert}"
+
+
+def check_shapes(params: Any, wanted: Any, name: str) -> None:
+    """Holds `params`, read from the weights `name`, to the structure and shapes of a network's.
+
+    Raises:
+      UserError: they differ.
+    """
+    from ganjax.trees import named_leaves
+
+    found, wanted = (
+        {path: tuple(x.shape) for path, x in named_leaves(tree).items()}
+        for tree in (params, wanted)
+    )
+    if wrong := sorted(path for path in found | wanted if found.get(path) != wanted.get(path)):
+        raise UserError(
+            f"weights {name} hold another network: {wrong[0]} has shape {found.get(wrong[0])}, "
+            f"but {wanted.get(wrong[0])} in the model"
+        )

@@ -1,0 +1,111 @@
+"""Turns images into others with a trained model: `ganjax translate --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.errors import UserError
+
+EPILOG = """\
+examples:
+  ganjax translate --workdir runs/pix2pix_facades --input labels.png --output photo.png
+  ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
+
+Images may have any size and shape: they are padded to what the network takes, and cropped back. The
+same seed gives the same pictures. Each file says in its metadata that a model made it. Exit status:
+0 all is written, 1 some files could not be read, 2 the command cannot be carried out.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="ganjax translate",
+        description="Turn images into others with a trained model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add_run_flag(parser)
+    add("--input", required=True, nargs="+", metavar="PATH", help="images, folders or .zip files")
+    add(
+        "--output", required=True, type=Path, metavar="PATH",
+        help="FILE.png or .jpg for one picture, else a folder: NAME.png",
+    )  # fmt: skip
+    add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
+    add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
+    add(
+        "--average", choices=("ema", "live"), default="ema",
+        help="the running average of the networks, or their last weights (default: ema)",
+    )  # fmt: skip
+    add("--overwrite", action="store_true", help="replace files that are there already")
+    add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    add_cache_flag(parser)
+    arguments = parser.parse_args(argv)
+    leave_to_first()
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    from ganjax.data.folder import list_pictures
+    from ganjax.outputs import Destination, file_names
+
+    pictures = list_pictures(arguments.input)
+    output = Destination(arguments.output, overwrite=arguments.overwrite)
+    if output.is_file and len(pictures) > 1:
+        raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
+    targets, names = [output.path], [picture.name for picture in pictures]
+    if not output.is_file:
+        targets = [output.path / f"{name}.png" for name in file_names(names)]
+    start_jax(compile_cache=arguments.compile_cache)
+    if not _translate(arguments, pictures, targets, output):
+        sys.exit(1)
+
+
+def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], output) -> bool:
+    """Whether all pictures could be read."""
+    import jax
+    import numpy as np
+
+    from ganjax import progress, runs
+    from ganjax.images import pad_to_multiple, read_image
+    from ganjax.outputs import write_image
+    from ganjax.provenance import COMPOSITE, provenance
+
+    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    model = run.model
+    kinds = {name: field.kind for name, field in model.inputs.items()}
+    if kinds != {"source": "image"} or not model.image:
+        can = "ganjax sample" if model.draw else "ganjax stylize" if "style" in kinds else ""
+        raise UserError(
+            f"{arguments.workdir} is a model that takes {' and '.join(kinds)}"
+            + (f"; use `{can}`" if can else "; it translates no images")
+        )
+    rng = jax.random.key(arguments.seed)
+    translate = jax.jit(
+        lambda image: model.sample(run.trained, {"source": image}, rng)[model.image]
+    )
+    made = None
+    if not arguments.no_metadata:
+        made = provenance(source_type=COMPOSITE, seed=arguments.seed, checkpoint=run.checkpoint)
+    written, broken = 0, 0
+    skipped = [path for path in targets if path.exists() and not arguments.overwrite]
+    output.open()
+    with progress.bar(len(pictures)) as bar:
+        for picture, target in zip(pictures, targets, strict=True):
+            if target not in skipped:
+                try:
+                    image = read_image(picture.read(), channels=run.config.data.channels)
+                    padded = pad_to_multiple(image, model.multiple)
+                    result = np.asarray(translate(padded[None])[0])
+                    height, width, _ = image.shape
+                    write_image(target, result[:height, :width], made=made)
+                    written += 1
+                except UserError as error:
+                    reason = str(error).removeprefix("image ")
+                    bar.write(f"error: {picture.name}: {reason}", file=sys.stderr)
+                    broken += 1
+            bar.update()
+    if skipped:
+        text = f"{len(skipped)} of {len(targets)} pictures were in {output.path} already"
+        print(f"{text}; --overwrite makes them again", file=sys.stderr)
+    print(f"wrote {written} pictures to {arguments.output}", file=sys.stderr)
+    return not broken

@@ -1,0 +1,232 @@
+"""pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from ganjax import losses
+from ganjax.config import check_choice, run_fields
+from ganjax.data.fields import IMAGE
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import single
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.nets.patchgan import PatchGAN
+from ganjax.nets.unet import UNet
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task
+
+SHEET_ROWS = 8
+MAX_DOWNS = 8
+DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
+SMOKE = {
+    "data.source": "paired:avatars",
+    "data.direction": "AtoB",
+    "data.image_size": "32",
+    "data.load_size": "36",
+    "data.limit": 64,
+    "model.width": 16,
+    "batch_size": 4,
+    "total_kimg": 0.048,
+    "log_every": 0.004,
+    "save_every": 0.012,
+    "sample_every": 0.024,
+    "keep_checkpoints": 5,
+}
+
+
+def defaults() -> ConfigDict:
+    """pix2pix as published: U-Net-256, PatchGAN 70, cross-entropy and 100 L1, batch 1."""
+    config = run_fields("pix2pix")
+    config.batch_size = 1  # pairs of a step, over all devices
+    config.total_kimg = 80.0  # thousands of pairs to train on: 200 epochs of 400
+    config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
+
+    config.data.source = ""  # paired:PATH, a folder or .zip of images side by side | paired:avatars
+    config.data.direction = "AtoB"  # AtoB: from the left image to the right one | BtoA
+    config.data.image_size = "256"  # what a batch shows
+    config.data.load_size = "286"  # what images are scaled to before that is cut out
+
+    config.model = ConfigDict()
+    config.model.width = 64  # channels of the first layer of both networks
+    config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
+    config.model.norm = "batch"  # batch | instance
+    config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
+    config.model.layers = (
+        3  # halvings of the PatchGAN: 0 (pixels), 1 (16x16), 3 (70x70), 5 (286x286)
+    )
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+
+    config.loss = ConfigDict()
+    config.loss.adversarial = "non_saturating"  # non_saturating | hinge | least_squares
+    config.loss.l1_weight = 100.0  # of the mean absolute difference to the target
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
+    config.optimizer.decay_from = (
+        0.5  # share of the run from which it falls linearly to 0; 1: never
+    )
+    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    return config
+
+
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Pairs of source and target, cut and mirrored together."""
+    data = config.data
+    check_choice("data.direction", data.direction, DIRECTIONS)
+    load_size = parse_image_size(data.load_size)
+    return (single(data, DIRECTIONS[data.direction], load_size=load_size),)
+
+
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config."""
+    loss, model = config.loss, config.model
+    check_choice("loss.adversarial", loss.adversarial, losses.PAIRS)
+    if loss.l1_weight < 0:
+        raise UserError("loss.l1_weight is below 0; give 0 or more")
+    check_choice("model.layers", model.layers, (0, 1, 2, 3, 4, 5))
+    image_size = parse_image_size(config.data.image_size)
+    phase = Phase("train", config.total_kimg, config.batch_size, image_size)
+    fields = {"width": model.width, "norm": model.norm, "dtype": jnp.dtype(model.dtype)}
+    return make(
+        _generator(config),
+        PatchGAN(layers=model.layers, **fields),
+        loss=losses.PAIRS[loss.adversarial],
+        l1_weight=loss.l1_weight,
+        generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
+        discriminator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
+        phases=(phase,),
+        channels=config.data.channels,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The generator of a config."""
+    return make_model(_generator(config))
+
+
+def _generator(config: ConfigDict) -> UNet:
+    model, sides = config.model, parse_image_size(config.data.image_size)
+    check_choice("model.norm", model.norm, ("batch", "instance"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.width < 1 or model.downs < 0 or not 0 <= model.dropout < 1:
+        raise UserError(
+            "model.width must be 1 or more, model.downs 0 or more, model.dropout in [0, 1)"
+        )
+    downs = model.downs or min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
+    if downs < 2 or any(side % 2**downs for side in sides):
+        raise UserError(
+            f"data.image_size is {config.data.image_size}; give multiples of {2 ** max(downs, 2)}"
+        )
+    dtype = jnp.dtype(model.dtype)
+    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype)
+
+
+def make_model(generator: UNet) -> Model:
+    """Images from others of the same size, `source` uint8 [N, H, W, C].
+
+    Dropout, the only noise that pix2pix has, is drawn from `rng`.
+    """
+
+    def translate(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        source, noise = to_float(inputs["source"]), rng if generator.dropout else None
+        return generator.apply(trained.variables["generator"], source, rng=noise)
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+        return {"samples": translate(trained, inputs, rng)}
+
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        """A row for each pair: source, translation, target."""
+        pairs = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
+        source, target = (to_float(pairs[name]) for name in ("source", "target"))
+        return jnp.stack([source, translate(trained, pairs, rng), target], axis=1)
+
+    return Model({"source": IMAGE}, {"samples": IMAGE}, None, sample, sheet, 2**generator.downs)
+
+
+def make(
+    generator: UNet,
+    discriminator: PatchGAN,
+    *,
+    loss: losses.AdversarialPair,
+    l1_weight: float = 100.0,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    phases: tuple[Phase, ...],
+    channels: int = 3,
+    ema_half_life: float = 0.0,
+) -> Task:
+    """The game of Isola et al. 2017, equations 1 to 4, in the order of its public code.
+
+    The discriminator sees pairs (source, target) and (source, translation), each as a batch of its
+    own, and pays half of its loss; the generator then meets the new discriminator with the same
+    translations. A batch holds `source` and `target` [B, H, W, C] (uint8, or float in [-1, 1]).
+
+    Args:
+      l1_weight: of the mean absolute difference to the target.
+      channels: of the images.
+      ema_half_life: of the generator's average, in images; 0 for no averaging.
+    """
+
+    def init(rng: Array) -> State:
+        generator_rng, discriminator_rng = jax.random.split(rng)
+        side = 2 ** max(generator.downs, discriminator.layers + 2)
+        image = jnp.zeros((1, side, side, channels))
+        g = generator.init(generator_rng, image)
+        d = discriminator.init(discriminator_rng, jnp.concatenate([image, image], axis=-1))
+        return State.start(
+            {
+                "generator": Network.start(g, generator_optimizer),
+                "discriminator": Network.start(d, discriminator_optimizer),
+            },
+            averaged=("generator",),
+        )
+
+    def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
+        source, target = (as_float(batch[name]) for name in ("source", "target"))
+        gen, disc = state.networks["generator"], state.networks["discriminator"]
+        noise = rng if generator.dropout else None
+
+        def discriminate(params, images: Array) -> Array:
+            pairs = jnp.concatenate([source, images], axis=-1)
+            return discriminator.apply({"params": params}, pairs)
+
+        def discriminator_loss(params):
+            real, fake = discriminate(params, target), discriminate(params, translation)
+            value = jnp.mean(loss.real(real)) + jnp.mean(loss.fake(fake))
+            return 0.5 * value, {"logit_real": jnp.mean(real), "logit_fake": jnp.mean(fake)}
+
+        def generator_loss(images: Array):
+            l1 = jnp.mean(jnp.abs(images - target))
+            value = jnp.mean(loss.generator(discriminate(disc.params, images)))
+            return value + l1_weight * l1, l1
+
+        # One forward of G serves both players: its pullback waits for the new discriminator.
+        translation, pull_back = jax.vjp(
+            lambda params: generator.apply({"params": params}, source, rng=noise), gen.params
+        )
+        (d_loss, logits), d_gradients = jax.value_and_grad(discriminator_loss, has_aux=True)(
+            disc.params
+        )
+        disc = update(disc, d_gradients, {}, discriminator_optimizer)
+        (g_loss, l1), image_gradient = jax.value_and_grad(generator_loss, has_aux=True)(translation)
+        (g_gradients,) = pull_back(image_gradient)
+        gen = update(gen, g_gradients, {}, generator_optimizer)
+        return state.after(
+            {"generator": gen, "discriminator": disc},
+            {"generator": g_gradients, "discriminator": d_gradients},
+            batch_size=len(source),
+            half_life=ema_half_life,
+            metrics={
+                "loss_generator": g_loss,
+                "loss_discriminator": d_loss,
+                "loss_l1": l1,
+                **logits,
+            },
+        )
+
+    return Task(make_model(generator), init, train_step, phases)
