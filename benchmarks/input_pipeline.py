@@ -145,7 +145,8 @@ def train(*, source: str, batch_size: int, image_size: int) -> Program:
 
 
 def _endless_batches(source: str, batch_size: int, image_size: int) -> Iterator[dict[str, Any]]:
-    from ganjax.data import Pipeline, Stream, open_source
+    from ganjax.data.pipeline import Pipeline, Stream
+    from ganjax.data.source import open_source
     from ganjax.paths import cache_folder
 
     limit = AVATARS if source == "avatars" else 0

@@ -22,7 +22,7 @@ CASES = {"h5": 5, "override": 25}
 
 @pytest.fixture(autouse=True)
 def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)  # configs import each other
+    monkeypatch.chdir(ROOT)  # where the configs are
     # The sample is the same everywhere.
     monkeypatch.delenv("GANJAX_TEST_DATA", raising=False)
     monkeypatch.delenv("GANJAX_TEST_WEIGHTS", raising=False)
