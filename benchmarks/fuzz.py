@@ -372,4 +372,4 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

@@ -1,5 +1,6 @@
 """Times the way from files to batches: `python -m benchmarks.input_pipeline --help`."""
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -158,4 +159,4 @@ def _endless_batches(source: str, batch_size: int, image_size: int) -> Iterator[
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

@@ -115,4 +115,4 @@ def _run(words: Sequence[str], environment: Mapping[str, str]) -> float:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

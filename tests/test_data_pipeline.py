@@ -294,12 +294,12 @@ def test_a_negative_seed_is_refused(one):
         take(one, 1, seed=-1)
 
 
-def make_config(**fields) -> ConfigDict:
-    fields = {
-        "source": "avatars", "image_size": "32", "channels": 3, "flip": False, "limit": 8,
-        "cache_dir": "",
-    } | fields  # fmt: skip
-    return ConfigDict({"data": fields})
+def make_config(task: str = "dcgan", **fields) -> ConfigDict:
+    config = tasks.module(task).defaults()
+    config.data.update(
+        {"source": "avatars", "image_size": "32", "flip": False, "limit": 8} | fields
+    )
+    return config
 
 
 @pytest.mark.slow
@@ -310,7 +310,7 @@ def test_make(tmp_path, monkeypatch):
     stream = pipeline.streams[0]
     assert (stream.channels, stream.flip, stream.limit) == (3, False, 8)
     assert stream.names == {"image": "image"}
-    pipeline = tasks.make_data(make_config(labels=True, flip=True, cache_dir=str(tmp_path / "c")))
+    pipeline = tasks.make_data(make_config("attributes", flip=True, cache_dir=str(tmp_path / "c")))
     assert pipeline.cache_dir == tmp_path / "c" and pipeline.streams[0].flip
     (batch,) = take(pipeline, 1, batch_size=4, image_size=(16, 24))
     assert set(batch) == {"image", "label"}
@@ -332,7 +332,7 @@ def test_make_refuses(fields, message):
 
 def test_labels_where_there_are_none(tmp_path):
     write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
-    config = make_config(source=f"folder:{tmp_path}", labels=True)
+    config = make_config("progressive", source=f"folder:{tmp_path}", labels=True)
     config.model.classes = 2
     with pytest.raises(UserError, match="has no labels; set data.labels to False"):
         tasks.make_data(config)

@@ -161,7 +161,9 @@ def make_config(content, style=("avatars",), **fields) -> ConfigDict:
         "content": content, "style": style, "image_size": "16", "load_size": "32x48", "zoom": 1.5,
         "channels": 3, "flip": True, "limit": 8, "cache_dir": "/cache",
     } | fields  # fmt: skip
-    return ConfigDict({"data": fields})
+    config = tasks.module("adain").defaults()
+    config.data.update(fields)
+    return config
 
 
 @pytest.mark.parametrize(
