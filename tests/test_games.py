@@ -5,6 +5,7 @@ process that has eight virtual ones.
 """
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -171,7 +172,7 @@ def test_sheets_are_drawn_where_there_is_something_to_see(trained):
     sheets = sorted(path.stem for path in (folder / "run" / "samples").glob("*.png"))
     assert (model.sheet is None) == (not sheets) and (model.sheet is None) <= (not model.image)
     if model.sheet is not None:
-        assert sheets == [f"{STEPS // 2:09d}", f"{STEPS:09d}"]
+        assert {f"{STEPS // 2:09d}", f"{STEPS:09d}"} <= set(sheets)
         inputs = draw_inputs(name, folder, model, 3)
         sheet = jax.eval_shape(model.sheet, state.trained, inputs, jax.random.key(0))
         assert sheet.ndim in (4, 5)
@@ -253,18 +254,29 @@ def numbers_of(folder, name, form):
 def test_jit_on_eight_devices_is_one_device(eight, name):
     """Compared are losses, gradients' norms and moments: Adam hides gradients that are too large.
 
-    In float32, whose rounding Adam blows up where gradients are all but 0: parameters are as close
-    as such steps can bring them.
+    In float32, whose rounding Adam blows up where gradients are all but 0: what is compared are
+    the first step's moments, by the largest of a network, and the metrics of both steps.
     """
     config = make_config(name, eight)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
     wanted, got = take_steps(tasks.make(config), config, mesh), numbers_of(eight, name, "jit")
     assert got.keys() == wanted.keys()
-    assert any("/mu/" in key for key in got) and any("loss_" in key for key in got)
+    scales = {}
     for key, values in wanted.items():
-        if key.startswith("0/") and "/params/" not in key or "metrics" in key:
-            scale = np.abs(values).max()
-            np.testing.assert_allclose(got[key], values, rtol=0, atol=2e-3 * scale, err_msg=key)
+        scales[_group(key)] = max(scales.get(_group(key), 0), np.abs(values).max())
+    compared = [
+        key for key in wanted if "metrics/" in key or key.startswith("0/") and "/params/" not in key
+    ]
+    for part in ("/mu/", "/nu/", "metrics/loss_", "metrics/grad_norm_"):
+        assert any(part in key for key in compared)
+    for key in compared:
+        limit = 2e-3 * scales[_group(key)]
+        np.testing.assert_allclose(got[key], wanted[key], rtol=0, atol=limit, err_msg=key)
+
+
+def _group(name):
+    """A network's first or second moments; else the array itself."""
+    return re.split(r"(?<=/[mn]u)/", name)[0]
 
 
 @pytest.mark.slow
