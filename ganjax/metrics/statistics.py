@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.images import write_atomic
+from ganjax.paths import write_atomic
 from ganjax.metrics.frechet import MomentsStream
 from ganjax.metrics.protocols import Statistic
 from ganjax.metrics.sliced_wasserstein import descriptors

@@ -46,7 +46,7 @@ def defaults() -> ConfigDict:
     config.total_kimg = 16000.0  # thousands of real images: 50,000 generator steps
     config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
 
-    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.source = ""  # a folder or .zip | avatars | tfds:NAME | lsun:PATH
     config.data.image_size = "32"  # "32", "64", "128", or such multiples of a small number
     config.data.labels = False  # learn the classes or attributes of the images
 
@@ -60,9 +60,7 @@ def defaults() -> ConfigDict:
     config.loss = "hinge"  # hinge | non_saturating | saturating | least_squares
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
-    config.optimizer.decay_from = (
-        0.0  # share of the run from which it falls linearly to 0; 1: never
-    )
+    config.optimizer.decay_from = 0.0  # share of the run from which it falls to 0; 1: never
     config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.9  # Adam's decay of the mean squared gradient
     return config
