@@ -23,7 +23,7 @@ from ganjax.errors import UserError
 from ganjax.nets import progressive as growing
 from ganjax.nets.attributes import Classifier
 from ganjax.nets.dcgan import Discriminator, Generator
-from ganjax.tasks import adain, attributes, dcgan, progressive
+from ganjax.tasks import adain, attributes, dcgan, growth, progressive
 from ganjax.training import devices
 from ganjax.training.state import Network, State, average
 
@@ -76,12 +76,12 @@ def make_attributes(optimizer=ADAM):
 
 def make_progressive(optimizer=ADAM):
     fields = {"image_size": 8, "width": 4, "dtype": jnp.float64}
-    growth = {"batch_sizes": (COUNT * growing.GROUP,), "fade_kimg": (2.0,), "stable_kimg": (0.32,)}
+    sizes = {"batch_sizes": (COUNT * growing.GROUP,), "fade_kimg": (2.0,), "stable_kimg": (0.32,)}
     return progressive.make(
         growing.Generator(**fields),
         growing.Discriminator(**fields),
         optimizers=[optimizer],
-        phases=progressive.grow((8, 8), **growth, total_kimg=5.0),
+        phases=growth.grow((8, 8), **sizes, total_kimg=5.0),
         latent_size=LATENT,
         ema_half_life=100,
     )
