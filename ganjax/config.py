@@ -200,10 +200,9 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py"))
 
 
-def title(name: str) -> str:
-    """What a config of `names` is: the first line of its docstring."""
-    text = ast.get_docstring(ast.parse(find(name).read_text())) or ""
-    return text.partition("\n")[0]
+def docstring(name: str) -> str:
+    """What a config's file says of itself; its first line says what it is."""
+    return ast.get_docstring(ast.parse(find(name).read_text())) or ""
 
 
 def find(name: str) -> Path:
