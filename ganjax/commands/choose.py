@@ -12,7 +12,7 @@ from ganjax import config as configs
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 from ganjax.images import read_header
-from ganjax.paths import expand, in_bucket
+from ganjax.paths import expand
 
 SAMPLE = 64  # images that are looked at
 FEW = 1000  # images, below which a GAN learns them by heart
@@ -56,7 +56,7 @@ def find_images(spec: str) -> tuple[str, str] | None:
         found = expand(path)
         if found.is_dir() or (found.is_file() and found.suffix != ".py"):
             return path, rest
-        if in_bucket(Path(path)) and path.endswith(".zip"):
+        if "://" in path and path.endswith(".zip"):
             return path, rest
     name = spec.partition(":")[0]
     if not name.endswith(".py") and (os.sep in name or name.endswith(".zip")):
@@ -89,7 +89,7 @@ def load(
     from ganjax import tasks
     from ganjax.training import workdir
 
-    if not in_bucket(Path(path)) and folder.resolve().is_relative_to(expand(path).resolve()):
+    if "://" not in path and folder.resolve().is_relative_to(expand(path).resolve()):
         raise UserError(
             f"the run's folder {folder} would lie among the images of {path}; give another "
             "--workdir"
@@ -167,11 +167,11 @@ def _describe(
         f"{path}: {images.count:,} images of about {height}x{width} (height x width)"
         + (", gray" if images.gray else "")
         + (", transparent parts on white" if images.transparent else "")
-        + (f", {images.classes} classes, which DCGAN does not tell apart" if images.classes else "")
+        + (f", {images.classes} classes, which DCGAN does not tell apart" * (images.classes > 1))
     )
     size, kimg, flip = config.data.image_size, config.total_kimg, config.data.flip
     side = int(size) if size.isdecimal() else 0
-    time = ""
+    used, time = min(images.count, config.data.limit or images.count), ""
     if platform == "cpu" and side in CPU_RATES and not config.model.width:
         minutes = max(1, round(kimg * 1000 / CPU_RATES[side] / 60))
         time = f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
@@ -179,7 +179,7 @@ def _describe(
     yield (
         f"{'the settings of' if again else 'chosen for'} {folder}: DCGAN at "
         f"{f'{side}x{side}' if side else size}, {'mirrored at random, ' if flip else ''}"
-        f"{kimg:g} kimg ({kimg * 1000 / images.count:.3g} epochs{time})"
+        f"{kimg:g} kimg ({kimg * 1000 / used:.3g} epochs{time})"
     )
     if again:
         yield "--config.total_kimg=N changes how long it trains; all else needs another --workdir"

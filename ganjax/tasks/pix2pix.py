@@ -55,9 +55,8 @@ def defaults() -> ConfigDict:
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
-    config.model.layers = (
-        3  # halvings of the PatchGAN: 0 (pixels), 1 (16x16), 3 (70x70), 5 (286x286)
-    )
+    # Halvings of the PatchGAN: 0 (sees pixels), 1 (16x16), 3 (70x70), 5 (286x286).
+    config.model.layers = 3
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
@@ -65,9 +64,8 @@ def defaults() -> ConfigDict:
     config.loss.l1_weight = 100.0  # of the mean absolute difference to the target
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
-    config.optimizer.decay_from = (
-        0.5  # share of the run from which it falls linearly to 0; 1: never
-    )
+    # Share of the run from which the learning rate falls linearly to 0; 1: never.
+    config.optimizer.decay_from = 0.5
     config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
     return config
