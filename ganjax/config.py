@@ -303,7 +303,7 @@ def comments(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def describe(config: ConfigDict, known: Mapping[str, str], *, width: int) -> Iterator[str]:
+def describe(config: ConfigDict, known: Mapping[str, str], *, width: int = 100) -> Iterator[str]:
     """Lines that tell of each field its name, its value and what it is.
 
     Groups of fields, as those of `data`, have an empty line between them; first come those of none.
@@ -327,7 +327,8 @@ def describe(config: ConfigDict, known: Mapping[str, str], *, width: int) -> Ite
         for name in group:
             value = values[name] or '""'
             head = f"  {name:{name_width}}  {value:{value_width}}  "
-            lines = textwrap.wrap(known.get(name, ""), max(width - column, 20))
+            space = max(width - column, 20)
+            lines = textwrap.wrap(known.get(name, ""), space, break_on_hyphens=False)
             if len(head) > column:  # a long value has its line to itself
                 yield head.rstrip()
                 head = " " * column

@@ -100,13 +100,6 @@ def test_a_long_value_has_its_line_to_itself():
     ]
 
 
-def test_every_field_of_every_game_has_a_comment():
-    for name in tasks.NAMES:
-        defaults = tasks.module(name).defaults
-        known = config.comments(config.run_fields) | config.comments(defaults)
-        assert config.flat(defaults()).keys() <= known.keys(), name
-
-
 def test_classes_are_counted(classes, tmp_path):
     source = open_source(str(classes))
     data = Pipeline((Stream(source, {"image": "image", "label": "label"}),), tmp_path / "cache")

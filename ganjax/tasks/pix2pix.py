@@ -55,8 +55,7 @@ def defaults() -> ConfigDict:
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
-    # Halvings of the PatchGAN: 0 to 5 see patches of 1, 16, 34, 70, 142, 286.
-    config.model.layers = 3
+    config.model.layers = 3  # halvings of the PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()

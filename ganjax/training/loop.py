@@ -250,7 +250,8 @@ class _Run:
             if jax.process_index() == 0:
                 if step:
                     self.bar.write(f"resuming {self.folder} from step {step}", file=sys.stderr)
-                if classes := self.feed.data.classes(phase.image_size):
+                if any(field.kind == "class" for field in self.feed.data.fields.values()):
+                    classes = self.feed.data.classes(phase.image_size)
                     self.bar.write(_listed(classes), file=sys.stderr)
             self.writer = workdir.Writer(self.folder, step=step)
 
