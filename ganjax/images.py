@@ -4,8 +4,9 @@ float in [-1, 1] in networks and losses. `ganjax.outputs` writes them."""
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,6 +20,7 @@ MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest on
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
 
 
@@ -63,6 +65,51 @@ def read_image(
         JPEG, `MAX_SCANS` scans.
     """
     name = file if isinstance(file, str | Path) else "image"
+    with _opened(file, name) as opened:
+        if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
+            raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
+        if image_size:
+            height, width = image_size
+            if _lies_on_its_side(opened):
+                height, width = width, height
+            opened.draft(None, (2 * width, 2 * height))
+        image = ImageOps.exif_transpose(opened)
+        image = _to_mode(_eight_bits(image), _MODES[channels])
+    if image_size:
+        image = cover(image, image_size)
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+class Header(NamedTuple):
+    """What an image file says of its image.
+
+    Attributes:
+      image_size: (H, W), as people see it.
+      gray: it has no colors.
+      transparent: parts of it may be.
+    """
+
+    image_size: tuple[int, int]
+    gray: bool
+    transparent: bool
+
+
+def read_header(content: bytes) -> Header:
+    """Reads what `read_image` would decode, without decoding it.
+
+    Raises:
+      UserError: no image, of an unknown format, or above `MAX_PIXELS` pixels.
+    """
+    with _opened(content, "image") as opened:
+        height, width = opened.height, opened.width
+        size = (width, height) if _lies_on_its_side(opened) else (height, width)
+        return Header(size, opened.mode in _GRAY_MODES, _has_transparency(opened))
+
+
+@contextmanager
+def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[Image.Image]:
+    """An image file, not decoded; what goes wrong in the block is told as the user's mistake."""
     too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
     try:
         with Image.open(
@@ -70,15 +117,7 @@ def read_image(
         ) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise UserError(too_large)
-            if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
-                raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
-            if image_size:
-                height, width = image_size
-                if opened.getexif().get(_ORIENTATION, 1) >= 5:
-                    height, width = width, height
-                opened.draft(None, (2 * width, 2 * height))
-            image = ImageOps.exif_transpose(opened)
-            image = _to_mode(_eight_bits(image), _MODES[channels])
+            yield opened
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
     except UserError:
@@ -91,10 +130,10 @@ def read_image(
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
         raise UserError(f"{name} is damaged: {one_line(error)}") from error
-    if image_size:
-        image = cover(image, image_size)
-    array = np.asarray(image)
-    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) >= 5
 
 
 def _has_too_many_scans(file: BinaryIO) -> bool:
@@ -153,8 +192,7 @@ def _by_tiles(
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    if mode == "RGBA" or not transparent:
+    if mode == "RGBA" or not _has_transparency(image):
         return image if image.mode == mode else image.convert(mode)
 
     def on_white(tile: Image.Image) -> Image.Image:
@@ -162,6 +200,10 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
         return Image.alpha_composite(white, tile.convert("RGBA")).convert(mode)
 
     return _by_tiles(image, mode, on_white)
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:

@@ -4,7 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_run_flag,
+    command_of,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -103,10 +109,9 @@ def _load(arguments: argparse.Namespace):
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
     model = run.model
-    if model.draw is None:
+    if (command := command_of(model)) != "sample":
         takes = " and ".join(model.inputs)
-        command = "stylize" if "style" in model.inputs else "translate"
-        can = f"use `ganjax {command}`" if model.image else "it draws no images"
+        can = f"use `ganjax {command}`" if command else "it draws no images"
         raise UserError(f"{arguments.workdir} is a model that takes {takes}; {can}")
     condition = model.inputs.get("label")
     asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)

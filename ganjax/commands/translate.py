@@ -4,7 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_run_flag,
+    command_of,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -72,13 +78,10 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
     model = run.model
-    kinds = {name: field.kind for name, field in model.inputs.items()}
-    if kinds != {"source": "image"} or not model.image:
-        can = "ganjax sample" if model.draw else "ganjax stylize" if "style" in kinds else ""
-        raise UserError(
-            f"{arguments.workdir} is a model that takes {' and '.join(kinds)}"
-            + (f"; use `{can}`" if can else "; it translates no images")
-        )
+    if (command := command_of(model)) != "translate":
+        takes = " and ".join(model.inputs)
+        can = f"use `ganjax {command}`" if command else "it translates no images"
+        raise UserError(f"{arguments.workdir} is a model that takes {takes}; {can}")
     rng = jax.random.key(arguments.seed)
     translate = jax.jit(
         lambda image: model.sample(run.trained, {"source": image}, rng)[model.image]

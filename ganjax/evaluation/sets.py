@@ -19,7 +19,6 @@ from ganjax.data.folder import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_uint8
-from ganjax.paths import expand
 from ganjax.training import devices
 from ganjax.training.state import Trained
 from ganjax.training.task import Batch, Model
@@ -61,7 +60,7 @@ def open_set(
     A part of a folder is thus a fair part of it, whatever the names of its files.
 
     Args:
-      name: a folder, a .zip, or what `ganjax.data.source` knows, like "avatars".
+      name: of a source, as `ganjax.data.source` knows them.
       image_size: (H, W) that images are scaled to until they cover it, and cut out; None to leave
         files as they are.
       default_size: the same for sources whose images have no size of their own, like avatars.
@@ -71,7 +70,7 @@ def open_set(
     Raises:
       UserError: there is no such source, it is empty, or it has no size of its own.
     """
-    source = open_source(_spec(name))
+    source = open_source(name)
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -194,20 +193,13 @@ def open_pairs(
 
 
 def _by_stem(name: str) -> dict[str, Callable[[], bytes]]:
-    files = open_source(_spec(name))
+    files = open_source(name)
     if not isinstance(files, Files):
         raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
     found = {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
     if len(found) < len(files.names):
         raise UserError(f"{name} has two images whose names differ in the suffix only; remove one")
     return found
-
-
-def _spec(name: str) -> str:
-    """A data source's text; a plain path to a folder or file is accepted, too."""
-    # A folder that happens to be called avatars does not hide them; ./avatars is that folder.
-    path = name != "avatars" and expand(name).exists()
-    return f"folder:{name}" if path else name
 
 
 class _Ordered:
