@@ -31,7 +31,7 @@ from ganjax.errors import UserError
 from ganjax.images import as_pixels, pad_to_multiple, parse_image_size, to_uint8
 from ganjax.nets.stylizers import blend_transfer
 from ganjax.paths import run_folder
-from ganjax.stylize.jobs import EncodedStyle, Job, PreserveColor, draw, read_style, reason
+from ganjax.stylize.jobs import EncodedStyle, Job, PreserveColor, draw, named, read_style
 from ganjax.stylize.models import Form, load_model
 from ganjax.stylize.transfer import STYLE_GRAIN
 
@@ -113,7 +113,7 @@ class Stylizer:
         try:
             return read_style(job, self._model, 0)
         except UserError as error:
-            raise UserError(_named(job.styles[0].name, error)) from error
+            raise UserError(named(job.styles[0].name, error)) from error
 
     @_keywords()
     def __call__(
@@ -159,8 +159,10 @@ class Stylizer:
         """
         contents, styles = _several(content), _several(style)
         shares = _shares(weights, len(styles)) if _is_list(style) else ()
-        content_masks = _pictures(content_mask, "content_mask", _mask)
-        style_masks = _pictures(style_mask, "style_mask", _mask)
+        content_masks, style_masks = (
+            [] if mask is None else _pictures(mask, name, _mask)
+            for name, mask in (("content_mask", content_mask), ("style_mask", style_mask))
+        )
         _check_alpha(alpha)
         _check_counts(size=size, style_size=style_size, tile=tile, batch_size=batch_size)
         if preserve_color not in get_args(PreserveColor):
@@ -191,7 +193,7 @@ class Stylizer:
         )
 
         def fail(name: str, error: UserError) -> None:
-            raise UserError(_named(name, error)) from error
+            raise UserError(named(name, error)) from error
 
         pairs = {(number, 0) for number in range(len(contents))}
         drawn = {picture.content: picture.image for picture in draw(job, self._model, pairs, fail)}
@@ -609,7 +611,7 @@ def _is_list(values: Any) -> bool:
 
 def _several(values: Any) -> list[Any]:
     if not _is_list(values):
-        return [] if values is None else [values]
+        return [values]
     if not values:
         raise UserError("a list of pictures is empty; give at least one")
     return list(values)
@@ -629,7 +631,7 @@ def _style(style: "Picturelike | EncodedStyle", name: str) -> Picture | EncodedS
 def _picture(image: "Picturelike", name: str) -> Picture:
     """A picture for `ganjax.stylize.jobs`, named as its file is, if it has any."""
     name = str(image) if isinstance(image, str | Path) else name
-    return Picture(name, lambda: as_pixels(image, channels=4, name=name))
+    return Picture(name, lambda: as_pixels(image, channels=4))
 
 
 def _mask(mask: "Picturelike", name: str) -> Picture:
@@ -638,12 +640,6 @@ def _mask(mask: "Picturelike", name: str) -> Picture:
     elif getattr(mask, "dtype", None) == np.uint8 and np.max(mask, initial=0) == 1:
         raise UserError(f"{name} has values 0 and 1, but white is 255; give bool, or 255 for 1")
     return _picture(mask, name)
-
-
-def _named(name: str, error: UserError) -> str:
-    """What is wrong with a picture, with its name once."""
-    text = reason(error)
-    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _shares(weights: Any, count: int) -> Any:
@@ -661,11 +657,12 @@ def _shares(weights: Any, count: int) -> Any:
 
 
 def _check_alpha(alpha: Any) -> None:
-    if isinstance(alpha, Real):
-        if not 0 <= alpha <= 1:
-            raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
-    elif np.shape(alpha) != ():
+    if not isinstance(alpha, Real | np.ndarray | Array):
+        raise UserError(f"alpha is {alpha!r}; give a number from 0 to 1")
+    if np.shape(alpha) != ():
         raise UserError(f"alpha has the shape {np.shape(alpha)}; give one number from 0 to 1")
+    if not isinstance(alpha, jax.core.Tracer) and not 0 <= float(alpha) <= 1:
+        raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
 
 
 def _check_counts(*, least: int = 0, **values: int) -> None:

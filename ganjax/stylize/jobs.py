@@ -269,13 +269,19 @@ def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
     try:
         mask = as_pixels(picture.read(), channels=1)
     except UserError as error:
-        raise UserError(f"its mask {picture.name}: {reason(error)}") from error
+        raise UserError(f"its mask {named(picture.name, error)}") from error
     return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])
 
 
 def reason(error: UserError) -> str:
     """What is wrong with an image that was read from bytes, without a name for it."""
     return str(error).removeprefix("image ")
+
+
+def named(name: str, error: UserError) -> str:
+    """What is wrong with an image, with its name once."""
+    text = reason(error)
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _soft(mask: np.ndarray) -> np.ndarray:
