@@ -73,12 +73,10 @@ def read_image(
             if _lies_on_its_side(opened):
                 height, width = width, height
             opened.draft(None, (2 * width, 2 * height))
-        image = ImageOps.exif_transpose(opened)
-        image = _to_mode(_eight_bits(image), _MODES[channels])
+        image = _shown(opened, channels)
     if image_size:
         image = cover(image, image_size)
-    array = np.asarray(image)
-    return array if array.ndim == 3 else array[:, :, None]
+    return _array(image)
 
 
 class Header(NamedTuple):
@@ -134,6 +132,57 @@ def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[I
 
 def _lies_on_its_side(image: Image.Image) -> bool:
     return image.getexif().get(_ORIENTATION, 1) >= 5
+
+
+def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarray:
+    """An image that a caller has, as `read_image` would give it if it came from a file.
+
+    Args:
+      image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or JAX's; a Pillow image; or
+        what `read_image` takes.
+      channels: 1 gray, 3 RGB or 4 RGBA.
+      name: what messages call it.
+
+    Returns:
+      uint8 [H, W, channels]; the array itself where it has that shape.
+
+    Raises:
+      UserError: it is none of these, or floats, whose range nobody can know.
+
+    >>> as_pixels(np.zeros((4, 6), np.uint8)).shape
+    (4, 6, 3)
+    """
+    if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
+        return read_image(image, channels=channels)
+    if isinstance(image, Image.Image):
+        try:
+            return _array(_shown(image, channels))
+        except Exception as error:  # Pillow decodes here what was only opened before
+            raise UserError(f"{name} is damaged: {one_line(error)}") from error
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        kind = type(image).__name__
+        raise UserError(f"{name} is a {kind}; give a path, a Pillow image or a uint8 array")
+    if image.dtype != np.uint8:
+        remedy = 'give uint8, from floats in [0, 1] by (x * 255).round().astype("uint8")'
+        raise UserError(f"{name} has the type {image.dtype}; {remedy}")
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise UserError(f"{name} has the shape {image.shape}; give [H, W] or [H, W, 1, 3 or 4]")
+    if 0 in image.shape:
+        raise UserError(f"{name} has the shape {image.shape}, which has no pixels")
+    array = np.asarray(image)
+    if array.shape[2:] == (channels,):
+        return array
+    flat = array[:, :, 0] if array.shape[2:] == (1,) else array
+    return _array(_to_mode(Image.fromarray(flat), _MODES[channels]))
+
+
+def _shown(image: Image.Image, channels: int) -> Image.Image:
+    return _to_mode(_eight_bits(ImageOps.exif_transpose(image)), _MODES[channels])
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
 
 
 def _has_too_many_scans(file: BinaryIO) -> bool:
@@ -243,10 +292,16 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return ((blended + 127) // 255).astype(np.uint8)
 
 
-def pad_to_multiple(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy of [H, W, C], mirrored at the bottom and the right to multiples of `size`."""
-    pads = [(0, -side % size) for side in array.shape[:2]]
-    return np.pad(array, (*pads, (0, 0)), mode="symmetric")
+def pad_to_multiple(array: Any, size: int) -> Any:
+    """A copy of [..., H, W, C], mirrored at the bottom and the right to multiples of `size`.
+
+    >>> pad_to_multiple(np.arange(3).reshape(1, 3, 1), 2).reshape(2, 4).tolist()
+    [[0, 1, 2, 2], [0, 1, 2, 2]]
+    """
+    rows, columns = (
+        np.pad(np.arange(side), (0, -side % size), mode="symmetric") for side in array.shape[-3:-1]
+    )
+    return array[..., rows, :, :][..., columns, :]
 
 
 def contained(image: np.ndarray, side: int) -> np.ndarray:

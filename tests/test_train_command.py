@@ -13,7 +13,6 @@ from PIL import Image
 
 from ganjax import commands, config, tasks
 from ganjax.commands import train
-from ganjax.commands.terminal import command_of
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.training import loop
@@ -135,7 +134,7 @@ def test_a_run_with_labels_says_which(classes, tmp_path, monkeypatch, capsys):
 )
 def test_the_end_says_which_command_uses_the_model(name, command, says):
     model = tasks.make_model(config.load(name))
-    assert command_of(model) == command
+    assert model.use == command
     text = train._how_to_go_on(model, Path("runs/x"))
     assert re.search(says, text), text
     assert ("samples are in runs/x/samples" in text) == (model.sheet is not None)

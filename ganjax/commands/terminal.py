@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ganjax.errors import UserError
 from ganjax.paths import cache_folder, run_folder
@@ -70,15 +69,6 @@ def add_run_flag(parser: argparse.ArgumentParser, *, required: bool = True, use:
     """Adds --workdir, of a run that was trained before."""
     text = f"folder of the training run{use}"
     parser.add_argument("--workdir", required=required, type=run_folder, metavar="DIR", help=text)
-
-
-def command_of(model: Any) -> str:
-    """The command that uses a trained model: sample, translate or stylize; "" for no images."""
-    if not model.image:
-        return ""
-    if model.draw is not None:
-        return "sample"
-    return "stylize" if "style" in model.inputs else "translate"
 
 
 def check_parent(option: str, path: Path | None) -> None:

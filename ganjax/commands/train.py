@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganjax.commands.terminal import add_cache_flag, command_of, start_jax
+from ganjax.commands.terminal import add_cache_flag, start_jax
 from ganjax.paths import run_folder
 
 if TYPE_CHECKING:  # `--help` is quicker without it
@@ -193,7 +193,7 @@ def _how_to_go_on(model: Any, workdir: Path) -> str:
     """Where a finished run has its samples, and which command uses its model."""
     run = f"--workdir {shlex.quote(str(workdir))}"
     export = f"`ganjax export {run} --output model.safetensors`"
-    match command_of(model):
+    match model.use:
         case "sample":
             use = f"`ganjax sample {run}` draws more"
         case "translate":
