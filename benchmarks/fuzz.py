@@ -100,7 +100,7 @@ def main(argv: list[str]) -> None:
     if arguments.cases < 1 or arguments.first < 0:
         raise UserError("--cases must be 1 or more, --first 0 or more")
     check_parent("--json", arguments.json)
-    if not Path("configs/common.py").exists():
+    if not Path("configs/dcgan_avatars.py").exists():
         raise UserError("configs are not here; run this from the root of the checkout")
     if arguments.case:
         kind, number = arguments.case
@@ -372,4 +372,4 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

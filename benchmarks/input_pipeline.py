@@ -1,5 +1,6 @@
 """Times the way from files to batches: `python -m benchmarks.input_pipeline --help`."""
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -145,7 +146,8 @@ def train(*, source: str, batch_size: int, image_size: int) -> Program:
 
 
 def _endless_batches(source: str, batch_size: int, image_size: int) -> Iterator[dict[str, Any]]:
-    from ganjax.data import Pipeline, Stream, open_source
+    from ganjax.data.pipeline import Pipeline, Stream
+    from ganjax.data.source import open_source
     from ganjax.paths import cache_folder
 
     limit = AVATARS if source == "avatars" else 0
@@ -157,4 +159,4 @@ def _endless_batches(source: str, batch_size: int, image_size: int) -> Iterator[
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

@@ -6,7 +6,8 @@ JAX is imported by the functions: the process that compares keeps out of its way
 from typing import Any
 
 from benchmarks.timing import Program, host_memory
-from ganjax.commands.terminal import load_config, start_jax
+from ganjax.commands.terminal import start_jax
+from ganjax.config import load as load_config
 
 CONFIGS = {
     "dcgan": "configs/dcgan_avatars.py:64",
@@ -92,10 +93,10 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
     import jax
 
     from ganjax import tasks
-    from ganjax.training import nonfinite
+    from ganjax.training.step import guard
 
     game = tasks.make(config)
-    guarded = nonfinite.guard(game.train_step, config.max_skips)
+    guarded = guard(game.train_step, config.max_skips)
 
     def step(state, batch):
         rng = jax.random.fold_in(jax.random.key(1), state.step)

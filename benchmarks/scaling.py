@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.clusters import CHIPS, model
-from ganjax.commands.terminal import check_parent, load_config, run_command, start_jax
+from ganjax.commands.terminal import check_parent, run_command, start_jax
+from ganjax.config import load as load_config
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -119,7 +121,7 @@ def compile_step(name: str, topology: str) -> dict[str, Any]:
         state = jax.eval_shape(task.init, key)
         placed_state = jax.tree.map(lambda x: placed(x, everywhere), state)
         skips = placed(jax.ShapeDtypeStruct((), "int32"), everywhere)
-        run = loop._Run(task, None, config, Path(scratch, "run"), mesh, None)
+        run = loop._Run(task, None, config, Path(scratch, "run"), mesh, None, lambda state: state)
         requests = placed(jax.ShapeDtypeStruct((mesh.size,), "int32"), devices.split(mesh))
         lowered = run.call_fn.lower(placed_state, skips, call, requests)
         run.close()
@@ -312,4 +314,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

@@ -369,7 +369,7 @@ def config_files() -> tuple[bytes, ...]:
 
 
 def _read_config(content: bytes, folder: Path) -> list[str]:
-    from ganjax.commands.terminal import load_config
+    from ganjax.config import load as load_config
 
     (path := folder / "a.py").write_bytes(content)
     load_config(str(path))
@@ -403,7 +403,7 @@ def _overrides(random: Random, specimens: Sequence[bytes]) -> bytes:
 
 @cache
 def _fields() -> dict[bytes, list[str]]:
-    from ganjax.commands.terminal import load_config
+    from ganjax.config import load as load_config
 
     return {word: list(_flat(load_config(word.decode()))) for word in config_words()[1:]}
 
@@ -420,13 +420,13 @@ def config_words() -> tuple[bytes, ...]:
 
 
 def _read_overrides(content: bytes, folder: Path) -> list[str]:
-    from ganjax import data, tasks
-    from ganjax.commands.terminal import load_config
+    from ganjax import tasks
+    from ganjax.config import load as load_config
 
     spec, *words = (word.decode(errors="surrogateescape") for word in content.split(b"\0"))
     config = load_config(spec, words)
     tasks.make(config)
-    data.make(config)
+    tasks.make_data(config)
     return []
 
 

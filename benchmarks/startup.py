@@ -22,7 +22,7 @@ examples:
   python -m benchmarks.startup --help_only
 
 The wall time of whole commands, from an empty folder on: --help of each; `import ganjax.adain`;
-stylize.py on a picture of 512x512 and ganjax.sample on a run of a few steps, the first time
+stylize.py on a picture of 512x512 and `ganjax sample` on a run of a few steps, the first time
 (programs are compiled) and later (they come from the compilation cache). The cache is one of this
 benchmark's own. Run it from the root of the checkout.
 """
@@ -30,7 +30,7 @@ HELPS = {
     "help_train": ("train.py", "--help"),
     "help_stylize": ("stylize.py", "--help"),
     **{
-        f"help_{name}": ("-m", f"ganjax.{name}", "--help")
+        f"help_{name}": ("-m", "ganjax", name, "--help")
         for name in ("sample", "evaluate", "prepare", "export", "weights")
     },
     "import_adain": ("-c", "import ganjax.adain"),
@@ -115,4 +115,4 @@ def _run(words: Sequence[str], environment: Mapping[str, str]) -> float:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

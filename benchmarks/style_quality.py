@@ -255,4 +255,4 @@ def _write_json(arguments: argparse.Namespace, summaries, figures) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

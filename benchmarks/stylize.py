@@ -1,5 +1,6 @@
 """Times stylization against PyTorch's: `python -m benchmarks.stylize --help`."""
 
+import sys
 from functools import partial
 
 from benchmarks import ours, report
@@ -52,4 +53,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

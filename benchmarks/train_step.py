@@ -1,5 +1,6 @@
 """Times a train step against PyTorch's: `python -m benchmarks.train_step --help`."""
 
+import sys
 from functools import partial
 
 from benchmarks import ours, report
@@ -63,4 +64,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, sys.argv[1:])

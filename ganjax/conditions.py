@@ -63,11 +63,12 @@ def check(condition: Field, found: Field | None, source: str) -> None:
     if found.kind == condition.kind and sizes(found) == sizes(condition):
         return
     if found.kind == "class":
-        fields = f"model.classes to {len(found.names)}"
-        what = f"{len(found.names)} classes"
-    else:
-        fields = f"model.attributes to {sizes(found)}, model.classes to 0"
+        what, fields = f"{len(found.names)} classes", f"model.classes to {len(found.names)}"
+    elif condition.kind == "class":  # a model may know no attributes
         what = f"{len(found.names)} attributes, not classes"
+        fields = "data.labels to False, model.classes to 0"
+    else:
+        what, fields = f"{len(found.names)} attributes", f"model.attributes to {sizes(found)}"
     raise UserError(f"{source} has {what}; set {fields}")
 
 

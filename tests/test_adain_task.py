@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from configs.common import adain as default_config
-from configs.common import apply_arguments
 from ml_collections import ConfigDict
 
-from ganjax import data, tasks
+from ganjax import tasks
 from ganjax.adain import channel_statistics
+from ganjax.config import with_variants
 from ganjax.errors import UserError
 from ganjax.images import to_float
 from ganjax.nets import stylizers, vgg
@@ -23,6 +22,7 @@ from ganjax.outputs import write_image
 from ganjax.tasks import adain
 from ganjax.training.loop import Interrupted, fit
 from ganjax.training.task import Phase
+from ganjax.weights import networks
 from ganjax.weights.safetensors import write_safetensors
 
 PHASES = (Phase("train", 0.032, 4, (16, 16)),)  # 8 steps
@@ -196,8 +196,8 @@ def test_samples_are_styles_then_each_content_in_every_style():
     values = np.arange(8)
     flat = np.broadcast_to(values[:, None, None, None], (8, 16, 16, 3))
     inputs = {"content": np.uint8(flat * 8), "style": np.uint8(flat * 20 + 90)}
-    samples = np.asarray(jax.jit(task.sample)(state, inputs, jax.random.key(0))["samples"])
-    side = adain.GRID_SIDE
+    samples = np.asarray(jax.jit(task.model.sheet)(state.trained, inputs, jax.random.key(0)))
+    side = adain.SHEET_SIDE
     assert samples.shape == (1 + side, 1 + side, 16, 16, 3)
     grid = samples[:, :, 3, 3, 0]
     contents, styles = (to_float(inputs[k][:side, 0, 0, 0]) for k in ("content", "style"))
@@ -206,8 +206,12 @@ def test_samples_are_styles_then_each_content_in_every_style():
     np.testing.assert_allclose(grid[1:, 0], contents, atol=1e-6)
     expected = 0.5 * contents[:, None] + 0.25 * styles[None] + 0.05  # of flat images
     np.testing.assert_allclose(grid[1:, 1:], expected, atol=1e-5)
-    few = jax.eval_shape(task.sample, state, {k: v[:2] for k, v in inputs.items()}, None)
-    assert few["samples"].shape[:2] == (3, 3)
+    few = {k: v[:2] for k, v in inputs.items()}
+    assert jax.eval_shape(task.model.sheet, state.trained, few, None).shape[:2] == (3, 3)
+    # Row n of a sample is content n in style n.
+    drawn = jax.jit(task.model.sample)(state.trained, inputs, jax.random.key(0))["samples"]
+    assert drawn.shape == (8, 16, 16, 3)
+    np.testing.assert_allclose(drawn[:side, 3, 3, 0], np.diag(expected), atol=1e-5)
 
 
 @cache
@@ -224,17 +228,18 @@ def compact_params():
 
 
 def make_compact(**options):
-    return adain.make(
+    task = adain.make(
         stylizers.make_compact(8),
-        tasks._perceptual(["random:relu1_1,relu2_1"])[0],
+        networks.perceptual(["random:relu1_1,relu2_1"])[0],
         optimizer=optax.adam(3e-3),
         phases=PHASES,
         content_layers=("relu2_1",),
         style_layers=LAYERS,
         ema_half_life=20.0,
-        start=compact_params(),
         **options,
     )
+    start = compact_params()
+    return task._replace(init=lambda rng: task.init(rng).started_from("stylizer", start))
 
 
 @pytest.mark.slow
@@ -282,7 +287,7 @@ def test_the_compact_model_learns_a_batch():
 
 
 def make_config(**fields) -> ConfigDict:
-    config = apply_arguments(default_config(), "smoke")
+    config = with_variants(adain.defaults(), "smoke", {"smoke": adain.SMOKE})
     config.model.form, config.model.width = "compact", 8
     config.data.image_size = "32"
     config.update_from_flattened_dict(fields)
@@ -319,7 +324,9 @@ def test_init_from_starts_from_given_weights_in_float32(tmp_path):
     path = tmp_path / "earlier.safetensors"
     params = compact_params()
     write_safetensors(path, flatten(params), {})
-    state = jax.jit(tasks.make(make_config(init_from=str(path))).init)(jax.random.key(0))
+    config = make_config(init_from=str(path))
+    task, start = tasks.make(config), tasks.make_start(config)
+    state = jax.jit(lambda rng: start(task.init(rng)))(jax.random.key(0))
     started = state.networks["stylizer"].params
     assert {x.dtype for x in jax.tree.leaves(started)} == {jnp.dtype(jnp.float32)}
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.float16(b)), started, params)
@@ -331,13 +338,19 @@ def test_init_from_starts_from_given_weights_in_float32(tmp_path):
 def test_init_from_another_network_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     write_safetensors(path, flatten(compact_params()), {})
+
+    def start(**fields):
+        config = make_config(**fields)
+        task = tasks.make(config)
+        jax.eval_shape(lambda rng: tasks.make_start(config)(task.init(rng)), jax.random.key(0))
+
     message = "hold another network: .* has shape .*, but .* in the model"
     with pytest.raises(UserError, match=message):
-        tasks.make(make_config(init_from=str(path), **{"model.width": 4}))
+        start(init_from=str(path), **{"model.width": 4})
     with pytest.raises(UserError, match="hold another network"):
-        tasks.make(make_config(init_from=str(path), **{"model.form": "vgg19"}))
+        start(init_from=str(path), **{"model.form": "vgg19"})
     with pytest.raises(UserError, match="absent.safetensors do not exist"):
-        tasks.make(make_config(init_from="absent.safetensors"))
+        start(init_from="absent.safetensors")
 
 
 @pytest.mark.slow
@@ -346,7 +359,7 @@ def test_layers_come_from_the_encoder_that_was_named_for_them(tmp_path):
     params = wide.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
     path = tmp_path / "wide.safetensors"
     write_safetensors(path, flatten(params), {})
-    perceive, layers = tasks._perceptual([f"{path}:relu1_1,relu2_1", "random:relu3_1,relu4_1"])
+    perceive, layers = networks.perceptual([f"{path}:relu1_1,relu2_1", "random:relu3_1,relu4_1"])
     assert layers == vgg.LAYERS[:4]
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     features = jax.eval_shape(lambda x: perceive(x, layers), images)
@@ -404,7 +417,7 @@ def fit_toy(photos, folder, *, stop_at=None, **fields):
         | fields
     )
     made = make_toy(optimizer=optax.adam(0.01), vary=True, ema_half_life=16.0, identity_weight=1.0)
-    pipeline = data.make(config)
+    pipeline = tasks.make_data(config)
     if stop_at is not None:
         pipeline = Stopping(pipeline, stop_at)
     return fit(made, pipeline, config, folder)
@@ -424,6 +437,10 @@ class Stopping:
 
     def contents(self, image_size):
         return self.pipeline.contents(image_size)
+
+    @property
+    def fields(self):
+        return self.pipeline.fields
 
 
 @pytest.mark.slow

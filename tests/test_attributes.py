@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax import data, tasks, weights
+from ganjax import tasks, weights
 from ganjax.commands import export
-from ganjax.commands.terminal import load_config
+from ganjax.config import load as load_config
 from ganjax.data import avatars
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import HIDDEN, RULES, hide
@@ -266,7 +266,7 @@ def test_the_smoke_run_trains_and_exports(tmp_path):
     small = ["--config.model.width=8", "--config.total_kimg=0.048", "--config.data.limit=32"]
     small.append(f"--config.data.cache_dir={tmp_path / 'cache'}")
     config = load_config(f"{CONFIG}:smoke", small)
-    state = fit(tasks.make(config), data.make(config), config, tmp_path / "run")
+    state = fit(tasks.make(config), tasks.make_data(config), config, tmp_path / "run")
     assert int(state.images) == 48
     assert not (tmp_path / "run" / "samples").exists()
     output = tmp_path / "a.safetensors"

@@ -159,7 +159,8 @@ from ganjax.data.source import open_source
 source = open_source(sys.argv[1])
 arrays, _ = source.load(range(len(source)), (8, 8), 3)
 assert "tensorflow" not in sys.modules
-print(json.dumps([source.digest, source.label_names, {k: v.tolist() for k, v in arrays.items()}]))
+names = source.fields["label"].names
+print(json.dumps([source.digest, names, {k: v.tolist() for k, v in arrays.items()}]))
 """
 
 

@@ -9,21 +9,20 @@ import zipfile
 from pathlib import Path
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from ganjax import commands, tasks
+from ganjax import commands, runs, tasks
 from ganjax.commands import sample
-from ganjax.commands.terminal import load_config, run_command
+from ganjax.commands.terminal import run_command
+from ganjax.config import load as load_config
 from ganjax.errors import UserError
 from ganjax.training.checkpoints import Checkpoints
-from ganjax.training.workdir import load_config as load_run_config
 from ganjax.training.workdir import read_metrics
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.name != "common.py")
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 SMALL = [
     "--config=configs/dcgan_avatars.py:smoke",
     "--config.data.image_size=16",
@@ -43,7 +42,7 @@ def run(*words) -> subprocess.CompletedProcess:
 
 
 def load_state(workdir: Path, step: int):
-    task = tasks.make(ml_collections.ConfigDict(load_run_config(workdir)))
+    task = tasks.make(runs.load_config(workdir))
     like = jax.eval_shape(task.init, jax.random.key(0))
     return Checkpoints.read_only(workdir / "checkpoints").load(step, like)
 
@@ -142,10 +141,10 @@ def test_samples_depend_on_seed_and_number_alone(draw):
 
 
 @pytest.mark.slow
-def test_checkpoints_and_weights_differ(draw):
+def test_checkpoints_and_averages_differ(draw):
     grids = [
         np.asarray(Image.open(draw(f"{number}.png", "--num", 4, *words)))
-        for number, words in enumerate([(), ("--checkpoint", 2), ("--weights", "live")])
+        for number, words in enumerate([(), ("--checkpoint", 2), ("--average", "live")])
     ]
     assert grids[0].shape == (2 * 18 + 2, 2 * 18 + 2, 3)
     assert not np.array_equal(grids[0], grids[1]) and not np.array_equal(grids[0], grids[2])
@@ -274,11 +273,9 @@ def _truncated(folder: Path) -> Path:
         (["--config.data.flip=maybe"], "give a value of type bool, like False"),
         (["--config.data=avatars"], "data is a group; set one of"),
         (["--config.seed"], "lacks a value"),
-        (
-            ["--config=configs/dcgan_celebs.py"],
-            "configs/adain_vgg19.py, configs/attributes_avatars.py, configs/dcgan_avatars.py",
-        ),
-        (["--config=configs/dcgan_avatars.py:smock"], "there is smoke, 64"),
+        (["--config=configs/dcgan_celebs.py"], "did you mean dcgan_celeba?"),
+        (["--config=configs/x.py"], "adain_vgg19, attributes_avatars, dcgan_avatars"),
+        (["--config=configs/dcgan_avatars.py:smock"], "there is 64, smoke"),
         (["--color"], "unknown argument '--color'"),
         (["--config.data.image_size=63"], "nearest possible sizes are 56x56 or 64x64"),
         (["--config.data.image_size=big"], "give one side like 64"),

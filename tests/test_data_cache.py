@@ -14,6 +14,7 @@ import pytest
 
 from ganjax.data import cache
 from ganjax.data.cache import open_examples
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken, open_source
 from ganjax.errors import UserError
 from ganjax.images import read_image
@@ -23,7 +24,7 @@ from ganjax.outputs import write_image
 class Numbers:
     """Images that show their own index; counts what is decoded."""
 
-    label_names = ("even", "odd")
+    fields = {"image": IMAGE, "label": Field("class", names=("even", "odd"))}
 
     def __init__(self, count: int = 200, *, broken: tuple[int, ...] = (), digest: str = "a"):
         self.count, self.broken, self.digest, self.decoded = count, broken, digest, 0

@@ -15,7 +15,7 @@ from ganjax.errors import UserError
 def test_splits():
     train, test = open_source("avatars"), open_source("avatars", split="test")
     assert (len(train), len(test)) == (avatars.TRAIN_SIZE, avatars.TEST_SIZE)
-    assert train.label_names == tuple(avatars.ATTRIBUTES) and train.digest != test.digest
+    assert train.fields["label"].names == tuple(avatars.ATTRIBUTES) and train.digest != test.digest
     images = [source.load(range(4), (16, 16), 3)[0]["image"] for source in (train, test)]
     assert (images[0] != images[1]).any()
     with pytest.raises(UserError, match="no split 'valid'"):

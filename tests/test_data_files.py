@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganjax.data import folder
+from ganjax.data.fields import Field
 from ganjax.data.source import Source, open_source
 from ganjax.errors import UserError
 
@@ -65,7 +66,7 @@ def test_images_are_found_recursively_and_in_order(tmp_path, write, capsys):
     arrays, broken = load_all(source)
     assert arrays["image"].shape == (4, 6, 6, 3) and arrays["image"].dtype == np.uint8
     np.testing.assert_array_equal(arrays["image"][:, 3, 3, 0], [40, 30, 10, 20])
-    assert source.label_names == ("cat", "dog")
+    assert source.fields["label"] == Field("class", names=("cat", "dog"))
     np.testing.assert_array_equal(arrays["label"], [0, 0, 1, 1])
     assert arrays["label"].dtype == np.int32 and not broken
     assert "1 files that are no images ignored: notes.txt" in capsys.readouterr().err
@@ -81,7 +82,7 @@ def test_any_subset_in_any_order(tmp_path):
 
 def test_a_flat_folder_has_no_labels(tmp_path):
     source = open_source(f"folder:{write_tree(tmp_path, {'a.png': png(1)})}")
-    assert source.label_names == () and "label" not in load_all(source)[0]
+    assert set(source.fields) == {"image"} == set(load_all(source)[0])
 
 
 @pytest.mark.parametrize("write", [write_tree, write_zip])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ganjax import data
+from ganjax import tasks
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import Broken, open_source
 from ganjax.errors import UserError
@@ -26,7 +27,7 @@ class Ramps:
     Every example whose number `broken` divides is broken.
     """
 
-    label_names = ("number",)
+    fields = {"image": IMAGE, "mask": Field("mask"), "label": Field("class")}
 
     def __init__(self, count: int, broken: int = 0):
         self.count, self.broken, self.digest = count, broken, f"ramps {count} {broken}"
@@ -293,23 +294,23 @@ def test_a_negative_seed_is_refused(one):
         take(one, 1, seed=-1)
 
 
-def make_config(**fields) -> ConfigDict:
-    fields = {
-        "source": "avatars", "image_size": "32", "channels": 3, "flip": False, "limit": 8,
-        "cache_dir": "",
-    } | fields  # fmt: skip
-    return ConfigDict({"data": fields})
+def make_config(task: str = "dcgan", **fields) -> ConfigDict:
+    config = tasks.module(task).defaults()
+    config.data.update(
+        {"source": "avatars", "image_size": "32", "flip": False, "limit": 8} | fields
+    )
+    return config
 
 
 @pytest.mark.slow
 def test_make(tmp_path, monkeypatch):
     monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "home"))
-    pipeline = data.make(make_config())
+    pipeline = tasks.make_data(make_config())
     assert pipeline.cache_dir == tmp_path / "home"
     stream = pipeline.streams[0]
     assert (stream.channels, stream.flip, stream.limit) == (3, False, 8)
     assert stream.names == {"image": "image"}
-    pipeline = data.make(make_config(labels=True, flip=True, cache_dir=str(tmp_path / "c")))
+    pipeline = tasks.make_data(make_config("attributes", flip=True, cache_dir=str(tmp_path / "c")))
     assert pipeline.cache_dir == tmp_path / "c" and pipeline.streams[0].flip
     (batch,) = take(pipeline, 1, batch_size=4, image_size=(16, 24))
     assert set(batch) == {"image", "label"}
@@ -326,10 +327,12 @@ def test_make(tmp_path, monkeypatch):
 )
 def test_make_refuses(fields, message):
     with pytest.raises(UserError, match=message):
-        data.make(make_config(**fields))
+        tasks.make_data(make_config(**fields))
 
 
 def test_labels_where_there_are_none(tmp_path):
     write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8), made=None)
-    with pytest.raises(UserError, match="has no labels"):
-        data.make(make_config(source=f"folder:{tmp_path}", labels=True))
+    config = make_config("progressive", source=f"folder:{tmp_path}", labels=True)
+    config.model.classes = 2
+    with pytest.raises(UserError, match="has no labels; set data.labels to False"):
+        tasks.make_data(config)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ganjax.commands import prepare
+from ganjax.data.fields import Field
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 
@@ -108,7 +109,7 @@ def tiny(data_dir):
 
 def test_images_and_labels(tiny):
     source = open_source("tfds:tiny")
-    assert len(source) == 5 and source.label_names == ("0", "1", "2")
+    assert len(source) == 5 and source.fields["label"] == Field("class", names=("0", "1", "2"))
     arrays, broken = source.load([4, 0, 2], (6, 6), 3)
     np.testing.assert_array_equal(arrays["image"][:, 3, 3, 0], [40, 0, 20])
     np.testing.assert_array_equal(arrays["label"], [1, 0, 2])
@@ -141,7 +142,7 @@ def test_broken_images_are_named(data_dir):
 def test_without_labels(data_dir):
     write_dataset(data_dir, "tiny", {"image": image_feature()}, {"train": [{"image": flat(1)}]})
     source = open_source("tfds:tiny")
-    assert source.label_names == () and set(source.load([0], (4, 4), 3)[0]) == {"image"}
+    assert set(source.fields) == {"image"} == set(source.load([0], (4, 4), 3)[0])
 
 
 def test_binary_attributes_are_labels(data_dir):
@@ -154,7 +155,8 @@ def test_binary_attributes_are_labels(data_dir):
     features = {"photo": image_feature(), "attributes": attributes}
     write_dataset(data_dir, "tiny", features, {"train": examples})
     source = open_source("tfds:tiny")
-    assert source.label_names == ("Bald", "Smiling")
+    assert source.fields["label"].kind == "attributes"
+    assert source.fields["label"].names == ("Bald", "Smiling")
     arrays, _ = source.load([3, 1, 2], (4, 4), 3)
     np.testing.assert_array_equal(arrays["label"], [[1, 1], [0, 1], [1, 0]])
 
@@ -269,7 +271,7 @@ def test_fashion_mnist(test_data, tmp_path, monkeypatch):
     assert "60,000 images are decoded" in run.stderr
     monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
     source = open_source("tfds:fashion_mnist:test")
-    assert source.label_names[9] == "Ankle boot"
+    assert source.fields["label"].names[9] == "Ankle boot"
     arrays, _ = source.load(range(1000), (28, 28), 1)
     assert np.bincount(arrays["label"]).min() > 70
     # The original file holds the same thousand pictures among its ten thousand.
@@ -341,13 +343,14 @@ def test_celeba_from_files_fetched_by_hand(celeba, data_dir):
     assert run.returncode == 0, run.stderr
     source = open_source("tfds:celeb_a")
     assert len(source) == 9 and len(open_source("tfds:celeb_a", split="test")) == 2
-    assert len(source.label_names) == 40 and "Smiling" in source.label_names
+    names = source.fields["label"].names
+    assert len(names) == 40 and "Smiling" in names
     arrays, broken = source.load(range(9), (64, 64), 3)
     shown = arrays["image"][:, 32, 32, 0].astype(int)
     faces = np.round(shown / 20).astype(int)
     assert np.abs(shown - 20 * faces).max() <= 2 and not broken
     assert sorted(faces) == list(range(9))
-    order = [source.label_names.index(name) for name in ("5_o_Clock_Shadow", "Young")]
+    order = [names.index(name) for name in ("5_o_Clock_Shadow", "Young")]
     # The files list the attributes in the order of TFDS's features.
     import tensorflow_datasets as tfds
 

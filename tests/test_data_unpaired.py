@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ganjax import data
+from ganjax import tasks
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.errors import UserError
 from ganjax.outputs import write_image
@@ -18,7 +19,7 @@ NAMES = {"image": "content", "label": "label"}
 class Places:
     """Every pixel tells where it is and whose: row, column, number of the image."""
 
-    label_names = ("number",)
+    fields = {"image": IMAGE, "label": Field("class")}
 
     def __init__(self, count: int, base: int = 0):
         self.count, self.base, self.digest = count, base, f"places {count} {base}"
@@ -160,7 +161,9 @@ def make_config(content, style=("avatars",), **fields) -> ConfigDict:
         "content": content, "style": style, "image_size": "16", "load_size": "32x48", "zoom": 1.5,
         "channels": 3, "flip": True, "limit": 8, "cache_dir": "/cache",
     } | fields  # fmt: skip
-    return ConfigDict({"data": fields})
+    config = tasks.module("adain").defaults()
+    config.data.update(fields)
+    return config
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def make_config(content, style=("avatars",), **fields) -> ConfigDict:
     ],
 )
 def test_sources_with_a_size_and_a_weight(folder, ending, load_size, weight):
-    pipeline = data.make(make_config((f"folder:{folder}{ending}", "avatars*4"), ("avatars",)))
+    pipeline = tasks.make_data(make_config((f"folder:{folder}{ending}", "avatars*4"), ("avatars",)))
     first, second, style = pipeline.streams
     assert len(first.source) == 1 and len(second.source) > 100
     assert (first.load_size, second.load_size) == (load_size, (32, 48))
@@ -199,4 +202,4 @@ def test_sources_with_a_size_and_a_weight(folder, ending, load_size, weight):
 )
 def test_impossible_fields_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
-        data.make(make_config(**({"content": ("avatars",)} | fields)))
+        tasks.make_data(make_config(**({"content": ("avatars",)} | fields)))

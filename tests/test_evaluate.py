@@ -6,7 +6,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import progress
+from ganjax import progress, runs, tasks
 from ganjax.commands import evaluate, train
 from ganjax.commands.terminal import run_command
 from ganjax.data.avatars import ATTRIBUTES
+from ganjax.data.fields import IMAGE
 from ganjax.errors import UserError
 from ganjax.evaluation import measure
 from ganjax.evaluation import monitor as evaluation
@@ -27,9 +27,10 @@ from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.protocols import Statistic, parse
 from ganjax.nets.vgg import VGG19
 from ganjax.nets.vgg16 import VGG16
-from ganjax.runs import load_run
+from ganjax.tasks import attributes, dcgan
 from ganjax.training.checkpoints import Checkpoints
-from ganjax.training.task import Phase, Task
+from ganjax.training.state import Trained
+from ganjax.training.task import Model
 from ganjax.training.workdir import read_metrics
 from ganjax.weights.safetensors import write_safetensors
 
@@ -171,24 +172,24 @@ def test_default_metrics():
     ]
 
 
-def test_sheets_give_what_was_made_and_not_the_inputs():
-    """A task that turns images into images: its sheets' first row and column are inputs."""
+def test_a_translator_gives_what_was_made_and_not_the_inputs():
+    """Of a model that turns images into images, whatever else its sheets show."""
 
-    def sample(state, inputs, rng):
-        x = inputs["content"].astype(jnp.float32) / 127.5 - 1
-        made = jnp.stack([x, -x], axis=1)
-        rows = jnp.concatenate([jnp.ones_like(x)[:, None], made], axis=1)
-        return {"sheet": jnp.concatenate([jnp.ones_like(rows[:1]), rows])}
+    def sample(trained, inputs, rng):
+        return {"samples": 1 - inputs["content"].astype(jnp.float32) / 127.5}
+
+    def sheet(trained, inputs, rng):
+        raise AssertionError("a picture for people")
 
     def inputs():
         for number in range(100):
             yield {"content": np.full((2, 4, 4, 3), number, np.uint8)}
 
-    task = Task(None, None, None, sample, (Phase("train", 1, 2, (4, 4)),))
+    model = Model({"content": IMAGE}, {"samples": IMAGE}, None, sample, sheet)
     mesh, batch_size = evaluation.split_batch(3)
-    images = image_sets.make_translator(task, inputs, mesh)({}, 0)
+    images = image_sets.make_translator(model, inputs, mesh, (4, 4))(None, 0)
     batches = [np.asarray(x)[:valid, 0, 0, 0] for x, valid in images.batches(10, batch_size)]
-    expected = [0, 255, 0, 255, 1, 254, 1, 254, 2, 253]
+    expected = [255, 255, 254, 254, 253, 253, 252, 252, 251, 251]
     np.testing.assert_array_equal(np.concatenate(batches), expected)
 
 
@@ -411,6 +412,11 @@ def trained(tmp_path_factory) -> Path:
     return workdir
 
 
+def load_state(workdir: Path, step: int):
+    like = jax.eval_shape(tasks.make(runs.load_config(workdir)).init, jax.random.key(0))
+    return Checkpoints.read_only(workdir / "checkpoints").load(step, like)
+
+
 def measured(workdir: Path) -> dict[int, float]:
     rows = [row for row in read_metrics(workdir) if row.get("metric") == METRIC]
     return {row["step"]: row["value"] for row in rows if row["seed"] == 0}
@@ -421,7 +427,7 @@ def test_training_measures_and_keeps_the_best(trained):
     assert list(values) == [5, 10, 15, 20]
     best = min(values, key=values.get)
     assert Checkpoints.read_only(trained / "checkpoints").steps == sorted({best, 20})
-    assert load_run(trained, "best")[2].startswith(f"step {best} ")
+    assert runs.load(trained, step="best").checkpoint.startswith(f"step {best} ")
 
 
 @pytest.mark.parametrize(("lower_is_better", "kept"), [(True, [2, 5]), (False, [1, 5])])
@@ -437,26 +443,18 @@ def test_a_resumed_run_keeps_the_best_of_before(tmp_path, lower_is_better, kept)
 
 
 def test_a_run_that_is_asked_to_stop_does_not_wait_for_its_measurement(trained, monkeypatch):
-    from ml_collections import ConfigDict
-
-    from ganjax.training.workdir import load_config
-
-    config = ConfigDict(load_config(trained))
-    task, state, _ = load_run(trained)
+    config = runs.load_config(trained)
+    task = tasks.make(config)
     measured = evaluation.make_evaluation(task, config)
     assert (measured.best, measured.lower_is_better) == (METRIC, True)
-    assert measured.run(state, lambda: True) is None
+    assert measured.run(jax.jit(task.init)(jax.random.key(0)), lambda: True) is None
 
 
 def test_impossible_metrics_are_refused_before_training(trained):
-    from ml_collections import ConfigDict
-
-    from ganjax.training.workdir import load_config
-
-    config = ConfigDict(load_config(trained)).unlock()
+    config = runs.load_config(trained).unlock()
     config.evaluate_metrics = "frechet60000_vgg16"
     with pytest.raises(UserError, match="avatars has .* images, frechet60000_vgg16 needs 60000"):
-        evaluation.make_evaluation(load_run(trained)[0], config)
+        evaluation.make_evaluation(tasks.make(config), config)
 
 
 def test_a_folder_called_avatars_does_not_hide_them(tmp_path, monkeypatch):
@@ -512,7 +510,7 @@ def test_pairs_name_what_is_wrong_and_what_was_compared(tmp_path, capsys):
 def test_measuring_does_not_disturb_training(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     train.main([*SMALL, f"--workdir={tmp_path / 'plain'}"])
-    states = [load_run(workdir, 20)[1] for workdir in (trained, tmp_path / "plain")]
+    states = [load_state(workdir, 20) for workdir in (trained, tmp_path / "plain")]
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
@@ -532,8 +530,8 @@ def test_a_run_is_measured_as_it_was_while_it_trained(trained, capsys):
     assert len(rows) == before + 4 and rows[-1] == other
     assert (newest["step"], newest["kimg"], newest["reference"]) == (20, 0.32, "avatars")
     assert newest["checkpoint"].startswith("step 20 ")
-    (live,) = run(capsys, *words, "--weights", "live")
-    assert live["value"] != newest["value"] and live["weights"] == "live"
+    (live,) = run(capsys, *words, "--average", "live")
+    assert live["value"] != newest["value"] and live["average"] == "live"
 
 
 def test_nothing_is_downloaded_for_portraits(trained, capsys, monkeypatch):
@@ -612,9 +610,7 @@ def _untrained(folder: Path) -> Path:
 
 
 def _config() -> dict:
-    from configs.common import dcgan
-
-    return dcgan().to_dict()
+    return dcgan.defaults().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -662,13 +658,14 @@ def test_a_wrong_input_is_one_line(words, message, tmp_path, monkeypatch, capsys
 
 
 def test_a_classifier_draws_nothing(tmp_path, monkeypatch):
-    from ganjax import runs
     from ganjax.commands import sample
 
-    state = SimpleNamespace(networks={"classifier": None})
-    monkeypatch.setattr(runs, "load_run", lambda *_: (None, state, "step 1"))
+    config = attributes.defaults()
+    model = tasks.make_model(config)
+    run = runs.Run(config, model, Trained(jnp.int32(0), {}), 1, "step 1")
+    monkeypatch.setattr(runs, "load", lambda *_, **options: run)
     for command in (evaluate, sample):
-        with pytest.raises(UserError, match="trained a classifier, which draws no images"):
+        with pytest.raises(UserError, match="draws no images"):
             command.main(["--workdir", str(tmp_path)])
 
 
@@ -682,16 +679,15 @@ def test_missing_weights_are_one_line_with_the_command(tmp_path, monkeypatch):
 
 def test_a_step_that_was_never_measured_is_no_best(trained, tmp_path, capsys):
     with pytest.raises(UserError, match="no checkpoint of step 7; there is"):
-        load_run(trained, "7")
+        runs.load(trained, step="7")
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "config.json").write_text((trained / "config.json").read_text())
-    task, state, _ = load_run(trained)
     checkpoints = Checkpoints(plain / "checkpoints")
-    checkpoints.save(1, state)
+    checkpoints.save(1, load_state(trained, 20))
     checkpoints.close()
     with pytest.raises(UserError, match="was not evaluated while it trained"):
-        load_run(plain, "best")
+        runs.load(plain, step="best")
 
 
 def test_people_are_asked(tmp_path, capsys):

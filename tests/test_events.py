@@ -49,7 +49,7 @@ def test_events_are_what_was_written(tmp_path):
     writer, grid = Writer(tmp_path, step=7), np.linspace(-1, 1, 4 * 48, dtype=np.float32)
     writer.scalars(8, {"kimg": 0.5, "loss_model": -3.0})
     writer.evaluation(9, {"step": 9, "metric": "fid", "value": 12.5})
-    writer.images(9, {"samples": grid.reshape(4, 4, 4, 3)}, seed=0)
+    writer.sheet(9, grid.reshape(4, 4, 4, 3), seed=0)
     writer.close()
     version, start, *events = read(tmp_path / "tensorboard")
     assert version.file_version == "brain.Event:2"  # older ones hide no steps
@@ -70,7 +70,7 @@ def test_events_are_what_was_written(tmp_path):
 
 
 def test_events_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganjax.training.events.FLUSH_SECONDS", 0)
+    monkeypatch.setattr("ganjax.training.tensorboard.FLUSH_SECONDS", 0)
     events = Events(tmp_path, step=0)
     for step in (1, 2):
         events.scalar("loss", 1.0, step)

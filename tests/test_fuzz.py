@@ -22,7 +22,7 @@ CASES = {"h5": 5, "override": 25}
 
 @pytest.fixture(autouse=True)
 def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)  # configs import each other
+    monkeypatch.chdir(ROOT)  # where the configs are
     # The sample is the same everywhere.
     monkeypatch.delenv("GANJAX_TEST_DATA", raising=False)
     monkeypatch.delenv("GANJAX_TEST_WEIGHTS", raising=False)
@@ -116,7 +116,7 @@ def test_the_campaign_outlives_the_process_that_reads(tmp_path):
         fuzz.KINDS["image"] = specimens.Kind(1, lambda: (b"0",), lambda random, all: b"0", read)
         fuzz.make_case = lambda kind, seed, number: str(number).encode()
         if __name__ == "__main__":
-            fuzz.run_command(fuzz.main)
+            fuzz.run_command(fuzz.main, fuzz.sys.argv[1:])
     """
     (tmp_path / "campaign.py").write_text(code)
     kept, rows = tmp_path / "kept", tmp_path / "rows.json"

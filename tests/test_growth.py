@@ -4,24 +4,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from configs.common import apply_arguments, progressive
 from ml_collections import ConfigDict
 from PIL import Image, ImageSequence
 
-from ganjax import data
+from ganjax import tasks
 from ganjax.commands import sample
+from ganjax.config import with_variants
 from ganjax.data.avatars import render
+from ganjax.data.fields import IMAGE
 from ganjax.errors import UserError
 from ganjax.evaluation.monitor import make_evaluation
 from ganjax.images import to_float
 from ganjax.outputs import write_image
+from ganjax.tasks import progressive
 from ganjax.training.state import State
-from ganjax.training.task import Phase, Task
+from ganjax.training.task import Model, Phase, Task
 from ganjax.training.workdir import claim
 
 
 def _config(**fields) -> ConfigDict:
-    config = apply_arguments(progressive(), "smoke")
+    config = with_variants(progressive.defaults(), "smoke", {"smoke": progressive.SMOKE})
     config.update_from_flattened_dict(fields)
     return config
 
@@ -30,7 +32,7 @@ def _config(**fields) -> ConfigDict:
 def run(tmp_path):
     """A folder of a run that drew three sheets, each of one color."""
     (tmp_path / "run" / "samples").mkdir(parents=True)
-    claim(tmp_path / "run", _config().to_dict(), {})
+    claim(tmp_path / "run", _config().to_dict(), {}, {"image": IMAGE})
     for step in (100, 20, 9):
         sheet = np.full((18, 36, 3), step, np.uint8)
         write_image(tmp_path / "run" / "samples" / f"{step:09d}.png", sheet, made=None)
@@ -83,19 +85,22 @@ def _coarse_to_fine() -> Task:
     """Draws portraits: their 8x8 pixels, repeated, before image 1000, all 32x32 later."""
     portraits = to_float(render(range(64), (32, 32), split="test")["image"])
 
-    def drawn(state, inputs, rng):
+    def sample(trained, inputs, rng):
         fine = jnp.asarray(portraits)[inputs["index"] % 64]
         coarse = fine[:, ::4, ::4].repeat(4, 1).repeat(4, 2)
-        return {"samples": jnp.where(state.images < 1000, coarse, fine)}
+        return {"samples": jnp.where(trained.images < 1000, coarse, fine)}
 
     phases = (Phase("32x32", 2.0, 8, (32, 32)),)
-    return Task(lambda rng: State.start({}), None, lambda _, index: {"index": index}, drawn, phases)
+    draw = lambda rng, index, label: {"index": index}  # noqa: E731
+    model = Model({}, {"samples": IMAGE}, draw, sample, None)
+    return Task(model, lambda rng: State.start({}), None, phases)
 
 
 def test_each_level_of_the_pyramid_has_its_distance_while_a_run_grows():
     """By default, against the run's data: sharp pixels are missing first, then they are there."""
     config = _config(**{"data.image_size": "32", "evaluate_metrics": "swd64"})
-    assert progressive().evaluate_metrics == "swd2048" and progressive().evaluate_every
+    defaults = progressive.defaults()
+    assert defaults.evaluate_metrics == "swd2048" and defaults.evaluate_every
     task = _coarse_to_fine()
     evaluation = make_evaluation(task, config)
     state = jax.jit(task.init)(jax.random.key(0))
@@ -119,9 +124,9 @@ def test_classes_are_those_of_the_data(tmp_path):
         (tmp_path / name).mkdir()
         write_image(tmp_path / name / "0.png", np.zeros((16, 16, 3), np.uint8), made=None)
     labels = {"data.source": f"folder:{tmp_path}", "data.labels": True}
-    assert data.make(_config(**labels, **{"model.classes": 3})).streams[0].names["label"]
-    with pytest.raises(UserError, match="classes is 2, but folder:.* has 3 of them; set it to 3"):
-        data.make(_config(**labels, **{"model.classes": 2}))
+    assert tasks.make_data(_config(**labels, **{"model.classes": 3})).streams[0].names["label"]
+    with pytest.raises(UserError, match="^folder:.* has 3 classes; set model.classes to 3$"):
+        tasks.make_data(_config(**labels, **{"model.classes": 2}))
     avatars = labels | {"data.source": "avatars", "model.classes": 19}
-    with pytest.raises(UserError, match="avatars has attributes, not classes"):
-        data.make(_config(**avatars))
+    with pytest.raises(UserError, match="19 attributes, not classes; set data.labels to False"):
+        tasks.make_data(_config(**avatars))

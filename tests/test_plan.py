@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.nets.progressive import Discriminator, Generator
-from ganjax.tasks import progressive
+from ganjax.tasks import growth, progressive
 from ganjax.training import plan as planning
 from ganjax.training.state import Network, State, update
 from ganjax.training.task import Phase, Task
@@ -19,7 +20,7 @@ COLUMNS = {"kimg": 9, "batch": 7, "gflop": 11, "gib": 7, "speed": 9, "hours": 9}
 
 
 class Source:
-    label_names = ("a", "b")
+    fields = {"image": IMAGE, "label": Field("class", names=("a", "b"))}
 
     def load(self, indices, image_size, channels):
         image = np.zeros((1, *image_size, channels), np.uint8)
@@ -52,7 +53,7 @@ def make_task(*phases: Phase) -> Task:
             "sum": sum(map(jnp.sum, batch.values()))
         }
 
-    return Task(init, train_step, None, None, phases)
+    return Task(None, init, train_step, phases)
 
 
 def growing(*sides: int, batch_size: int = 16) -> tuple[Phase, ...]:
@@ -129,7 +130,7 @@ def test_progressive_growing_is_planned_by_measuring(unhurried):
         Generator(**fields),
         Discriminator(**fields),
         optimizers=[optax.adam(1e-3)],
-        phases=progressive.grow(
+        phases=growth.grow(
             (8, 8), batch_sizes=(8,), fade_kimg=(1.0,), stable_kimg=(2.0,), total_kimg=7.0
         ),
         latent_size=6,

@@ -177,7 +177,7 @@ def test_launchers_are_recognized(asked, environment, given, monkeypatch):
 
 @pytest.mark.parametrize("module", ["sample", "evaluate", "export"])
 def test_what_one_process_can_do_is_left_to_the_first(module, tmp_path, monkeypatch, capsys):
-    main = importlib.import_module(f"ganjax.{module}").main
+    main = importlib.import_module(f"ganjax.commands.{module}").main
     words = [f"--workdir={tmp_path / 'missing'}", f"--output={tmp_path / 'a.safetensors'}"]
     words = words[:1] if module == "evaluate" else words
     for number in "01":

@@ -11,19 +11,21 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from configs.common import apply_arguments, progressive
 from ganjax import tasks
+from ganjax.config import with_variants
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.pyramid import halve
 from ganjax.errors import UserError
 from ganjax.nets.progressive import Discriminator, Generator, level_of
+from ganjax.tasks import growth
 from ganjax.tasks import progressive as game
 from ganjax.training.loop import Interrupted, fit
 from ganjax.training.workdir import read_metrics
 
 GROWTH = {"batch_sizes": (16, 8), "fade_kimg": (0.032,), "stable_kimg": (0.032, 0.016)}
-PHASES = game.grow((8, 8), **GROWTH, total_kimg=0.096)
-LEAP = game.grow(
+PHASES = growth.grow((8, 8), **GROWTH, total_kimg=0.096)
+LEAP = growth.grow(
     (16, 16),
     batch_sizes=(16, 8),
     fade_kimg=(0, 0, 0.032),
@@ -48,7 +50,7 @@ def make_task(optimizer=None, phases=PHASES, label_weight=1.0, **fields):
 
 
 def test_phases_of_growth():
-    phases = game.grow(
+    phases = growth.grow(
         (128, 96),
         batch_sizes=(16, 8, 4),
         fade_kimg=(0, 2, 3),
@@ -60,20 +62,20 @@ def test_phases_of_growth():
     assert [phase.batch_size for phase in phases[:4]] == [16, 8, 4, 4]
     assert phases[-1] == ("128x96", 60 - 1 - 2 - 4 * 3 - 3 * 5, 4, (128, 96))
     with pytest.raises(ValueError, match="end before 128x96"):
-        game.grow((128, 96), **GROWTH, total_kimg=0.2)
+        growth.grow((128, 96), **GROWTH, total_kimg=0.2)
     assert [phase.name for phase in LEAP] == ["4x4", "16x16 fade", "16x16"]
 
 
 def test_the_published_growth():
     """Of the authors' code on one device, 1024x1024: batches, images and learning rates."""
-    config = progressive()
-    phases = game.grow((1024, 1024), **config.growth, total_kimg=config.total_kimg)
+    config = game.defaults()
+    phases = growth.grow((1024, 1024), **config.growth, total_kimg=config.total_kimg)
     sides = [phase.image_size[0] for phase in phases]
     assert sides == [4, *np.repeat([8, 16, 32, 64, 128, 256, 512, 1024], 2)]
     batches = {phase.image_size[0]: phase.batch_size for phase in phases}
     assert list(batches.values()) == [128, 128, 128, 64, 32, 16, 8, 4, 4]
     assert [phase.kimg for phase in phases] == [600.0] * 16 + [12000 - 16 * 600]
-    rates = [game.by_level(config.optimizer.learning_rates, level) for level in range(9)]
+    rates = [growth.by_level(config.optimizer.learning_rates, level) for level in range(9)]
     assert rates == [1e-3] * 8 + [1.5e-3]
 
 
@@ -92,6 +94,8 @@ class Images:
             rng = np.random.default_rng([seed, number])
             yield {"image": rng.integers(0, 256, (batch_size, *image_size, 3), np.uint8)}
             number += 1
+
+    fields = {"image": IMAGE}
 
     def contents(self, image_size):
         return {}
@@ -154,9 +158,10 @@ def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
     task, state, _, _ = straight
     side = task.phases[-1].image_size[0]
     generator, last = make_networks(side)[0], level_of((side, side), (4, 4))
-    inputs, sample = task.draw(jax.random.key(0), jnp.arange(4)), jax.jit(task.sample)
+    inputs = task.model.draw(jax.random.key(0), jnp.arange(4), None)
+    sample = jax.jit(task.model.sample)
     for images, level, alpha in ((0, 0, 1.0), (32, last, 0.0), (48, last, 0.5), (96, last, 1.0)):
-        drawn = sample(state.replace(images=jnp.int32(images)), inputs, jax.random.key(0))
+        drawn = sample(state.trained.replace(images=jnp.int32(images)), inputs, jax.random.key(0))
         variables = state.averages["generator"]
         expected = generator.apply(variables, inputs["z"], alpha, level=level)
         expected = expected.repeat(side // expected.shape[1], 1)
@@ -167,7 +172,7 @@ def test_samples_have_the_last_size_and_the_resolution_of_the_moment(straight):
 @pytest.mark.slow
 def test_each_resolution_has_its_own_learning_rate():
     """Adam's first step moves each weight by the learning rate itself."""
-    config = apply_arguments(progressive(), "smoke")
+    config = with_variants(game.defaults(), "smoke", {"smoke": game.SMOKE})
     fields = {"data.image_size": "8", "model.width": 4, "optimizer.learning_rates": (1e-3, 4e-3)}
     config.update_from_flattened_dict(fields)
     task = tasks.make(config)
@@ -198,7 +203,7 @@ def test_a_step_is_the_published_game(size, fields):
     """
     rate, label_weight, (h, w) = 1e-2, 0.7, size
     fields = fields | {"dtype": jnp.float64}
-    phases = game.grow(size, **GROWTH, total_kimg=0.096)
+    phases = growth.grow(size, **GROWTH, total_kimg=0.096)
     task = make_task(optax.sgd(rate), phases, label_weight, **fields)
     generator, discriminator = make_networks(size, **fields | {"remat": False})
     channels, classes = generator.channels, generator.classes
@@ -260,7 +265,7 @@ def test_a_step_is_the_published_game(size, fields):
 
 def test_impossible_configs_are_one_line():
     def make(**fields):
-        config = apply_arguments(progressive(), "smoke")
+        config = with_variants(game.defaults(), "smoke", {"smoke": game.SMOKE})
         config.update_from_flattened_dict(fields)
         return tasks.make(config)
 
@@ -280,7 +285,8 @@ def test_impossible_configs_are_one_line():
 
 
 class Noise:
-    digest, label_names = "noise", ("a", "b")
+    digest = "noise"
+    fields = {"image": IMAGE, "label": Field("class", names=("a", "b"))}
 
     def __init__(self):
         self.sizes = []

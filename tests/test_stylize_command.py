@@ -21,7 +21,7 @@ from PIL import Image
 
 from ganjax import commands, outputs, tasks, weights
 from ganjax.commands import export, sample, stylize
-from ganjax.commands.terminal import load_config
+from ganjax.config import load as load_config
 from ganjax.data.folder import Picture, list_pictures
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, read_image
@@ -599,7 +599,7 @@ def trained(tmp_path_factory) -> Path:
     write_safetensors(start, flat(drawn_params()), {})
     words = ["--config.model.width=8", f"--config.init_from={start}"]
     config = load_config(str(ROOT / "configs/adain_compact.py:smoke"), words)
-    state = tasks.make(config).init(jax.random.key(0))
+    state = tasks.make_start(config)(tasks.make(config).init(jax.random.key(0)))
     state = state.replace(averages=jax.tree.map(lambda x: x + 0.5, state.averages))
     checkpoints = Checkpoints(workdir / "checkpoints")
     checkpoints.save(3, state)
@@ -622,7 +622,7 @@ def test_an_exported_model_stylizes_and_trains_on(trained, run, tmp_path):
     assert run(*words, weights=path) == (0, [])
     config = ConfigDict(json.loads((trained / "config.json").read_text()))
     config.init_from = str(path)
-    state = tasks.make(config).init(jax.random.key(0))
+    state = tasks.make_start(config)(tasks.make(config).init(jax.random.key(0)))
     for name, value in flat(state.networks["stylizer"].params).items():
         np.testing.assert_array_equal(value, arrays[name].astype(np.float32))
 
@@ -649,5 +649,5 @@ def test_export_refuses_in_one_line(trained, tmp_path):
 
 
 def test_sampling_such_a_run_names_the_way(trained, tmp_path):
-    with pytest.raises(UserError, match="turns images into images; use stylize.py"):
+    with pytest.raises(UserError, match="takes content and style; use `ganjax stylize`"):
         sample.main(["--workdir", str(trained), "--output", str(tmp_path / "grid.png")])

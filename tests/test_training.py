@@ -16,16 +16,18 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.errors import UserError
 from ganjax.outputs import write_image
 from ganjax.training import nonfinite, workdir
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
-from ganjax.training.loop import _due, fit, train_key
+from ganjax.training.loop import _due, fit
 from ganjax.training.signals import Interrupted
 from ganjax.training.state import Network, State, average, update
-from ganjax.training.task import Phase, Task
+from ganjax.training.step import train_key
+from ganjax.training.task import Model, Phase, Task
 from ganjax.training.workdir import load_config, read_metrics
 
 PHASES = (Phase("small", 0.08, 8, (4, 4)), Phase("large", 0.096, 4, (8, 8)))  # 10 and 24 steps
@@ -37,6 +39,8 @@ class Streams:
 
     Whatever they show, they say to be `count` examples of this checksum.
     """
+
+    fields = {"content": IMAGE, "style": IMAGE}
 
     def __init__(self, *, interrupt: tuple[int, int] | None = None, count=50, checksum=7):
         self.interrupt, self.served = interrupt, []
@@ -103,15 +107,16 @@ def make_task(*, poisoned: range = range(0), phases=PHASES) -> Task:
         model = model.replace(optimizer=optimizer.init(model.params))
         return state.replace(networks={"model": model})
 
-    def draw(rng, index):
+    def draw(rng, index, label):
         return {"z": jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (3,)))(index)}
 
-    def sample(state, inputs, rng):
-        w = state.averages["model"]["params"]["w"]
+    def sheet(trained, inputs, rng):
+        w = trained.variables["model"]["params"]["w"]
         images = jnp.tanh(w[None] * inputs["z"])[:, None, None, :]
-        return {"samples": jnp.broadcast_to(images, (len(images), 8, 8, 3))}
+        return jnp.broadcast_to(images, (len(images), 8, 8, 3))
 
-    return Task(init, train_step, draw, sample, phases, begin_phase)
+    model = Model({}, {"samples": IMAGE}, draw, None, sheet)
+    return Task(model, init, train_step, phases, begin_phase)
 
 
 def make_config(**fields) -> ConfigDict:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from ganjax import weights
+from ganjax.commands import weights as command
 from ganjax.errors import UserError
-from ganjax.weights import __main__ as command
 from ganjax.weights import keymaps, sources
 from ganjax.weights.fetch import fetch
 from ganjax.weights.safetensors import read_metadata, to_bytes

@@ -204,7 +204,7 @@ def structure(name: str) -> Any:
     import jax
 
     from ganjax import tasks
-    from ganjax.commands.terminal import load_config
+    from ganjax.config import load as load_config
 
     config, *overrides = SETUPS[name].words
     task = tasks.make(load_config(config.removeprefix("--config="), overrides))

@@ -91,10 +91,10 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
     """Images, with their classes where `data.labels` asks for them."""
     data, condition = config.data, conditions.declare(config.model.classes)
     pyramid = parse_image_size(data.image_size) if data.pyramid else None
-    if not data.labels:
-        return (single(data, {"image": "image"}, pyramid=pyramid),)
-    stream = single(data, {"image": "image", "label": "label"}, pyramid=pyramid)
-    conditions.check(condition, stream.source.fields.get("label"), data.source)
+    stream = single(data, {"image": "image"}, pyramid=pyramid)
+    if condition:
+        conditions.check(condition, stream.source.fields.get("label"), data.source)
+        stream = stream._replace(names={"image": "image", "label": "label"})
     return (stream,)
 
 
