@@ -184,9 +184,10 @@ def test_configs(path):
     smoke = load_config(f"{path}:smoke")
     tasks.make(smoke)
     assert smoke.total_kimg / smoke.save_every >= 4
-    sources = {"source": "avatars"}
-    if smoke.task == "adain":
-        sources = {"content": ("avatars",), "style": ("avatars",)}
+    sources = {
+        "adain": {"content": ("avatars",), "style": ("avatars",)},
+        "pix2pix": {"source": "paired:avatars"},
+    }.get(smoke.task, {"source": "avatars"})
     for field, source in sources.items():
         assert smoke.data[field] == source
         other = repr(("folder:x",)) if isinstance(source, tuple) else "folder:x"

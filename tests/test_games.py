@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ from ml_collections import ConfigDict
 from ganjax import runs, tasks, weights
 from ganjax.commands import export
 from ganjax.config import flat, with_variants
+from ganjax.data.pipeline import Pipeline
 from ganjax.training import devices
+from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.loop import fit
 from ganjax.training.step import key_of, train_key
 from ganjax.training.workdir import read_metrics
@@ -40,6 +43,7 @@ SMALL = {
 # Of games that need something else.
 OWN = {
     "adain": {"model.form": "compact"},
+    "gan": {"batch_size": BATCH // 2, "discriminator_steps": 2},
     "progressive": {  # a step at 4x4, then 16x16
         "data.image_size": "16",
         "growth.batch_sizes": (BATCH,),
@@ -49,20 +53,43 @@ OWN = {
 }
 
 
-def make_config(name, folder, *, steps=STEPS) -> ConfigDict:
+def make_config(name, folder) -> ConfigDict:
     module = tasks.module(name)
     config = with_variants(module.defaults(), "smoke", {"smoke": module.SMOKE})
     fields = SMALL | OWN.get(name, {})
     config.update_from_flattened_dict({k: v for k, v in fields.items() if k in flat(config)})
-    config.total_kimg = steps * BATCH / 1000
+    config.total_kimg = STEPS * BATCH / 1000
     config.save_every = config.sample_every = STEPS // 2 * BATCH / 1000
     config.data.cache_dir = str(folder / "cache")
     return config.lock()
 
 
-def train(name, folder, run, *, steps=STEPS):
-    config = make_config(name, folder, steps=steps)
-    data = tasks.make_data(config)
+class PowerCut(Exception):
+    """What ends a run."""
+
+
+class Cut(NamedTuple):
+    """A pipeline that ends in the middle of a run, when a step after the save is under way."""
+
+    pipeline: Pipeline
+
+    def batches(self, **options):
+        for number, batch in enumerate(self.pipeline.batches(**options)):
+            if number > STEPS // 2:
+                raise PowerCut
+            yield batch
+
+    def contents(self, image_size):
+        return self.pipeline.contents(image_size)
+
+    @property
+    def fields(self):
+        return self.pipeline.fields
+
+
+def train(name, folder, run, wrap=lambda data: data):
+    config = make_config(name, folder)
+    data = wrap(tasks.make_data(config))
     return fit(tasks.make(config), data, config, folder / run, fill=tasks.fill)
 
 
@@ -120,7 +147,9 @@ def test_steps_train_every_network_and_keep_the_states_form(trained):
 
 def test_a_resumed_run_is_a_straight_one(trained):
     name, folder, state = trained
-    train(name, folder, "resumed", steps=STEPS // 2)
+    with pytest.raises(PowerCut):
+        train(name, folder, "resumed", Cut)
+    assert Checkpoints.read_only(folder / "resumed" / "checkpoints").steps[-1] == STEPS // 2
     resumed = train(name, folder, "resumed")
     jax.tree.map(np.testing.assert_array_equal, resumed, state)
     steps = [row["step"] for row in read_metrics(folder / "resumed")]

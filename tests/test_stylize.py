@@ -225,7 +225,7 @@ def test_a_batch_of_the_compact_model_is_its_members():
 def test_padding_of_a_style_does_not_count(monkeypatch):
     """What lies out of the sight of its own pixels may be anything."""
     image = picture(65, 60)
-    plain, padded = encode_style(compact(), image), transfer._padded
+    plain, padded = encode_style(compact(), image), transfer.pad_to_multiple
 
     def noisy(array, size):
         array = padded(array, size)
@@ -233,7 +233,7 @@ def test_padding_of_a_style_does_not_count(monkeypatch):
             array[65 + 40 :] = np.random.default_rng(0).integers(0, 256, array[65 + 40 :].shape)
         return array
 
-    monkeypatch.setattr(transfer, "_padded", noisy)
+    monkeypatch.setattr(transfer, "pad_to_multiple", noisy)
     jax.tree.map(np.testing.assert_array_equal, encode_style(compact(), image), plain)
 
 

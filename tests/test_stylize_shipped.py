@@ -3,7 +3,6 @@
 On portraits that are embedded, and on photographs and paintings where GANJAX_TEST_DATA names them.
 """
 
-import importlib.util
 import io
 import zipfile
 from functools import cache
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ganjax import weights
+from ganjax.commands import stylize
 from ganjax.data import avatars
 from ganjax.images import contained, opaque, to_float
 from ganjax.metrics.similarity import luminance, ssim
@@ -26,17 +26,6 @@ pytestmark = pytest.mark.skipif(
 SIDE = 192
 PHOTOS = ("n02980441_castle", "n02361337_marmot", "n02667093_abaya")
 PAINTINGS = ("mst_21styles_016", "jcjohnson_style_044", "titu_style_027")
-
-
-def _import_stylize():
-    path = Path(__file__).parents[1] / "stylize.py"
-    spec = importlib.util.spec_from_file_location("stylize", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stylize = _import_stylize()
 
 
 def square(image: Image.Image, side: int) -> Image.Image:

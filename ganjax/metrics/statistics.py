@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.images import write_atomic
 from ganjax.metrics.frechet import MomentsStream
 from ganjax.metrics.protocols import Statistic
 from ganjax.metrics.sliced_wasserstein import descriptors
-from ganjax.paths import cache_folder
+from ganjax.paths import cache_folder, write_atomic
 
 VERSION = 1  # of what is cached: to be raised when the same images would give other values
 

@@ -60,9 +60,7 @@ def defaults() -> ConfigDict:
     config.loss = "hinge"  # hinge | non_saturating | saturating | least_squares
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
-    config.optimizer.decay_from = (
-        0.0  # share of the run from which it falls linearly to 0; 1: never
-    )
+    config.optimizer.decay_from = 0.0  # share of the run where it begins to fall linearly to 0
     config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.9  # Adam's decay of the mean squared gradient
     return config

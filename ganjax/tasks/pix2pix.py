@@ -55,9 +55,7 @@ def defaults() -> ConfigDict:
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
-    config.model.layers = (
-        3  # halvings of the PatchGAN: 0 (pixels), 1 (16x16), 3 (70x70), 5 (286x286)
-    )
+    config.model.layers = 3  # halvings of the PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
@@ -65,9 +63,7 @@ def defaults() -> ConfigDict:
     config.loss.l1_weight = 100.0  # of the mean absolute difference to the target
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
-    config.optimizer.decay_from = (
-        0.5  # share of the run from which it falls linearly to 0; 1: never
-    )
+    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
     config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
     return config
@@ -140,10 +136,11 @@ def make_model(generator: UNet) -> Model:
         return {"samples": translate(trained, inputs, rng)}
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        """A row for each pair: source, translation, target."""
-        pairs = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
-        source, target = (to_float(pairs[name]) for name in ("source", "target"))
-        return jnp.stack([source, translate(trained, pairs, rng), target], axis=1)
+        """A row for each source: itself, its translation and, where it is there, the target."""
+        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
+        columns = [to_float(shown["source"]), translate(trained, shown, rng)]
+        columns += [to_float(shown["target"])] if "target" in shown else []
+        return jnp.stack(columns, axis=1)
 
     return Model({"source": IMAGE}, {"samples": IMAGE}, None, sample, sheet, 2**generator.downs)
 
