@@ -9,7 +9,7 @@ HOP_SECONDS = 1e-6  # that a message takes from one chip to the next
 
 
 class Chip(NamedTuple):
-    """Published figures of one chip; sources in docs/scaling.md.
+    """Published figures of one chip; sources in docs/development/scaling.md.
 
     Attributes:
       flops: peak per second, bfloat16 factors, dense.

@@ -25,13 +25,13 @@ from ganjax.errors import UserError
 
 EPILOG = """\
 examples:
-  python -m benchmarks.scaling --json docs/scaling.json                 tables of what is known
+  python -m benchmarks.scaling --json benchmarks/scaling.json           tables of what is known
   python -m benchmarks.scaling --json FILE --compile                    everything: takes hours
   python -m benchmarks.scaling --json FILE --compile --network dcgan64 --slice v5e:2x4
 
 Compiled is the call that the training loop makes, state replicated and donated, batch split. Read
 from the program of one chip: arithmetic, bytes accessed, memory, and what the chips exchange. The
-rest is a model: see docs/scaling.md. Programs in FILE already are not compiled again.
+rest is a model: see docs/development/scaling.md. Programs in FILE already are not compiled again.
 """
 PLACES = {
     "v5e": ((2, 4), (8, 8), (16, 16)),

@@ -41,7 +41,7 @@ ALLOWED = {
     "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
     "api": {
         "conditions", "data", "errors", "evaluation", "images", "metrics", "nets", "paths",
-        "runs", "stylize",
+        "runs", "stylize", "training",
     },
     "commands": {
         "api", "conditions", "config", "data", "errors", "evaluation", "images", "metrics",

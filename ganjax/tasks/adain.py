@@ -48,7 +48,7 @@ def defaults() -> ConfigDict:
     config.batch_size = 8  # contents of a step, over all devices
     config.total_kimg = 1280.0  # thousands of contents to train on: 160,000 steps
 
-    # Sources: a folder or .zip | tfds:NAME, "@SIDE" and "*WEIGHT" where wanted (docs/style.md).
+    # Sources: folder:PATH | tfds:NAME, "@SIDE" and "*WEIGHT" where wanted (docs/adain.md).
     config.data.content = ()
     config.data.style = ()  # sources as those of data.content
     config.data.image_size = "256"  # what a batch shows
