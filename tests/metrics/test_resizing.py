@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganjax.metrics.resizing import DIALECTS, resize
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 from extractors_setup import draw_images  # noqa: E402

@@ -10,7 +10,7 @@ from ganjax.errors import UserError
 from ganjax.metrics import frechet
 from ganjax.metrics.frechet import Moments, MomentsStream, frechet_distance
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import fidelity_setup  # noqa: E402

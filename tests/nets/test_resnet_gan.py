@@ -16,7 +16,7 @@ from ganjax.nets.norms import BatchNorm, SpectralNorm
 from ganjax.nets.resnet_gan import Discriminator, Generator, seed_and_table
 from ganjax.trees import named_leaves
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import dcgan_setup  # noqa: E402

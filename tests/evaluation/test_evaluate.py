@@ -34,7 +34,7 @@ from ganjax.training.task import Model
 from ganjax.training.workdir import read_metrics
 from ganjax.weights.safetensors import write_safetensors
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = [
     "--config=configs/dcgan_avatars.py:smoke",
     "--config.data.image_size=16",
@@ -556,7 +556,7 @@ def test_files_of_a_run_measure_as_the_run_itself(trained, tmp_path, capsys):
 EIGHT_DEVICES = """
 import sys
 
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/evaluation"]
 import jax
 import test_evaluate
 

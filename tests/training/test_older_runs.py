@@ -21,7 +21,7 @@ from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.loop import fit
 from ganjax.trees import named_leaves
 
-OLDER = Path(__file__).parent / "older" / "config.json"
+OLDER = Path(__file__).parents[1] / "older" / "config.json"
 NAMES = {"optimizer": "optimiser"}  # of today: of then
 STEPS, BATCH = 3, 16  # steps before the run is put away
 

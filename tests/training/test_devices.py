@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
-from test_adain_task import toy_perceive, toy_stylizer
+from toys import toy_perceive, toy_stylizer
 
 from ganjax import losses
 from ganjax.data.fields import Field
@@ -246,11 +246,10 @@ def write_eight(path):
     for game, make in GAMES.items():
         step = make().train_step
         forms = {
+            "jit": train_eight(game, step, mesh),
             "pmap": train_eight(game, devices.per_device(step, mesh), mesh),
             "literal": train_literally(game),
         }
-        if game != "progressive":  # where it is compared with the others
-            forms["jit"] = train_eight(game, step, mesh)
         found |= {f"{form}/{name}": x for form, xs in forms.items() for name, x in xs.items()}
     step = jax.jit(devices.per_device(draw_noise, mesh))
     _, metrics = step(State.start({}), {"image": np.zeros(COUNT)}, jax.random.key(3))
@@ -364,8 +363,9 @@ def draw_noise(state, batch, rng):
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory):
     path = tmp_path_factory.mktemp("eight") / "eight.npz"
-    folder = Path(__file__).parent
-    code = f"import sys; sys.path.insert(0, {str(folder)!r}); import conftest, test_devices as t; "
+    folder = Path(__file__).parents[1]
+    paths = [str(folder), str(Path(__file__).parent)]
+    code = f"import sys; sys.path[:0] = {paths}; import conftest, test_devices as t; "
     flags = f"--xla_force_host_platform_device_count={COUNT}"
     result = subprocess.run(
         [sys.executable, "-c", f"{code}t.write_eight({str(path)!r})"],
@@ -380,6 +380,18 @@ def eight(tmp_path_factory):
 def pick(numbers, prefix, leave_out=()):
     found = {k.removeprefix(prefix): x for k, x in numbers.items() if k.startswith(prefix)}
     return {k: x for k, x in found.items() if not any(word in k for word in leave_out)}
+
+
+def train_one(game):
+    """On one device, with statistics of the whole batch."""
+    step = jax.jit(GAMES[game]().train_step)
+    return train(game, lambda state, batch: step(state, batch, jax.random.key(0)))
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_jit_on_eight_devices_is_one_device(eight, game):
+    with jax.enable_x64(True):
+        assert_close(pick(eight, f"jit/{game}/"), pick(train_one(game), f"{game}/"))
 
 
 def assert_close(got, wanted):

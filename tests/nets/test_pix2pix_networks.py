@@ -13,7 +13,7 @@ from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.unet import UNet
 from ganjax.trees import named_leaves
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import dcgan_setup  # noqa: E402

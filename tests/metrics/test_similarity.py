@@ -12,7 +12,7 @@ from ganjax.errors import UserError
 from ganjax.images import to_float
 from ganjax.metrics.similarity import luminance, ms_ssim, psnr, ssim
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import fidelity_setup  # noqa: E402

@@ -21,7 +21,7 @@ from ganjax.errors import UserError
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import read_metrics
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 SMALL = [
     "--config=configs/dcgan_avatars.py:smoke",

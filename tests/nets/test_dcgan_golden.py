@@ -15,7 +15,7 @@ from ganjax.nets.dcgan import Discriminator, Generator
 from ganjax.tasks import dcgan
 
 pytestmark = pytest.mark.slow
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import dcgan_setup  # noqa: E402

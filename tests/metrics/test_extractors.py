@@ -21,7 +21,7 @@ from ganjax.nets.vgg16 import VGG16
 from ganjax.weights import keymaps
 from ganjax.weights.safetensors import write_safetensors
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 from extractors_setup import RELUS, draw, draw_images, summarize  # noqa: E402

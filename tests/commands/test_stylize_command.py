@@ -30,7 +30,7 @@ from ganjax.stylize import jobs
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.weights.safetensors import read_metadata, read_safetensors, write_safetensors
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def drawn_params():

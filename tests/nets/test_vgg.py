@@ -12,7 +12,7 @@ from ganjax import weights
 from ganjax.nets import vgg
 from ganjax.weights import keymaps
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import vgg_setup  # noqa: E402

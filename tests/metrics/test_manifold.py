@@ -10,7 +10,7 @@ from ganjax.errors import UserError
 from ganjax.metrics import manifold
 from ganjax.metrics.manifold import density_coverage, precision_recall
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import fidelity_setup  # noqa: E402

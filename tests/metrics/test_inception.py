@@ -14,7 +14,7 @@ from ganjax.nets.inception import Inception
 from ganjax.weights import keymaps
 from ganjax.weights.safetensors import write_safetensors
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 from extractors_setup import BLOCKS, draw, draw_images, summarize  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from ganjax.errors import UserError
 from ganjax.metrics.kernel import kernel_distance
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import fidelity_setup  # noqa: E402

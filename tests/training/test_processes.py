@@ -19,7 +19,7 @@ from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.devices import join_processes
 from ganjax.training.workdir import read_metrics
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = [
     "--config=configs/dcgan_avatars.py:smoke",
     "--config.data.image_size=16",

@@ -17,7 +17,7 @@ from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.data.source import open_source
 from ganjax.training import loop
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = [
     "--config.data.image_size=32",
     "--config.batch_size=4",

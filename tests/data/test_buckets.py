@@ -11,14 +11,14 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from test_data_tfds import feature, flat, image_feature, write_dataset
+from test_tfds import feature, flat, image_feature, write_dataset
 
 from ganjax.data import bucket
 from ganjax.data.tfds import has_tensorflow
 from ganjax.errors import UserError
 from ganjax.paths import run_folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SERVER = """
 import sys, threading
 from gcp_storage_emulator.server import create_server
