@@ -1,17 +1,20 @@
 """Adaptive instance normalization on arrays [..., H, W, C]: statistics, transfer, blending, losses.
 
 Huang and Belongie 2017, https://arxiv.org/abs/1703.06868. Everything here works under jit, vmap and
-grad, for any leading axes, and accumulates bfloat16 and float16 in float32.
+grad, for any leading axes, and accumulates bfloat16 and float16 in float32. Arrays of the wrong
+type or shape, and an `alpha` that is a number outside [0, 1], raise `ganjax.errors.UserError`.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from numbers import Real
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganjax.errors import UserError
 from ganjax.transforms import Transform
 
 _PIXELS = (-3, -2)
@@ -43,6 +46,7 @@ def channel_moments(features: Array, mask: Array | None = None) -> Moments:
       mask: [..., H, W, 1], a weight of 0 or more for every pixel; none weighs all alike.
     """
     features = _widened(features)
+    _check_mask(mask, features)
     if mask is None:
         count = features.shape[-3] * features.shape[-2]
         total = jnp.full((*features.shape[:-3], 1, 1, 1), count, features.dtype)
@@ -92,6 +96,11 @@ def channel_statistics(
     Returns:
       (mean, std), each [..., 1, 1, C], in float32 or wider; the gradient is finite also at zero
       variance.
+
+    >>> features = jnp.array([1.0, 3.0]).reshape(1, 2, 1)  # two pixels of one channel
+    >>> mean, std = channel_statistics(features)
+    >>> print(mean.ravel(), std.ravel())
+    [2.] [1.000005]
     """
     total, mean, variance = channel_moments(features, mask)
     if ddof:
@@ -125,6 +134,11 @@ def adain(
 
     Returns:
       Features of the shape and type of `content`.
+
+    >>> content, style = jnp.array([1.0, 3.0]), jnp.array([10.0, 40.0, 70.0])
+    >>> moved = adain(content.reshape(1, 2, 1), style.reshape(1, 3, 1))
+    >>> print(moved.ravel().round(1))
+    [15.5 64.5]
     """
     mean, std = channel_statistics(style, mask=style_mask, eps=eps, ddof=ddof)
     return apply_statistics(
@@ -144,6 +158,8 @@ def apply_statistics(
 ) -> Array:
     """`adain` with the style's statistics, each [..., 1, 1, C], known already."""
     wide = _widened(content)
+    _check_channels(content, mean)
+    _check_alpha(alpha)
     alpha = jnp.asarray(alpha, wide.dtype)
     moved = normalize(wide, mask=content_mask, eps=eps, ddof=ddof) * std + mean
     if content_mask is not None:
@@ -185,6 +201,8 @@ def blend_styles(
       Features of the shape and type of `content`.
     """
     wide = _widened(content)
+    _check_channels(content, means)
+    _check_alpha(alpha)
     shares = weights.astype(wide.dtype).reshape(-1, *(1,) * wide.ndim)
     shares = shares / jnp.sum(shares, axis=0)[None]
     mean, std = jnp.sum(shares * means, axis=0), jnp.sum(shares * stds, axis=0)
@@ -230,7 +248,13 @@ def coral(source: Array, target: Array) -> Array:
 
     Returns:
       [..., H, W, 3] in the type of `source`, not clipped.
+
+    >>> gray = jnp.stack([jnp.linspace(0, 1, 12).reshape(3, 4)] * 3, axis=-1)
+    >>> red = gray * jnp.array([1.0, 0.5, 0.5])
+    >>> print(coral(gray, red).mean((0, 1)).round(2))
+    [0.5  0.25 0.25]
     """
+    _check_channels(source, target)
     target_mean, target_std = channel_statistics(target)
     a, b = normalize(source), normalize(target)
     recolor = jnp.linalg.solve(_matrix_root(_covariance(a)), _matrix_root(_covariance(b)))
@@ -247,6 +271,7 @@ def keep_colors(stylized: Array, content: Array) -> Array:
     Returns:
       [..., H, W, 3] in the type of `content`, not clipped.
     """
+    _check_channels(stylized, content)
     stylized, wide = _widened(stylized), _widened(content)
     luminance = jnp.asarray(_LUMINANCE, wide.dtype)
     # Y of one and I, Q of the other: adding the difference of luminance to R, G and B does that.
@@ -256,6 +281,7 @@ def keep_colors(stylized: Array, content: Array) -> Array:
 
 def content_loss(features: Array, target: Array) -> Array:
     """Mean squared difference over pixels and channels (equation 12): [..., H, W, C] -> [...]."""
+    _check_channels(features, target)
     return jnp.mean(jnp.square(_widened(features) - _widened(target)), axis=(-3, -2, -1))
 
 
@@ -279,6 +305,7 @@ def style_loss(
     """
     losses = []
     for name, values in features.items():
+        _check_channels(values, style[name])
         mean, std = channel_statistics(values, eps=eps, ddof=ddof)
         style_mean, style_std = channel_statistics(style[name], eps=eps, ddof=ddof)
         squares = jnp.square(mean - style_mean) + jnp.square(std - style_std)
@@ -301,6 +328,7 @@ def covariance_loss(features: Mapping[str, Array], style: Mapping[str, Array]) -
     """
     losses = []
     for name, values in features.items():
+        _check_channels(values, style[name])
         wanted = _gram(style[name])
         error = jnp.mean(jnp.square(_gram(values) - wanted), axis=(-2, -1))
         losses.append(error / (jnp.mean(jnp.square(wanted), axis=(-2, -1)) + EPSILON))
@@ -322,8 +350,35 @@ def _standardize(values: Array, mean: Array, std: Array) -> Array:
 
 
 def _widened(values: Array) -> Array:
-    """float64 stays, all else becomes float32."""
+    """float64 stays, other floats become float32.
+
+    Raises:
+      UserError: they are no floats: their results would have to be cut to whole numbers.
+    """
+    dtype = getattr(values, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        kind = type(values).__name__ if dtype is None else dtype
+        raise UserError(f"features are {kind}; give an array of floats, like x.astype('float32')")
+    if values.ndim < 3:
+        raise UserError(f"features have the shape {values.shape}; give [..., H, W, C]")
     return values.astype(jnp.float64 if values.dtype == jnp.float64 else jnp.float32)
+
+
+def _check_mask(mask: Array | None, features: Array) -> None:
+    if mask is not None and mask.shape[-3:] != (*features.shape[-3:-1], 1):
+        shape = ", ".join(map(str, (*features.shape[-3:-1], 1)))
+        raise UserError(f"a mask has the shape {mask.shape}; the features need [..., {shape}]")
+
+
+def _check_channels(content: Array, style: Array) -> None:
+    if content.shape[-1] != style.shape[-1]:
+        counts = f"{content.shape[-1]} and {style.shape[-1]} channels"
+        raise UserError(f"content and style have {counts}; take both from the same layer")
+
+
+def _check_alpha(alpha: float | Array) -> None:
+    if isinstance(alpha, Real) and not 0 <= alpha <= 1:
+        raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
 
 
 def _root(values: Array) -> Array:

@@ -5,7 +5,7 @@ A condition is declared as a `Field` of kind "class" or "attributes". Its values
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -97,12 +97,14 @@ def encode(condition: Field, values: Array) -> Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def parse(condition: Field | None, *, label: str = "", attributes: str = "") -> np.ndarray | None:
-    """What a command line asks for.
+def parse(
+    condition: Field | None, *, label: str = "", attributes: str | Mapping[str, str] = ""
+) -> np.ndarray | None:
+    """What somebody asks for.
 
     Args:
       label: the name of a class, or its number.
-      attributes: "glasses=round,hat=none"; those that are not named are drawn.
+      attributes: "glasses=round,hat=none", or a mapping; those that are not named are drawn.
 
     Returns:
       int32 [] for a class, [A] for attributes; None where nothing is asked for.
@@ -123,13 +125,22 @@ def parse(condition: Field | None, *, label: str = "", attributes: str = "") -> 
     if not attributes:
         return None
     asked = np.full(len(condition.names), DRAWN, np.int32)
+    for name, value in _pairs(attributes).items():
+        number = _number("--attributes", name, condition.names)
+        asked[number] = _number(f"--attributes {name}", value, condition.values[number])
+    return asked
+
+
+def _pairs(attributes: str | Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(attributes, str):
+        return {str(name): str(value) for name, value in attributes.items()}
+    pairs = {}
     for part in attributes.split(","):
         name, equals, value = part.strip().partition("=")
         if not equals:
             raise UserError(f"--attributes {part}: give NAME=VALUE,NAME=VALUE")
-        number = _number("--attributes", name, condition.names)
-        asked[number] = _number(f"--attributes {name}", value, condition.values[number])
-    return asked
+        pairs[name] = value
+    return pairs
 
 
 def _number(option: str, text: str, names: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import runpy
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from ganjax.paths import expand
 # The configs of the checkout, or the copy that a wheel brings.
 _PACKAGE = Path(__file__).parent
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
+_VALUE_WIDTH = 14  # of a table's column; longer values have lines to themselves
 # Parts of names that were spelled otherwise in configs of older versions.
 RENAMED = {"optimiser": "optimizer"}
 _SOURCES = ("data.source", "data.content", "data.style")
@@ -109,8 +111,17 @@ def with_variants(
 def _is_there(source: str | Sequence[str]) -> bool:
     """Whether a source, or each of several, is a path that exists."""
     sources = [source] if isinstance(source, str) else source
-    paths = [re.sub(r"^\w+:|([@*]\d+)+$", "", text) for text in sources]
-    return bool(paths) and all(path and os.path.exists(expand(path)) for path in paths)
+    return bool(sources) and all(
+        any(path and os.path.exists(expand(path)) for path in _paths(text)) for text in sources
+    )
+
+
+def _paths(source: str) -> Iterator[str]:
+    """What a source may name: the whole text behind "folder:", and it without its suffixes."""
+    path, end = re.sub(r"^\w+:", "", source), True
+    while end:
+        yield path
+        path, end = re.subn(r"[@*]\d+$", "", path)
 
 
 def fill(saved: Mapping[str, Any], defaults: ConfigDict) -> ConfigDict:
@@ -163,7 +174,15 @@ def load(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
       UserError: the file is missing or faulty, a field does not exist, a value has another type.
     """
     name, _, arguments = spec.partition(":")
-    config = _run(find(name), arguments)
+    return override(_run(find(name), arguments), overrides)
+
+
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """Applies words of the form --config.FIELD=VALUE (or --config.FIELD VALUE), and locks.
+
+    Raises:
+      UserError: a field does not exist, or a value has another type.
+    """
     words = iter(overrides)
     for word in words:
         field, equals, value = word.partition("=")
@@ -179,6 +198,11 @@ def names() -> list[str]:
     """The configs of ganjax."""
     folder = next(filter(Path.is_dir, FOLDERS))
     return sorted(path.stem for path in folder.glob("*.py"))
+
+
+def docstring(name: str) -> str:
+    """What a config's file says of itself; its first line says what it is."""
+    return ast.get_docstring(ast.parse(find(name).read_text())) or ""
 
 
 def find(name: str) -> Path:
@@ -279,9 +303,35 @@ def comments(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def describe(config: ConfigDict, known: Mapping[str, str]) -> Iterator[str]:
-    """A line for each field: its name, its value, what it is."""
+def describe(config: ConfigDict, known: Mapping[str, str], *, width: int = 100) -> Iterator[str]:
+    """Lines that tell of each field its name, its value and what it is.
+
+    Groups of fields, as those of `data`, have an empty line between them; first come those of none.
+
+    Args:
+      known: what fields are, by name, in the order in which they are told.
+      width: of the lines, in characters.
+    """
     values = {name: str(tuple(v) if isinstance(v, list) else v) for name, v in flat(config).items()}
-    width, none = max(map(len, values)), '""'
-    for name, value in values.items():
-        yield f"  {name:{width}}  {value or none:<14}  {known.get(name, '')}".rstrip()
+    names = [name for name in known if name in values]
+    names += [name for name in values if name not in known]
+    groups: dict[str, list[str]] = {"": []}
+    for name in names:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    for number, group in enumerate(filter(None, groups.values())):
+        if number:
+            yield ""
+        name_width = max(map(len, group))
+        value_width = min(max(len(values[name]) for name in group), _VALUE_WIDTH)
+        column = name_width + value_width + 6
+        for name in group:
+            value = values[name] or '""'
+            head = f"  {name:{name_width}}  {value:{value_width}}  "
+            space = max(width - column, 20)
+            lines = textwrap.wrap(known.get(name, ""), space, break_on_hyphens=False)
+            if len(head) > column:  # a long value has its line to itself
+                yield head.rstrip()
+                head = " " * column
+            for line in lines or [""]:
+                yield f"{head}{line}".rstrip()
+                head = " " * column

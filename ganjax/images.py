@@ -4,8 +4,9 @@ float in [-1, 1] in networks and losses. `ganjax.outputs` writes them."""
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,6 +20,7 @@ MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest on
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
 
 
@@ -63,6 +65,49 @@ def read_image(
         JPEG, `MAX_SCANS` scans.
     """
     name = file if isinstance(file, str | Path) else "image"
+    with _opened(file, name) as opened:
+        if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
+            raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
+        if image_size:
+            height, width = image_size
+            if _lies_on_its_side(opened):
+                height, width = width, height
+            opened.draft(None, (2 * width, 2 * height))
+        image = _shown(opened, channels)
+    if image_size:
+        image = cover(image, image_size)
+    return _array(image)
+
+
+class Header(NamedTuple):
+    """What an image file says of its image.
+
+    Attributes:
+      image_size: (H, W), as people see it.
+      gray: it has no colors.
+      transparent: parts of it may be.
+    """
+
+    image_size: tuple[int, int]
+    gray: bool
+    transparent: bool
+
+
+def read_header(content: bytes) -> Header:
+    """Reads what `read_image` would decode, without decoding it.
+
+    Raises:
+      UserError: no image, of an unknown format, or above `MAX_PIXELS` pixels.
+    """
+    with _opened(content, "image") as opened:
+        height, width = opened.height, opened.width
+        size = (width, height) if _lies_on_its_side(opened) else (height, width)
+        return Header(size, opened.mode in _GRAY_MODES, _has_transparency(opened))
+
+
+@contextmanager
+def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[Image.Image]:
+    """An image file, not decoded; what goes wrong in the block is told as the user's mistake."""
     too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
     try:
         with Image.open(
@@ -70,15 +115,7 @@ def read_image(
         ) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise UserError(too_large)
-            if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
-                raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
-            if image_size:
-                height, width = image_size
-                if opened.getexif().get(_ORIENTATION, 1) >= 5:
-                    height, width = width, height
-                opened.draft(None, (2 * width, 2 * height))
-            image = ImageOps.exif_transpose(opened)
-            image = _to_mode(_eight_bits(image), _MODES[channels])
+            yield opened
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
     except UserError:
@@ -91,8 +128,59 @@ def read_image(
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
         raise UserError(f"{name} is damaged: {one_line(error)}") from error
-    if image_size:
-        image = cover(image, image_size)
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) >= 5
+
+
+def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarray:
+    """An image that a caller has, as `read_image` would give it if it came from a file.
+
+    Args:
+      image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or JAX's; a Pillow image; or
+        what `read_image` takes.
+      channels: 1 gray, 3 RGB or 4 RGBA.
+      name: what messages call it.
+
+    Returns:
+      uint8 [H, W, channels]; the array itself where it has that shape.
+
+    Raises:
+      UserError: it is none of these, or floats, whose range nobody can know.
+
+    >>> as_pixels(np.zeros((4, 6), np.uint8)).shape
+    (4, 6, 3)
+    """
+    if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
+        return read_image(image, channels=channels)
+    if isinstance(image, Image.Image):
+        try:
+            return _array(_shown(image, channels))
+        except Exception as error:  # Pillow decodes here what was only opened before
+            raise UserError(f"{name} is damaged: {one_line(error)}") from error
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        kind = type(image).__name__
+        raise UserError(f"{name} is a {kind}; give a path, a Pillow image or a uint8 array")
+    if image.dtype != np.uint8:
+        remedy = 'give uint8, from floats in [0, 1] by (x * 255).round().astype("uint8")'
+        raise UserError(f"{name} has the type {image.dtype}; {remedy}")
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise UserError(f"{name} has the shape {image.shape}; give [H, W] or [H, W, 1, 3 or 4]")
+    if 0 in image.shape:
+        raise UserError(f"{name} has the shape {image.shape}, which has no pixels")
+    array = np.asarray(image)
+    if array.shape[2:] == (channels,):
+        return array
+    flat = array[:, :, 0] if array.shape[2:] == (1,) else array
+    return _array(_to_mode(Image.fromarray(flat), _MODES[channels]))
+
+
+def _shown(image: Image.Image, channels: int) -> Image.Image:
+    return _to_mode(_eight_bits(ImageOps.exif_transpose(image)), _MODES[channels])
+
+
+def _array(image: Image.Image) -> np.ndarray:
     array = np.asarray(image)
     return array if array.ndim == 3 else array[:, :, None]
 
@@ -153,8 +241,7 @@ def _by_tiles(
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    if mode == "RGBA" or not transparent:
+    if mode == "RGBA" or not _has_transparency(image):
         return image if image.mode == mode else image.convert(mode)
 
     def on_white(tile: Image.Image) -> Image.Image:
@@ -162,6 +249,10 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
         return Image.alpha_composite(white, tile.convert("RGBA")).convert(mode)
 
     return _by_tiles(image, mode, on_white)
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
@@ -201,10 +292,16 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return ((blended + 127) // 255).astype(np.uint8)
 
 
-def pad_to_multiple(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy of [H, W, C], mirrored at the bottom and the right to multiples of `size`."""
-    pads = [(0, -side % size) for side in array.shape[:2]]
-    return np.pad(array, (*pads, (0, 0)), mode="symmetric")
+def pad_to_multiple(array: Any, size: int) -> Any:
+    """A copy of [..., H, W, C], mirrored at the bottom and the right to multiples of `size`.
+
+    >>> pad_to_multiple(np.arange(3).reshape(1, 3, 1), 2).reshape(2, 4).tolist()
+    [[0, 1, 2, 2], [0, 1, 2, 2]]
+    """
+    rows, columns = (
+        np.pad(np.arange(side), (0, -side % size), mode="symmetric") for side in array.shape[-3:-1]
+    )
+    return array[..., rows, :, :][..., columns, :]
 
 
 def contained(image: np.ndarray, side: int) -> np.ndarray:

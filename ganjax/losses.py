@@ -2,6 +2,9 @@
 
 An adversarial pair is three functions of logits: what the discriminator pays for a real and for
 a fake image, and what the generator pays for a fake one.
+
+>>> print(HINGE.real(jnp.array([-1.0, 0.0, 2.0])))
+[2. 1. 0.]
 """
 
 from collections.abc import Callable
@@ -83,6 +86,11 @@ def gradient_penalty(
 
     Returns:
       [B].
+
+    >>> zeros, ones = jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 2, 2, 1))
+    >>> critic = lambda images: images.sum((1, 2, 3))  # whose gradient has the length 2
+    >>> print(gradient_penalty(critic, zeros, ones, jnp.array([0.5])))
+    [1.]
     """
     mixed = real + mix[:, None, None, None] * (fake - real)
     slopes = jax.grad(lambda images: critic(images).sum())(mixed)

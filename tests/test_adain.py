@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from ganjax import adain
 from ganjax.adain import channel_statistics
+from ganjax.errors import UserError
 
 PIXELS = (-3, -2)
 # RGB to luminance and two differences of color (NTSC).
@@ -441,3 +442,48 @@ def test_losses_are_0_where_nothing_differs_and_batch_and_half_precision_do_not_
         widened = [jax.tree.map(lambda x: x.astype(jnp.float32), features) for features in half]
         assert value.dtype == jnp.float32
         assert_close(value, loss(*widened), 1e-6)
+
+
+# Wrong arguments
+
+
+FEWER = CONTENT[..., :3]
+LAYERS = {"a": CONTENT}
+STATISTICS = [x[None] for x in channel_statistics(STYLE)]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: adain.adain(CONTENT, STYLE, 2), "alpha is 2; it must be from 0 to 1"),
+        (lambda: adain.adain(CONTENT, STYLE, np.float32(-0.5)), "alpha is -0.5"),
+        (lambda: adain.adain(CONTENT, STYLE, float("nan")), "alpha is nan"),
+        (lambda: adain.apply_statistics(CONTENT, *statistics(STYLE), 1.5), "alpha is 1.5"),
+        (lambda: adain.adain(CONTENT, STYLE[..., :3]), "have 4 and 3 channels"),
+        (lambda: adain.blend_styles(FEWER, *STATISTICS, np.ones(1)), "have 3 and 4 channels"),
+        (lambda: adain.blend_styles(CONTENT, *STATISTICS, np.ones(1), 3), "alpha is 3"),
+        (lambda: adain.content_loss(CONTENT, FEWER), "have 4 and 3 channels"),
+        (lambda: adain.style_loss(LAYERS, {"a": FEWER}), "have 4 and 3 channels"),
+        (lambda: adain.covariance_loss(LAYERS, {"a": FEWER}), "have 4 and 3 channels"),
+        (lambda: adain.coral(CONTENT, FEWER), "have 4 and 3 channels"),
+        (lambda: adain.adain(CONTENT.astype(np.uint8), STYLE), "features are uint8; give an array"),
+        (lambda: adain.coral(CONTENT.astype(int), STYLE), "features are int64; give an array"),
+        (lambda: channel_statistics([[1.0]]), "features are list; give an array of floats"),
+        (lambda: channel_statistics(CONTENT[0, 0]), r"shape \(5, 4\); give \[..., H, W, C\]"),
+        (
+            lambda: adain.adain(CONTENT, STYLE, content_mask=CONTENT_MASK[..., 0]),
+            r"a mask has the shape \(2, 7, 5\); the features need \[..., 7, 5, 1\]",
+        ),
+        (lambda: adain.adain(CONTENT, STYLE, style_mask=CONTENT_MASK), r"need \[..., 4, 6, 1\]"),
+        (lambda: adain.normalize(CONTENT, mask=CONTENT), r"shape \(2, 7, 5, 4\)"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_traced_arguments_pass():
+    blended = jax.jit(adain.adain)(CONTENT, STYLE, 0.5)
+    assert_close(blended, transfer(CONTENT, STYLE, 0.5))
+    assert np.isfinite(jax.grad(lambda a: adain.adain(CONTENT, STYLE, a).sum())(0.5))

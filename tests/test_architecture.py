@@ -17,7 +17,7 @@ ALLOWED = {
     "ops": set(),
     "losses": set(),
     "transforms": set(),
-    "adain": {"transforms"},
+    "adain": {"errors", "transforms"},
     "augment": {"adain"},
     "provenance": set(),
     "paths": {"errors"},
@@ -39,8 +39,12 @@ ALLOWED = {
         "data", "errors", "images", "metrics", "paths", "progress", "tasks", "training",
     },
     "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
+    "api": {
+        "conditions", "data", "errors", "evaluation", "images", "metrics", "nets", "paths",
+        "runs", "stylize", "training",
+    },
     "commands": {
-        "conditions", "config", "data", "errors", "evaluation", "images", "metrics",
+        "api", "conditions", "config", "data", "errors", "evaluation", "images", "metrics",
         "outputs", "paths", "progress", "provenance", "runs", "stylize", "tasks", "training",
         "trees", "weights",
     },
@@ -58,13 +62,17 @@ MODULES = {_module(path): path for path in FILES}
 
 
 def _imports(path: Path, *, lazy: bool = True) -> set[str]:
-    """The modules of the package that a file imports, whole names; `lazy` in functions, too."""
+    """The modules of the package that a file imports, whole names.
+
+    Args:
+      lazy: those in functions, and what only type checkers see, too.
+    """
     tree, found = ast.parse(path.read_text()), set()
     inside = {
         node
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
+        for part in ast.walk(tree)
+        if isinstance(part, ast.FunctionDef) or _for_type_checkers(part)
+        for node in ast.walk(part)
     }
     package = _module(path) if path.name == "__init__.py" else _module(path).rpartition(".")[0]
     for node in ast.walk(tree):
@@ -81,6 +89,10 @@ def _imports(path: Path, *, lazy: bool = True) -> set[str]:
                 whole = f"{base}.{alias.name}"
                 found.add(whole if whole in MODULES else base)
     return {name for name in found if name == "ganjax" or name.startswith("ganjax.")}
+
+
+def _for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _room(module: str) -> str:

@@ -134,9 +134,9 @@ def test_every_field_of_every_game_has_a_comment(name):
     assert set(flat(defaults)) <= known.keys() and all(known.values())
     assert defaults.task == name
     lines = list(configs.describe(defaults, known))
-    assert len(lines) == len(flat(defaults))
-    for line, field in zip(lines, flat(defaults), strict=True):
-        assert line.split()[0] == field and line.endswith(known[field])
+    assert sorted(line.split()[0] for line in lines if line[2:3].strip()) == sorted(flat(defaults))
+    words = " ".join(" ".join(lines).split())
+    assert all(" ".join(known[field].split()) in words for field in flat(defaults))
 
 
 def test_comments_stand_beside_or_above():

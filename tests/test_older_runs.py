@@ -96,7 +96,6 @@ def test_it_draws_what_it_drew(older, tmp_path):
     np.testing.assert_array_equal(*(Image.open(tmp_path / f"{n}.png") for n in ("old", "new")))
 
 
-@pytest.mark.slow
 def test_it_is_gone_on_with_bit_for_bit(older, tmp_path):
     for name in ("old", "new"):
         shutil.copytree(older / name, tmp_path / name)

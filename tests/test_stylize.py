@@ -386,7 +386,7 @@ def draw(monkeypatch):
             return np.concatenate([content, np.full_like(content[:, :, :1], 255)], axis=2)
         return content[:, :, :channels]
 
-    monkeypatch.setattr(jobs, "read_image", read)
+    monkeypatch.setattr(jobs, "as_pixels", read)
 
     def draw(contents, styles, *, model=None, **options):
         job = job_of(contents, styles, **options)

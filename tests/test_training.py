@@ -177,8 +177,6 @@ def test_a_loss_that_is_not_finite_is_found_within_a_call(tmp_path):
     task = make_task(poisoned=range(14, 100))
     with pytest.raises(UserError, match=r"step 18: grad_norm_model is nan, after 3 skipped.*10 is"):
         fit(task, Streams(), config, tmp_path / "run")
-    with pytest.raises(UserError, match="steps_per_call is 0; give 1 or more"):
-        fit(make_task(), Streams(), make_config(steps_per_call=0), tmp_path / "other")
 
 
 @pytest.mark.slow
@@ -466,6 +464,21 @@ def test_what_orbax_leaves_alone_is_hidden_and_nothing_else(tmp_path):
     )  # fmt: skip
     assert len(lines) == len(expected), result.stderr
     assert all(map(str.startswith, lines, expected)), result.stderr
+
+
+def test_a_state_of_another_form_is_refused_by_name(tmp_path):
+    """As memories of another number of devices are: neither cut nor filled up."""
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(1, {"memory": {"pool": jnp.zeros((8, 3)), "count": jnp.int32(7)}})
+    checkpoints.wait()
+    for count in (4, 16):
+        like = {"memory": {"pool": jnp.zeros((count, 3)), "count": jnp.int32(0)}}
+        message = rf"step 1 cannot be read: memory/pool has shape \(8, 3\), not \({count}, 3\)"
+        with pytest.raises(DamagedCheckpoint, match=message):
+            checkpoints.load(1, like)
+        with pytest.raises(UserError, match="no checkpoint in .* can be read .*memory/pool"):
+            checkpoints.load_newest(like)
+    assert checkpoints.steps == [1]  # where it was
 
 
 def test_the_best_checkpoint_is_kept(tmp_path):

@@ -14,7 +14,7 @@ EPILOG = """\
 examples:
   ganjax prepare tfds:fashion_mnist
   ganjax prepare tfds:celeb_a --manual_dir ~/Downloads/celeba
-  ganjax prepare folder:my_photos.zip --image_size 128
+  ganjax prepare my_photos.zip --image_size 128
 
 tfds:NAME[/CONFIG] is downloaded and converted by TensorFlow Datasets. That needs TensorFlow, which
 training does not: pip install 'ganjax[prepare]'. The result goes to $TFDS_DATA_DIR, by default
@@ -23,7 +23,7 @@ taken from --manual_dir; celeb_a needs that whenever Google Drive's daily quota 
 In a bucket nothing is prepared; copy the result there: TFDS_DATA_DIR=gs://BUCKET/PATH is read.
 
 With --image_size the images are decoded into the cache as well, as the first step of a training
-would do. For folder:PATH, lsun:PATH and avatars that is all there is to prepare.
+would do. For folders, .zip files, lsun:PATH and avatars that is all there is to prepare.
 """
 
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("source", help="tfds:NAME[/CONFIG], folder:PATH, lsun:PATH or avatars")
+    add("source", help="tfds:NAME[/CONFIG], lsun:PATH, avatars, or a folder or .zip")
     add("--manual_dir", metavar="DIR", help="folder of files downloaded by hand (tfds)")
     add("--data_dir", metavar="DIR", help="folder of prepared data sets (tfds)")
     add("--image_size", metavar="SIZE", help="also decode to 64, or 96x64 (height x width)")

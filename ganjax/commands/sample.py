@@ -4,7 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_run_flag,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -19,7 +24,6 @@ examples:
 The folder of the run is all that is needed. Image number i of a seed is always the same image,
 however many are drawn. Every file says in its metadata that a trained model made it.
 """
-CHUNK = 64  # images per call of the network
 NAMES = r"\d{6,}\.png"  # of single images
 WALK_FRAMES = 30  # from one picture to the next
 GROWTH_FRAMES_PER_SECOND = 5
@@ -82,51 +86,27 @@ def main(argv: list[str]) -> None:
         print(f"wrote {arguments.output}", file=sys.stderr)
         return
     start_jax(compile_cache=arguments.compile_cache)
-    inputs, images_of, checkpoint = _load(arguments)
+    generator, inputs = _load(arguments)
     metadata = None
     if not arguments.no_metadata:
         from ganjax.provenance import provenance
 
-        metadata = provenance(seed=arguments.seed, checkpoint=checkpoint)
+        metadata = provenance(seed=arguments.seed, checkpoint=generator.checkpoint)
     write = _write_walk if animated else _write_grid if output.is_file else _write_singles
-    write(output, inputs, images_of, metadata)
+    write(output, inputs, generator.images, metadata)
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 
 def _load(arguments: argparse.Namespace):
-    """The inputs of all rows, a function inputs -> images, and the checkpoint's name."""
-    import jax
-    import jax.numpy as jnp
-
+    """The generator, and the inputs of all images."""
     from ganjax import conditions, runs
-    from ganjax.images import to_uint8
+    from ganjax.api import Generator
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
-    model = run.model
-    if model.draw is None:
-        takes = " and ".join(model.inputs)
-        command = "stylize" if "style" in model.inputs else "translate"
-        can = f"use `ganjax {command}`" if model.image else "it draws no images"
-        raise UserError(f"{arguments.workdir} is a model that takes {takes}; {can}")
-    condition = model.inputs.get("label")
+    generator = Generator(run, str(arguments.workdir))
+    condition = generator.inputs.get("label")
     asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)
-    if asked is not None:
-        asked = jnp.broadcast_to(asked, (arguments.num, *asked.shape))
-    inputs = model.draw(jax.random.key(arguments.seed), jnp.arange(arguments.num), asked)
-
-    @jax.jit
-    def images_of_chunk(trained, inputs):
-        return to_uint8(model.sample(trained, inputs, jax.random.key(0))[model.image])
-
-    def images_of(inputs):
-        """Generates in chunks of one size, so that one program serves any number."""
-        (count,) = {len(value) for value in inputs.values()}
-        for first in range(0, count, CHUNK):
-            rows = jnp.arange(first, first + CHUNK) % count
-            chunk = {name: value[rows] for name, value in inputs.items()}
-            yield from jax.device_get(images_of_chunk(run.trained, chunk))[: count - first]
-
-    return inputs, images_of, run.checkpoint
+    return generator, generator.draw(arguments.num, arguments.seed, asked)
 
 
 def _write_grid(output, inputs, images_of, made) -> None:

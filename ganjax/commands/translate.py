@@ -4,7 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_run_flag,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -62,27 +67,13 @@ def main(argv: list[str]) -> None:
 
 def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], output) -> bool:
     """Whether all pictures could be read."""
-    import jax
-    import numpy as np
-
     from ganjax import progress, runs
-    from ganjax.images import pad_to_multiple, read_image
+    from ganjax.api import Translator
     from ganjax.outputs import write_image
     from ganjax.provenance import COMPOSITE, provenance
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
-    model = run.model
-    kinds = {name: field.kind for name, field in model.inputs.items()}
-    if kinds != {"source": "image"} or not model.image:
-        can = "ganjax sample" if model.draw else "ganjax stylize" if "style" in kinds else ""
-        raise UserError(
-            f"{arguments.workdir} is a model that takes {' and '.join(kinds)}"
-            + (f"; use `{can}`" if can else "; it translates no images")
-        )
-    rng = jax.random.key(arguments.seed)
-    translate = jax.jit(
-        lambda image: model.sample(run.trained, {"source": image}, rng)[model.image]
-    )
+    translator = Translator(run, str(arguments.workdir))
     made = None
     if not arguments.no_metadata:
         made = provenance(source_type=COMPOSITE, seed=arguments.seed, checkpoint=run.checkpoint)
@@ -93,11 +84,8 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         for picture, target in zip(pictures, targets, strict=True):
             if target not in skipped:
                 try:
-                    image = read_image(picture.read(), channels=run.config.data.channels)
-                    padded = pad_to_multiple(image, model.multiple)
-                    result = np.asarray(translate(padded[None])[0])
-                    height, width, _ = image.shape
-                    write_image(target, result[:height, :width], made=made)
+                    image = translator(picture.read(), seed=arguments.seed)
+                    write_image(target, image, made=made)
                     written += 1
                 except UserError as error:
                     reason = str(error).removeprefix("image ")

@@ -6,7 +6,7 @@ import stat
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
@@ -270,4 +270,10 @@ def _check_found(path: Path, found: dict[str, str], others: list[str]) -> None:
             f"({' '.join(sorted(SUFFIXES))}); name the folder of your images"
         )
     if others:
-        print(f"{path}: {len(others)} files that are no images ignored: {named}", file=sys.stderr)
+        _tell_once(f"{path}: {len(others)} files that are no images ignored: {named}")
+
+
+@cache
+def _tell_once(text: str) -> None:
+    """However often a command opens the same images."""
+    print(text, file=sys.stderr)

@@ -132,6 +132,23 @@ class Pipeline(NamedTuple):
             of_name.append({"examples": len(data), "crc32": checksums})
         return found
 
+    def classes(self, image_size: tuple[int, int]) -> dict[str, int]:
+        """How many examples each class has, by its name; {} where batches have no classes.
+
+        Nothing is decoded that batches of `image_size` do not need, too.
+        """
+        found: Counter[str] = Counter()
+        for stream in self.streams:
+            for name in stream.names:
+                field = stream.source.fields[name]
+                if field.kind != "class":
+                    continue
+                size = stream.pyramid or _load_size(stream, image_size)
+                _, data = _open(stream, size, self.cache_dir, progress=False)
+                counts = np.bincount(data.arrays[name], minlength=len(field.names)).tolist()
+                found.update(dict(zip(field.names, counts, strict=True)))
+        return dict(found)
+
     def _parts(
         self,
         seed: int,

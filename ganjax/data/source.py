@@ -1,5 +1,6 @@
 """What a source of images is, and the one way to name it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from typing import NamedTuple, Protocol
@@ -8,11 +9,13 @@ import numpy as np
 
 from ganjax.data.fields import Field
 from ganjax.errors import UserError
+from ganjax.paths import expand
 
 FORMS = (
-    "avatars, folder:PATH (a folder or a .zip), paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or "
-    "lsun:PATH"
+    "avatars, folder:PATH (a folder or a .zip; the PATH alone will do), paired:PATH, "
+    "tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
 )
+_AVATARS = ("avatars", "avatars:train", "avatars:test")
 
 
 class Broken(NamedTuple):
@@ -60,6 +63,15 @@ def good_name(source: Source, broken: Sequence[Broken], index: int) -> str:
     return next(islice(names, index, None))
 
 
+def is_there(spec: str) -> bool:
+    """Whether a text names files that exist, with "folder:" in front of their path or without.
+
+    "avatars" is the embedded data, whatever folders there are; ./avatars is that folder.
+    """
+    path = spec.removeprefix("folder:")
+    return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
+
+
 def open_source(spec: str, *, split: str = "train") -> Source:
     """Opens the source that a text names: one of `FORMS`.
 
@@ -70,8 +82,11 @@ def open_source(spec: str, *, split: str = "train") -> Source:
       UserError: the form is unknown, or there is no such data.
     """
     kind, _, where = spec.partition(":")
+    # What looks like a path is one, so that a wrong one is told as such.
+    if is_there(spec) or kind == "gs" or (":" not in spec and _looks_like_path(spec)):
+        kind, where = "folder", spec.removeprefix("folder:")
     match kind:
-        case "avatars" if where in ("", "train", "test"):
+        case "avatars" if spec in _AVATARS:
             from ganjax.data.avatars.source import Avatars
 
             return Avatars(split=where or split)
@@ -92,6 +107,10 @@ def open_source(spec: str, *, split: str = "train") -> Source:
 
             return open_lsun(_local(where))
     raise UserError(f"data.source is {spec!r}; give {FORMS}")
+
+
+def _looks_like_path(text: str) -> bool:
+    return os.sep in text or text.lower().endswith(".zip")
 
 
 def _local(path: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganjax.data.pipeline import Stream
-from ganjax.data.source import open_source
+from ganjax.data.source import is_there, open_source
 from ganjax.errors import UserError
 from ganjax.images import parse_image_size
 
@@ -33,6 +33,7 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
 
     A source may bear "@SIDE", what its images are scaled to before a part is cut out
     (`data.load_size` by default), and "*WEIGHT", its share of the rows beside the others' (1).
+    Where files of the whole name exist, it bears none.
 
     Raises:
       UserError: there is no such source, or `data.zoom` is impossible.
@@ -67,5 +68,7 @@ def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:
 
 
 def _suffix(text: str, mark: str) -> tuple[str, str]:
+    if is_there(text):
+        return text, ""
     head, found, tail = text.rpartition(mark)
     return (head, tail) if found and tail.isdecimal() and int(tail) else (text, "")

@@ -297,9 +297,13 @@ def _accuracy(side: str, images: ImageSet, logits: np.ndarray) -> dict[str, floa
 
 
 def measure_pairs(
-    wanted: Sequence[Protocol], generated: str, reference: str, *, progress: bool = True
+    wanted: Sequence[Protocol],
+    generated: str | Sequence[Any],
+    reference: str | Sequence[Any],
+    *,
+    progress: bool = True,
 ) -> list[Result]:
-    """Metrics of equally named images in two folders or .zip files: means over all pairs.
+    """Metrics of equally named images in two sets (`sets.open_pairs`): means over all pairs.
 
     Raises:
       UserError: weights are missing, or an image has no partner or one of a wrong size.

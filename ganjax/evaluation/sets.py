@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from PIL import Image
 
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import load_in_threads
 from ganjax.data.folder import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
-from ganjax.images import read_image, to_uint8
-from ganjax.paths import expand
+from ganjax.images import as_pixels, cover, read_image, to_uint8
 from ganjax.training import devices
 from ganjax.training.state import Trained
 from ganjax.training.task import Batch, Model
@@ -61,7 +61,7 @@ def open_set(
     A part of a folder is thus a fair part of it, whatever the names of its files.
 
     Args:
-      name: a folder, a .zip, or what `ganjax.data.source` knows, like "avatars".
+      name: of a source, as `ganjax.data.source` knows them.
       image_size: (H, W) that images are scaled to until they cover it, and cut out; None to leave
         files as they are.
       default_size: the same for sources whose images have no size of their own, like avatars.
@@ -71,7 +71,7 @@ def open_set(
     Raises:
       UserError: there is no such source, it is empty, or it has no size of its own.
     """
-    source = open_source(_spec(name))
+    source = open_source(name)
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -79,6 +79,38 @@ def open_set(
     if image_size is None:
         raise UserError(f"images of {name} have no size of their own; give --image_size=64")
     count = min(len(source), limit) if limit else len(source)
+    return _make_set(name, source, count, mesh, image_size, channels)
+
+
+def make_set(
+    name: str, images: Sequence[Any], mesh: Mesh, *, image_size: tuple[int, int] | None = None
+) -> ImageSet:
+    """The set of images that are in memory; it has the order of `open_set`, and is not cached.
+
+    Args:
+      name: what messages call it.
+      images: what `ganjax.images.as_pixels` takes, each; uint8 [N, H, W, C], too.
+      image_size: see `open_set`.
+
+    Raises:
+      UserError: there are none, the first one is no image, or they differ in size.
+    """
+    if not len(images):
+        raise UserError(f"{name} holds no image")
+    source = _Given(name, images, scaled=image_size is not None)
+    image_size = image_size or source.image(0, 3).shape[:2]
+    made = _make_set(name, source, len(images), mesh, image_size, 3)
+    return made._replace(digest="")
+
+
+def _make_set(
+    name: str,
+    source: Any,
+    count: int,
+    mesh: Mesh,
+    image_size: tuple[int, int],
+    channels: int,
+) -> ImageSet:
     order = np.random.default_rng(0).permutation(count)
     ordered = _Ordered(source, order)
 
@@ -157,11 +189,12 @@ def make_translator(
 
 
 def open_pairs(
-    a: str, b: str, *, one_size: bool = True
+    a: str | Sequence[Any], b: str | Sequence[Any], *, one_size: bool = True
 ) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
     Args:
+      a, b: folders or .zip files, or images in memory (see `make_set`), whose name is their number.
       one_size: the two of a pair must be equally large.
 
     Returns:
@@ -171,8 +204,9 @@ def open_pairs(
     Raises:
       UserError: one of the two lacks a partner, or is no folder or .zip.
     """
-    sides = [_by_stem(name) for name in (a, b)]
-    for own, other, where in ((0, 1, b), (1, 0, a)):
+    sides = [_by_stem(side) for side in (a, b)]
+    names = [side if isinstance(side, str) else "the other side" for side in (a, b)]
+    for own, other, where in ((0, 1, names[1]), (1, 0, names[0])):
         if alone := sorted(sides[own].keys() - sides[other].keys()):
             raise UserError(
                 f"{where} has no image {alone[0]}"
@@ -182,7 +216,7 @@ def open_pairs(
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         try:
-            x, y = (read_image(side[stem]()) for side in sides)
+            x, y = (as_pixels(side[stem]()) for side in sides)
         except UserError as error:
             raise UserError(f"{stem}: {error}") from error
         if one_size and x.shape != y.shape:
@@ -193,21 +227,16 @@ def open_pairs(
     return [(stem, lambda stem=stem: read(stem)) for stem in sorted(sides[0])]
 
 
-def _by_stem(name: str) -> dict[str, Callable[[], bytes]]:
-    files = open_source(_spec(name))
+def _by_stem(name: str | Sequence[Any]) -> dict[str, Callable[[], Any]]:
+    if not isinstance(name, str):
+        return {f"{n:06d}": lambda image=image: image for n, image in enumerate(name)}
+    files = open_source(name)
     if not isinstance(files, Files):
         raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
     found = {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
     if len(found) < len(files.names):
         raise UserError(f"{name} has two images whose names differ in the suffix only; remove one")
     return found
-
-
-def _spec(name: str) -> str:
-    """A data source's text; a plain path to a folder or file is accepted, too."""
-    # A folder that happens to be called avatars does not hide them; ./avatars is that folder.
-    path = name != "avatars" and expand(name).exists()
-    return f"folder:{name}" if path else name
 
 
 class _Ordered:
@@ -218,6 +247,41 @@ class _Ordered:
 
     def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
         return self._source.load(self._order[np.asarray(indices)].tolist(), image_size, channels)
+
+
+class _Given:
+    """Images that are in memory."""
+
+    def __init__(self, name: str, images: Sequence[Any], *, scaled: bool):
+        self._name, self._images, self._scaled = name, images, scaled
+        self.digest = ""
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int, channels: int) -> np.ndarray:
+        return as_pixels(
+            self._images[index], channels=channels, name=f"image {index} of {self._name}"
+        )
+
+    def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
+        images = [np.empty((0, *image_size, channels), np.uint8)]
+        for index in indices:
+            image = self.image(index, channels)
+            if self._scaled:
+                image = np.asarray(cover(Image.fromarray(image), image_size))
+            _check_equal(f"image {index} of {self._name}", image, image_size)
+            images.append(image[None])
+        return {"image": np.concatenate(images)}, []
+
+
+def _check_equal(name: str, image: np.ndarray, image_size: tuple[int, int]) -> None:
+    if image.shape[:2] != image_size:
+        sizes = ["x".join(map(str, size)) for size in (image.shape[:2], image_size)]
+        raise UserError(
+            f"images differ in size: {name} is {sizes[0]}, others are {sizes[1]}; "
+            f"--image_size={sizes[1]} scales and crops them"
+        )
 
 
 class _OneSize:
@@ -237,12 +301,7 @@ class _OneSize:
             except UserError as error:
                 broken.append(Broken(name, str(error).removeprefix("image ")))
                 continue
-            if image.shape[:2] != image_size:
-                sizes = ["x".join(map(str, size)) for size in (image.shape[:2], image_size)]
-                raise UserError(
-                    f"images differ in size: {name} is {sizes[0]}, others are {sizes[1]}; "
-                    f"--image_size={sizes[1]} scales and crops them"
-                )
+            _check_equal(name, image, image_size)
             images.append(image[None])
         return {"image": np.concatenate(images)}, broken
 

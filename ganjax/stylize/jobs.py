@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import MAX_PIXELS, opaque, read_image, resize
+from ganjax.images import MAX_PIXELS, as_pixels, opaque, resize
 from ganjax.stylize.models import Model
 from ganjax.stylize.transfer import Style, encode_style, recolor, stylize
 
@@ -22,11 +22,27 @@ _WAITING = 8  # batches' worth of contents that wait for others of their size
 Report = Callable[[str, UserError], None]
 
 
+class EncodedStyle(NamedTuple):
+    """A style that was read and encoded once, for any number of contents.
+
+    Attributes:
+      image: uint8 [H, W, 3], at the size at which it was encoded.
+      mask: float32 [H, W, 1], where the style was taken from; None for everywhere.
+      statistics: what transfers give to contents; None where each content has the style encoded
+        in colors of its own (preserve_color "coral").
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    statistics: Style | None
+
+
 class Job(NamedTuple):
     """What is to be drawn.
 
     Attributes:
-      contents, styles: every content gets every style.
+      contents, styles: every content gets every style. The `read` of a picture may give whatever
+        `images.as_pixels` takes. Masks and sizes do not count for styles that are encoded.
       mixture: weights that make one style of all; () for single ones.
       content_masks: white where the style goes: none, one, or with a mixture one for each style.
       style_masks: white where the style is taken from: none, one, or one for each style.
@@ -39,7 +55,7 @@ class Job(NamedTuple):
     """
 
     contents: Sequence[Picture]
-    styles: Sequence[Picture]
+    styles: Sequence[Picture | EncodedStyle]
     mixture: Sequence[float] = ()
     content_masks: Sequence[Picture] = ()
     style_masks: Sequence[Picture] = ()
@@ -80,12 +96,6 @@ class _Content(NamedTuple):
     masks: np.ndarray | None  # float32 [N, H, W, 1], or [1, H, W, 1] for all styles
 
 
-class _Style(NamedTuple):
-    image: np.ndarray  # uint8 [H, W, 3]
-    mask: np.ndarray | None  # float32 [H, W, 1]
-    encoded: Style | None  # None where each content has it encoded in colors of its own
-
-
 def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) -> Iterator[Drawn]:
     """Draws pairs of (content, style), contents of one size together.
 
@@ -108,37 +118,49 @@ def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) ->
                     yield Drawn(content.number, column, image, content.image, chosen[0].image)
 
 
-def _read_styles(job: Job, model: Model, wanted: set[int], report: Report) -> dict[int, _Style]:
+def _read_styles(
+    job: Job, model: Model, wanted: set[int], report: Report
+) -> dict[int, EncodedStyle]:
     styles = {}
     for number, picture in enumerate(job.styles):
         if number not in wanted and not job.mixture:
             continue
+        if isinstance(picture, EncodedStyle):
+            styles[number] = picture
+            continue
         try:
-            image, mask = read_image(picture.read(), channels=4), None
-            if job.style_masks:
-                picture_of_mask = job.style_masks[number % len(job.style_masks)]
-                mask = _read_mask(picture_of_mask, image)
-                if not mask.any():
-                    raise UserError(f"its mask {picture_of_mask.name} is black all over")
-            # A long strip must not become a giant.
-            limit = max(LIMIT, 4 * job.style_size)
-            size = _scaled_size(image.shape[:2], job.style_size, crop=job.crop, limit=limit)
+            styles[number] = read_style(job, model, number)
         except UserError as error:
             report(picture.name, error)
-            continue
-        image = opaque(_fitted(image, size, job.crop))
-        mask = None if mask is None else _soft(_fitted(mask, size, job.crop))
-        encoded = None
-        if job.preserve_color != "coral":
-            encoded = encode_style(model, image, mask=mask)
-        styles[number] = _Style(image, mask, encoded)
     return styles
+
+
+def read_style(job: Job, model: Model, number: int) -> EncodedStyle:
+    """Reads, scales and encodes style `number` of a job.
+
+    Raises:
+      UserError: it or its mask cannot be read, or the mask is black.
+    """
+    image, mask = as_pixels(job.styles[number].read(), channels=4), None
+    if job.style_masks:
+        picture_of_mask = job.style_masks[number % len(job.style_masks)]
+        mask = _read_mask(picture_of_mask, image)
+        if not mask.any():
+            raise UserError(f"its mask {picture_of_mask.name} is black all over")
+    # A long strip must not become a giant.
+    limit = max(LIMIT, 4 * job.style_size)
+    size = _scaled_size(image.shape[:2], job.style_size, crop=job.crop, limit=limit)
+    image = opaque(_fitted(image, size, job.crop))
+    mask = None if mask is None else _soft(_fitted(mask, size, job.crop))
+    recolored = job.preserve_color == "coral"
+    statistics = None if recolored else encode_style(model, image, mask=mask)
+    return EncodedStyle(image, mask, statistics)
 
 
 def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     picture = job.contents[number]
     try:
-        image = read_image(picture.read(), channels=4)
+        image = as_pixels(picture.read(), channels=4)
         masks = [_read_mask(mask, image) for mask in job.content_masks]
         limit = 0 if job.tile or job.size else LIMIT
         size = _scaled_size(image.shape[:2], job.size, crop=job.crop, limit=limit)
@@ -160,11 +182,11 @@ def _read_content(job: Job, number: int, report: Report) -> _Content | None:
 
 
 def _stylize(
-    job: Job, model: Model, rows: Sequence[_Content], styles: Sequence[_Style]
+    job: Job, model: Model, rows: Sequence[_Content], styles: Sequence[EncodedStyle]
 ) -> list[np.ndarray]:
-    def encoded(style: _Style, content: _Content) -> Style:
-        if style.encoded is not None:
-            return style.encoded
+    def encoded(style: EncodedStyle, content: _Content) -> Style:
+        if job.preserve_color != "coral":
+            return style.statistics
         return encode_style(model, recolor(style.image, content.image), mask=style.mask)
 
     height, width = rows[0].image.shape[:2]
@@ -245,15 +267,21 @@ def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
 def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 1] at the size of the image that it belongs to."""
     try:
-        mask = read_image(picture.read(), channels=1)
+        mask = as_pixels(picture.read(), channels=1)
     except UserError as error:
-        raise UserError(f"its mask {picture.name}: {reason(error)}") from error
+        raise UserError(f"its mask {named(picture.name, error)}") from error
     return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])
 
 
 def reason(error: UserError) -> str:
     """What is wrong with an image that was read from bytes, without a name for it."""
     return str(error).removeprefix("image ")
+
+
+def named(name: str, error: UserError) -> str:
+    """What is wrong with an image, with its name once."""
+    text = reason(error)
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _soft(mask: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from ganjax.transforms import Statistics
 
 Style = list[Statistics]  # for each depth, leaves [1, ...]
 _OWN_STYLE_SIDE = 1024  # at most, of a content whose own style is taken
-_STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
+STYLE_GRAIN = 64  # styles are padded to multiples of it, so that few programs serve all sizes
 
 
 def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = None) -> Style:
@@ -32,7 +32,7 @@ def encode_style(model: Model, image: np.ndarray, *, mask: np.ndarray | None = N
     """
     height, width = image.shape[:2]
     mask = np.ones((height, width, 1), np.float32) if mask is None else mask
-    image, mask = (pad_to_multiple(array, _STYLE_GRAIN) for array in (image, mask))
+    image, mask = (pad_to_multiple(array, STYLE_GRAIN) for array in (image, mask))
     mask[height:], mask[:, width:] = 0, 0
     return _style_program(model.stylizer)(model.params, image[None], mask[None])
 

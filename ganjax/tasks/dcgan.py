@@ -40,7 +40,7 @@ def defaults() -> ConfigDict:
     """DCGAN in the form of dcgan.torch: 64x64 RGB, batch 64, Adam 2e-4 with b1 0.5."""
     config = run_fields("dcgan")
     config.batch_size = 64  # real images of a step, over all devices
-    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.source = ""  # a folder or .zip | avatars | tfds:NAME | lsun:PATH
 
     config.model = ConfigDict()
     config.model.form = "4x4"  # "4x4" (dcgan.torch) | "5x5" (the paper)

@@ -46,7 +46,7 @@ def defaults() -> ConfigDict:
     config.total_kimg = 16000.0  # thousands of real images: 50,000 generator steps
     config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
 
-    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.source = ""  # a folder or .zip | avatars | tfds:NAME | lsun:PATH
     config.data.image_size = "32"  # "32", "64", "128", or such multiples of a small number
     config.data.labels = False  # learn the classes or attributes of the images
 

@@ -123,13 +123,13 @@ def _generator(config: ConfigDict) -> UNet:
 
 
 def make_model(generator: UNet) -> Model:
-    """Images from others of the same size, `source` uint8 [N, H, W, C].
+    """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
     Dropout, the only noise that pix2pix has, is drawn from `rng`.
     """
 
     def translate(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        source, noise = to_float(inputs["source"]), rng if generator.dropout else None
+        source, noise = as_float(inputs["source"]), rng if generator.dropout else None
         return generator.apply(trained.variables["generator"], source, rng=noise)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:

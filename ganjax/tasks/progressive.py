@@ -58,7 +58,7 @@ def defaults() -> ConfigDict:
     config.growth.fade_kimg = (600.0,)  # images during which a resolution is faded in
     config.growth.stable_kimg = (600.0,)  # images after that
 
-    config.data.source = ""  # avatars | folder:PATH | tfds:NAME | lsun:PATH
+    config.data.source = ""  # a folder or .zip | avatars | tfds:NAME | lsun:PATH
     config.data.image_size = "1024"  # of the last resolution; "128x96" grows from 4x3
     config.data.pyramid = True  # decode the last resolution only; smaller ones are its means
     config.data.labels = False  # learn the images' classes, model.classes of them

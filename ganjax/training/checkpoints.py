@@ -236,12 +236,14 @@ class Checkpoints:
             digests = self._checkpointer.metadata(step).custom_metadata["digests"]
             described = self._checkpointer.checkpointables_metadata(step).metadata["state"]
             spelled = {_renamed(name): name for name in described}
-            abstract = {
-                spelled.get(name, name): jax.ShapeDtypeStruct(
+            saved = {name: described[old] for name, old in spelled.items()}
+            abstract = {}
+            for name, x in choose(saved).items():
+                if name in saved and saved[name].shape != x.shape:
+                    raise ValueError(f"{name} has shape {saved[name].shape}, not {x.shape}")
+                abstract[spelled.get(name, name)] = jax.ShapeDtypeStruct(
                     x.shape, x.dtype, sharding=getattr(x, "sharding", None) or one_device
                 )
-                for name, x in choose({n: described[old] for n, old in spelled.items()}).items()
-            }
             with ocp.Context(pytree_options=options):
                 arrays = self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
         except Exception as error:  # a damaged file ends in any of Orbax's and TensorStore's errors

@@ -1,7 +1,7 @@
 """The contracts: a model, which commands use, and a task, the game that trains it."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 from jax import Array
@@ -63,6 +63,15 @@ class Model(NamedTuple):
     sample: Callable[[Trained, Inputs, Array], dict[str, Array]]
     sheet: Callable[[Trained, Inputs, Array], Array] | None
     multiple: int = 1
+
+    @property
+    def use(self) -> Literal["sample", "translate", "stylize", ""]:
+        """The command that draws with the model; "" where it makes no images."""
+        if not self.image:
+            return ""
+        if self.draw is not None:
+            return "sample"
+        return "stylize" if "style" in self.inputs else "translate"
 
     @property
     def image(self) -> str:

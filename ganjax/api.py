@@ -1,0 +1,708 @@
+"""ganjax in Python scripts: stylize, generate, translate and measure images.
+
+    import ganjax
+
+    stylizer = ganjax.Stylizer.load()
+    image = stylizer("photo.jpg", "painting.jpg")
+
+The same code runs behind the commands of the same names, so that results are equal. Images go in as
+paths, Pillow images or uint8 arrays [H, W, C] (gray and transparent ones are converted as those in
+files are) and come out as uint8 arrays. The functions named `apply` are pure, take floats in
+[-1, 1] and can be jitted, vmapped and differentiated. A mistake in an argument raises
+`ganjax.UserError`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ganjax import conditions
+from ganjax.data.fields import Field
+from ganjax.data.folder import Picture
+from ganjax.errors import UserError
+from ganjax.images import as_pixels, pad_to_multiple, parse_image_size, to_uint8
+from ganjax.nets.stylizers import blend_transfer
+from ganjax.paths import run_folder
+from ganjax.stylize.jobs import EncodedStyle, Job, PreserveColor, draw, named, read_style
+from ganjax.stylize.models import Form, load_model
+from ganjax.stylize.transfer import STYLE_GRAIN
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ganjax.runs import Average, Run
+    from ganjax.training.task import Model
+
+    Picturelike = str | Path | bytes | Image | np.ndarray | Array
+
+CHUNK = 64  # images per call of a generator
+
+
+@contextmanager
+def _keywords() -> Iterator[None]:
+    """Names options in messages as the keywords that they are here, not as flags."""
+    try:
+        yield
+    except UserError as error:
+        text = re.sub(r"(`[^`]*`)|--(?=[a-z])", lambda found: found[1] or "", str(error))
+        raise UserError(text) from error
+
+
+class Stylizer:
+    """A model that gives pictures the style of other pictures.
+
+    >>> stylizer = Stylizer.load()
+    >>> stylizer("photo.jpg", "painting.jpg").shape
+    (64, 96, 3)
+    >>> night = stylizer.encode("painting.jpg", size=64)
+    >>> images = stylizer(["photo.jpg", "other.jpg"], night, alpha=0.5)
+    >>> [image.shape for image in images]
+    [(64, 96, 3), (80, 80, 3)]
+    """
+
+    def __init__(self, model):
+        """Args: model: from `ganjax.stylize.load_model`."""
+        self._model = model
+
+    @classmethod
+    @_keywords()
+    def load(cls, model: Form = "compact", weights: str | Path | None = None) -> "Stylizer":
+        """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
+
+        Args:
+          weights: of the part that is trained: the file that `ganjax export` wrote, or a name
+            that `ganjax weights` knows; by default the model's own.
+
+        Raises:
+          UserError: there is no such model, or its weights are missing or do not fit.
+        """
+        return cls(load_model(model, path=str(weights or "")))
+
+    @property
+    def params(self) -> Any:
+        """What `apply` takes: the parameters of the part that is trained, a pytree of float32."""
+        return self._model.params
+
+    @_keywords()
+    def encode(
+        self,
+        style: "Picturelike",
+        *,
+        mask: "Picturelike | None" = None,
+        size: int = 512,
+    ) -> EncodedStyle:
+        """Encodes a style once, for any number of contents.
+
+        Args:
+          mask: white where the style is taken from; it is scaled to the size of the style.
+          size: short side in pixels to which the style is scaled; larger makes larger strokes.
+
+        Raises:
+          UserError: the style or its mask is no image, or the mask is black all over.
+        """
+        _check_counts(size=size)
+        masks = [] if mask is None else [_mask(mask, "mask")]
+        job = Job([], [_picture(style, "style")], style_masks=masks, style_size=size)
+        try:
+            return read_style(job, self._model, 0)
+        except UserError as error:
+            raise UserError(named(job.styles[0].name, error)) from error
+
+    @_keywords()
+    def __call__(
+        self,
+        content: "Picturelike | Sequence[Picturelike]",
+        style: "Picturelike | EncodedStyle | Sequence[Picturelike | EncodedStyle]",
+        alpha: float = 1.0,
+        *,
+        weights: Sequence[float] | None = None,
+        content_mask: "Picturelike | Sequence[Picturelike] | None" = None,
+        style_mask: "Picturelike | Sequence[Picturelike] | None" = None,
+        preserve_color: PreserveColor = "none",
+        size: int = 0,
+        style_size: int = 512,
+        crop: bool = False,
+        tile: int = 0,
+        batch_size: int = 0,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Stylizes a picture, or each of a list; what `stylize.py` does, with the same options.
+
+        Args:
+          content: a picture, or a list of them.
+          style: a picture or what `encode` gave; of a list, a mixture.
+          alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
+          weights: of a list of styles, 0 or more; by default all alike.
+          content_mask: white where the style goes; one, or one for each style of a mixture. A mask
+            is a picture or a bool array [H, W]; it is scaled to the size of its picture.
+          style_mask: white where the style is taken from; one, or one for each style.
+          preserve_color: keep the content's colors: "coral" recolors the style first, "luminance"
+            takes only the luminance of the result; or "none".
+          size, style_size: short sides in pixels; 0 leaves contents as they are, up to 2048 pixels
+            on the long side unless there is a `tile`.
+          crop: cut out the center squares.
+          tile: work in tiles of so many pixels, for images of any size; 0 for none.
+          batch_size: contents of equal size that go together; 0 for 1 on a CPU, 8 elsewhere.
+
+        Returns:
+          uint8 [H, W, 3], or [H, W, 4] where the content has transparent pixels; for a list of
+          contents a list of them.
+
+        Raises:
+          UserError: an argument is no picture, or out of its range.
+        """
+        contents, styles = _several(content), _several(style)
+        shares = _shares(weights, len(styles)) if _is_list(style) else ()
+        content_masks, style_masks = (
+            [] if mask is None else _pictures(mask, name, _mask)
+            for name, mask in (("content_mask", content_mask), ("style_mask", style_mask))
+        )
+        _check_alpha(alpha)
+        _check_counts(size=size, style_size=style_size, tile=tile, batch_size=batch_size)
+        if preserve_color not in get_args(PreserveColor):
+            choices = ", ".join(get_args(PreserveColor))
+            raise UserError(f"preserve_color is {preserve_color!r}; choose one of {choices}")
+        if weights is not None and not shares:
+            raise UserError("weights belong to a list of styles; give style=[...]")
+        most = len(styles)
+        for name, masks in (("content_mask", content_masks), ("style_mask", style_masks)):
+            if len(masks) not in (0, 1, most):
+                given = f"{name} has {len(masks)} masks for {most} styles"
+                raise UserError(f"{given}; give one, or one for each style")
+        if style_masks and any(isinstance(one, EncodedStyle) for one in styles):
+            raise UserError("an encoded style has its mask already; give it to encode(mask=...)")
+        job = Job(
+            _pictures(content, "content", _picture),
+            _pictures(style, "style", _style),
+            mixture=shares,
+            content_masks=content_masks,
+            style_masks=style_masks,
+            alpha=float(alpha),
+            preserve_color=preserve_color,
+            size=size,
+            style_size=style_size,
+            crop=crop,
+            tile=tile,
+            batch_size=batch_size,
+        )
+
+        def fail(name: str, error: UserError) -> None:
+            raise UserError(named(name, error)) from error
+
+        pairs = {(number, 0) for number in range(len(contents))}
+        drawn = {picture.content: picture.image for picture in draw(job, self._model, pairs, fail)}
+        images = [drawn[number] for number in range(len(contents))]
+        return images if _is_list(content) else images[0]
+
+    def apply(
+        self,
+        params: Any,
+        contents: Array,
+        styles: Array | EncodedStyle | Sequence[Array | EncodedStyle],
+        alpha: float | Array = 1.0,
+        *,
+        weights: Sequence[float] | Array | None = None,
+    ) -> Array:
+        """Stylizes a batch, as a pure function of arrays.
+
+        >>> stylizer = Stylizer.load()
+        >>> contents, style = jnp.zeros((2, 32, 32, 3)), jnp.ones((1, 32, 32, 3))
+        >>> jax.jit(stylizer.apply)(stylizer.params, contents, style).shape
+        (2, 32, 32, 3)
+
+        Args:
+          params: see `params`.
+          contents: floats [B, H, W, 3] in [-1, 1].
+          styles: floats [B or 1, H', W', 3] in [-1, 1], or what `encode` gave; of a list, a
+            mixture.
+          alpha: in [0, 1], a scalar.
+          weights: of a list of styles, [N], 0 or more; by default all alike.
+
+        Returns:
+          [B, H, W, 3], not clipped to [-1, 1].
+
+        Raises:
+          UserError: an array has the wrong type or shape.
+        """
+        stylizer = self._model.stylizer
+        _check_floats("contents", contents)
+        _check_alpha(alpha)
+        mixture = _several(styles)
+        shares = jnp.asarray(_shares(weights, len(mixture)), jnp.float32)
+        shares = shares / jnp.sum(shares)
+        found = [
+            style.statistics
+            if isinstance(style, EncodedStyle)
+            else self._encode(params, style, "styles")
+            for style in mixture
+        ]
+        if not (isinstance(alpha, Real) and alpha == 1):  # the content's own style takes the rest
+            found.append(self._encode(params, contents, "contents"))
+            alpha = jnp.asarray(alpha, jnp.float32)
+            shares = jnp.concatenate([alpha * shares, jnp.reshape(1 - alpha, 1)])
+        batch, height, width, _ = contents.shape
+        statistics = jax.tree.map(
+            lambda *leaves: jnp.stack([jnp.broadcast_to(x, (batch, *x.shape[1:])) for x in leaves]),
+            *found,
+        )
+        images = stylizer.stylize(
+            params,
+            pad_to_multiple(contents, stylizer.multiple),
+            blend_transfer(stylizer.transform, statistics, shares),
+        )
+        return images[:, :height, :width]
+
+    def _encode(self, params: Any, images: Array, name: str):
+        _check_floats(name, images)
+        batch, height, width, _ = images.shape
+        padded = pad_to_multiple(images, STYLE_GRAIN)
+        inside = jnp.zeros((*padded.shape[:3], 1)).at[:, :height, :width].set(1)
+        return self._model.stylizer.encode_style(params, padded, inside)
+
+
+def _check_use(model: "Model", use: str, name: str) -> None:
+    if model.use != use:
+        takes = " and ".join(model.inputs)
+        can = f"use `ganjax {model.use}`" if model.use else "it draws no images"
+        raise UserError(f"{name} is a model that takes {takes}; {can}")
+
+
+class Generator:
+    """A trained model that draws images, from the folder of its training run.
+
+    >>> generator = Generator.load("runs/dcgan_avatars")
+    >>> generator.sample(3, seed=1).shape
+    (3, 16, 16, 3)
+
+    Attributes:
+      trained: what `apply` takes: the networks' variables, a pytree.
+      inputs: what an image is drawn from, by name, `z` first. A `Field` of kind "class" has the
+        names that `sample(label=...)` takes; of kind "attributes" `names`, and for each its
+        `values`.
+      checkpoint: the name of the one that was loaded, like "step 3125 1f2e3d4c".
+    """
+
+    trained: Any
+    inputs: Mapping[str, Field]
+    checkpoint: str
+
+    def __init__(self, run: "Run", name: str = "the run"):
+        """Args: run: from `ganjax.runs.load`; name: what messages call it.
+
+        Raises:
+          UserError: it needs images to make images of, or makes none.
+        """
+        model = run.model
+        _check_use(model, "sample", name)
+        self._model = model
+        self.trained, self.inputs, self.checkpoint = run.trained, model.inputs, run.checkpoint
+        self._program = jax.jit(
+            lambda trained, inputs: to_uint8(self.apply(trained, inputs, jax.random.key(0)))
+        )
+
+    @classmethod
+    @_keywords()
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        checkpoint: int | Literal["best"] | None = None,
+        average: "Average" = "ema",
+    ) -> "Generator":
+        """Loads the generator of a training run.
+
+        Args:
+          folder: of the run; gs://BUCKET/PATH, too.
+          checkpoint: a step, or "best" by the metric that the run was evaluated with; by default
+            the newest.
+          average: "ema", the running average of the networks, or "live", their last weights.
+
+        Raises:
+          UserError: there is no run, no such checkpoint, or the model draws no images by itself.
+        """
+        return cls(_load_run(folder, checkpoint, average), str(folder))
+
+    @_keywords()
+    def sample(
+        self,
+        num: int = 1,
+        seed: int = 0,
+        label: str | int | Sequence[str | int] | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> np.ndarray:
+        """Draws images: those of `ganjax sample`, bit for bit on the same device.
+
+        Args:
+          num: how many. Image number i of a seed is the same, however many are drawn.
+          seed: of the noise, 0 or more.
+          label: a class, by its name or number, or one for each image; by default all in turn.
+          attributes: name -> value; those that are not named are drawn.
+
+        Returns:
+          uint8 [num, H, W, C].
+
+        Raises:
+          UserError: a number is impossible, or the model cannot be asked for that.
+        """
+        condition = self.inputs.get("label")
+
+        def parse(label) -> np.ndarray | None:
+            text = "" if label is None else str(label)
+            return conditions.parse(condition, label=text, attributes=attributes or "")
+
+        if isinstance(label, str) or np.ndim(label) == 0:
+            asked = parse(label)
+        elif len(label) == num:
+            asked = np.stack([parse(one) for one in label])
+        else:
+            raise UserError(f"label has {len(label)} classes for {num} images; give {num}, or one")
+        return np.stack(list(self.images(self.draw(num, seed, asked))))
+
+    def draw(self, num: int, seed: int = 0, asked: np.ndarray | None = None) -> dict[str, Array]:
+        """The inputs of images 0 to `num` - 1 of a seed, as `apply` and `images` take them.
+
+        Args:
+          asked: from `conditions.parse`, for all images or one for each.
+
+        Raises:
+          UserError: a number is impossible.
+        """
+        if num < 1:
+            raise UserError(f"num is {num}; it must be 1 or more")
+        if seed < 0:
+            raise UserError(f"seed is {seed}; it must be 0 or more")
+        if asked is not None:
+            item = () if self.inputs["label"].kind == "class" else asked.shape[-1:]
+            asked = jnp.broadcast_to(asked, (num, *item))
+        return self._model.draw(jax.random.key(seed), jnp.arange(num), asked)
+
+    def images(self, inputs: Mapping[str, Array]) -> Iterator[np.ndarray]:
+        """Draws an image for each row of `inputs`, uint8 [H, W, C], some at a time.
+
+        They are drawn in chunks of one size, so that one program serves any number.
+        """
+        (count,) = {len(value) for value in inputs.values()}
+        for first in range(0, count, CHUNK):
+            rows = jnp.arange(first, first + CHUNK) % count
+            chunk = {name: value[rows] for name, value in inputs.items()}
+            yield from jax.device_get(self._program(self.trained, chunk))[: count - first]
+
+    def apply(self, trained: Any, inputs: Mapping[str, Array], rng: Array | None = None) -> Array:
+        """Draws a batch, as a pure function of arrays.
+
+        >>> generator = Generator.load("runs/dcgan_avatars")
+        >>> inputs = generator.draw(3, seed=1)
+        >>> def brightness(inputs):
+        ...     return jnp.mean(generator.apply(generator.trained, inputs))
+        >>> jax.grad(brightness)(inputs)["z"].shape
+        (3, 100)
+
+        Args:
+          trained: see `trained`.
+          inputs: arrays [N, ...] by the names of `inputs`, e.g. from `draw`.
+          rng: of noise inside the network, where it has any; by default that of key 0.
+
+        Returns:
+          [N, H, W, C] in [-1, 1].
+
+        Raises:
+          UserError: an input is missing.
+        """
+        if missing := self.inputs.keys() - inputs.keys():
+            raise UserError(f"inputs lack {', '.join(sorted(missing))}; draw() gives all of them")
+        rng = jax.random.key(0) if rng is None else rng
+        return self._model.sample(trained, inputs, rng)[self._model.image]
+
+
+class Translator:
+    """A trained model that turns images into others, from the folder of its training run.
+
+    >>> translator = Translator.load("runs/pix2pix_avatars")
+    >>> translator("photo.jpg").shape
+    (64, 96, 3)
+
+    Attributes:
+      trained: what `apply` takes: the networks' variables, a pytree.
+      checkpoint: the name of the one that was loaded, like "step 3125 1f2e3d4c".
+    """
+
+    trained: Any
+    checkpoint: str
+
+    def __init__(self, run: "Run", name: str = "the run"):
+        """Args: run: from `ganjax.runs.load`; name: what messages call it.
+
+        Raises:
+          UserError: its model does not turn one image into another.
+        """
+        model = run.model
+        _check_use(model, "translate", name)
+        self._model, self._channels = model, run.config.data.channels
+        self.trained, self.checkpoint = run.trained, run.checkpoint
+        self._program = jax.jit(
+            lambda trained, images, rng: to_uint8(self._translate(trained, images, rng))
+        )
+
+    @classmethod
+    @_keywords()
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        checkpoint: int | Literal["best"] | None = None,
+        average: "Average" = "ema",
+    ) -> "Translator":
+        """Loads the model of a training run; the arguments are those of `Generator.load`.
+
+        Raises:
+          UserError: there is no run, no such checkpoint, or the model translates no images.
+        """
+        return cls(_load_run(folder, checkpoint, average), str(folder))
+
+    def __call__(
+        self, image: "Picturelike | Sequence[Picturelike]", *, seed: int = 0
+    ) -> np.ndarray | list[np.ndarray]:
+        """Translates an image of any size, or each of a list; what `ganjax translate` does.
+
+        Args:
+          seed: of the noise, where the model has any; 0 or more.
+
+        Returns:
+          uint8 [H, W, C]; for a list a list of them.
+
+        Raises:
+          UserError: it is no image.
+        """
+        if seed < 0:
+            raise UserError(f"seed is {seed}; it must be 0 or more")
+        if _is_list(image):
+            return [self(one, seed=seed) for one in image]
+        pixels = as_pixels(image, channels=self._channels)
+        height, width, _ = pixels.shape
+        padded = pad_to_multiple(pixels, self._model.multiple)
+        result = self._program(self.trained, padded[None], jax.random.key(seed))
+        return np.asarray(result[0])[:height, :width]
+
+    def apply(self, trained: Any, images: Array, rng: Array | None = None) -> Array:
+        """Translates a batch, as a pure function of arrays.
+
+        >>> translator = Translator.load("runs/pix2pix_avatars")
+        >>> translator.apply(translator.trained, jnp.zeros((2, 32, 40, 3))).shape
+        (2, 32, 40, 3)
+
+        Args:
+          trained: see `trained`.
+          images: floats [N, H, W, C] in [-1, 1].
+          rng: of the noise, where the model has any; by default that of key 0.
+
+        Returns:
+          [N, H, W, C] in [-1, 1].
+
+        Raises:
+          UserError: the array has the wrong type or shape.
+        """
+        _check_floats("images", images, channels=self._channels)
+        _, height, width, _ = images.shape
+        padded = pad_to_multiple(images, self._model.multiple)
+        rng = jax.random.key(0) if rng is None else rng
+        return self._translate(trained, padded, rng)[:, :height, :width]
+
+    def _translate(self, trained: Any, images: Array, rng: Array) -> Array:
+        return self._model.sample(trained, {"source": images}, rng)[self._model.image]
+
+
+@_keywords()
+def measure(
+    generated: "str | Path | np.ndarray | Sequence[Picturelike]",
+    reference: "str | Path | np.ndarray | Sequence[Picturelike] | None" = None,
+    metrics: str = "",
+    *,
+    image_size: str | int | tuple[int, int] | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> dict[str, float]:
+    """Measures images against others; what `ganjax evaluate` does.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    >>> measure(images, images, "psnr,ssim")
+    {'psnr': inf, 'ssim': 1.0}
+
+    Args:
+      generated: a folder, a .zip file or a data source like "avatars"; or images in memory, uint8
+        [N, H, W, C] or a list of pictures.
+      reference: likewise, what to compare with; metrics that compare pairs pair files by name, and
+        images in memory by number. None where no metric needs one.
+      metrics: names with commas between, which docs/metrics.md explains; by default the Frechet
+        distance and others that suit the data, of up to 5000 images.
+      image_size: 64 or (H, W); images are scaled until they cover it, and cut. By default they
+        stay as they are.
+      batch_size: images at a time.
+      progress: show bars.
+
+    Returns:
+      The values by the names of the metrics; where a metric has more than one, the others are
+      named like "kid50k_deviation".
+
+    Raises:
+      UserError: a metric is unknown or lacks its reference or weights, or the images are too few,
+        of different sizes, or no images.
+    """
+    from ganjax.evaluation import measure as measuring
+    from ganjax.evaluation import monitor
+    from ganjax.metrics.protocols import parse
+
+    wanted = parse(metrics) if metrics else ()
+    paired = [protocol for protocol in wanted if protocol.paired]
+    rest = [protocol for protocol in wanted if not protocol.paired]
+    _check_counts(batch_size=batch_size, least=1)
+    sides = [side if side is None else _given(side) for side in (generated, reference)]
+    if sides[0] is None or sides[1] is None and (paired or not wanted):
+        missing = "generated" if sides[0] is None else "reference"
+        raise UserError(f"{missing} is None; give a folder, a .zip file, an array or a list")
+    results = []
+    if paired:
+        if image_size is not None:
+            raise UserError(f"{paired[0].name} compares images as they are; leave image_size out")
+        results += measuring.measure_pairs(paired, *sides, progress=progress)
+    if rest or not wanted:
+        mesh, batch_size = monitor.split_batch(batch_size)
+        size = _image_size(image_size)
+        made = _open(sides[0], "generated", mesh, image_size=size)._replace(digest="")
+        real = None
+        if sides[1] is not None and not (rest and all(protocol.one_sided for protocol in rest)):
+            default = {"default_size": made.image_size}
+            real = _open(sides[1], "reference", mesh, image_size=size, **default)
+        if not rest:
+            source = sides[1] if isinstance(sides[1], str) else ""
+            rest = monitor.default_metrics(source, min(made.size, real.size))
+        programs = measuring.load_programs(rest, mesh)
+        results += measuring.measure(
+            rest, made, real, programs, batch_size=batch_size, progress=progress
+        )[0]
+    values = {}
+    for protocol in wanted or rest:
+        (found,) = (result.values for result in results if result.protocol == protocol)
+        first, *others = found
+        values[protocol.name] = found[first]
+        values |= {f"{protocol.name}_{name}": found[name] for name in others}
+    return values
+
+
+def _load_run(folder: str | Path, checkpoint: int | str | None, average: str) -> "Run":
+    from ganjax import runs
+
+    if average not in get_args(runs.Average):
+        raise UserError(f"average is {average!r}; choose {' or '.join(get_args(runs.Average))}")
+    return runs.load(run_folder(str(folder)), step=checkpoint, average=average)
+
+
+def _is_list(values: Any) -> bool:
+    return isinstance(values, list | tuple) and not isinstance(values, EncodedStyle)
+
+
+def _several(values: Any) -> list[Any]:
+    if not _is_list(values):
+        return [values]
+    if not values:
+        raise UserError("a list of pictures is empty; give at least one")
+    return list(values)
+
+
+def _pictures(values: Any, name: str, make: Callable[[Any, str], Any]) -> list[Any]:
+    numbered = _is_list(values)
+    return [
+        make(one, f"{name} {n}" if numbered else name) for n, one in enumerate(_several(values))
+    ]
+
+
+def _style(style: "Picturelike | EncodedStyle", name: str) -> Picture | EncodedStyle:
+    return style if isinstance(style, EncodedStyle) else _picture(style, name)
+
+
+def _picture(image: "Picturelike", name: str) -> Picture:
+    """A picture for `ganjax.stylize.jobs`, named as its file is, if it has any."""
+    name = str(image) if isinstance(image, str | Path) else name
+    return Picture(name, lambda: as_pixels(image, channels=4))
+
+
+def _mask(mask: "Picturelike", name: str) -> Picture:
+    if getattr(mask, "dtype", None) == np.bool_:
+        mask = np.asarray(mask, np.uint8) * np.uint8(255)
+    elif getattr(mask, "dtype", None) == np.uint8 and np.max(mask, initial=0) == 1:
+        raise UserError(f"{name} has values 0 and 1, but white is 255; give bool, or 255 for 1")
+    return _picture(mask, name)
+
+
+def _shares(weights: Any, count: int) -> Any:
+    """The weights of a mixture of `count` styles; those that are traced are not checked."""
+    if weights is None:
+        return (1.0,) * count
+    if np.shape(weights) != (count,):
+        raise UserError(f"weights have the shape {np.shape(weights)}; give one for each style")
+    if isinstance(weights, jax.core.Tracer):
+        return weights
+    values = [float(value) for value in weights]
+    if not (min(values) >= 0 and 0 < sum(values) < float("inf")):
+        raise UserError(f"weights are {values}; they must be 0 or more, and one above 0")
+    return tuple(values)
+
+
+def _check_alpha(alpha: Any) -> None:
+    if not isinstance(alpha, Real | np.ndarray | Array):
+        raise UserError(f"alpha is {alpha!r}; give a number from 0 to 1")
+    if np.shape(alpha) != ():
+        raise UserError(f"alpha has the shape {np.shape(alpha)}; give one number from 0 to 1")
+    if not isinstance(alpha, jax.core.Tracer) and not 0 <= float(alpha) <= 1:
+        raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
+
+
+def _check_counts(*, least: int = 0, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise UserError(f"{name} is {value}; it must be {least} or more")
+
+
+def _check_floats(name: str, images: Any, channels: int = 3) -> None:
+    dtype, shape = getattr(images, "dtype", None), np.shape(images)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        kind = type(images).__name__ if dtype is None else dtype
+        remedy = "floats in [-1, 1], from uint8 by x / 127.5 - 1"
+        raise UserError(f"{name} are {kind}; give {remedy}")
+    if len(shape) != 4 or shape[3] != channels or 0 in shape:
+        raise UserError(f"{name} have the shape {shape}; give [B, H, W, {channels}]")
+
+
+def _given(images: Any) -> str | Sequence[Any]:
+    """A source by its name, or images in memory."""
+    if isinstance(images, str | Path):
+        return str(images)
+    if hasattr(images, "shape"):
+        if len(images.shape) != 4:
+            raise UserError(f"images have the shape {images.shape}; give [N, H, W, C], or a list")
+        return np.asarray(images)
+    if not isinstance(images, Iterable):
+        kind = type(images).__name__
+        raise UserError(f"a set of images is a {kind}; give a folder, a .zip, an array or a list")
+    return list(images)
+
+
+def _open(side: str | Sequence[Any], name: str, mesh: Any, *, image_size, default_size=None):
+    from ganjax.evaluation.sets import make_set, open_set
+
+    if isinstance(side, str):
+        return open_set(side, mesh, image_size=image_size, default_size=default_size)
+    return make_set(name, side, mesh, image_size=image_size)
+
+
+def _image_size(size: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    text = "x".join(map(str, size)) if isinstance(size, tuple | list) else str(size)
+    return parse_image_size(text)
