@@ -153,8 +153,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     add(
         "--model", choices=("compact", "vgg19"), default="compact",
-        help="the model in the package, or AdaIN on VGG-19, whose weights `python -m "
-        "ganjax.weights` fetches (default: compact)",
+        help="the model in the package, or AdaIN on VGG-19, whose weights `ganjax weights` fetches "
+        "(default: compact)",
     )  # fmt: skip
     add(
         "--weights", default="", metavar="FILE",
