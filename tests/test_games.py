@@ -22,6 +22,8 @@ from ganjax import runs, tasks, weights
 from ganjax.commands import export
 from ganjax.config import flat, with_variants
 from ganjax.data.pipeline import Pipeline
+from ganjax.errors import UserError
+from ganjax.evaluation import monitor
 from ganjax.training import devices
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.loop import fit
@@ -205,6 +207,29 @@ def test_sheets_are_drawn_where_there_is_something_to_see(trained):
         inputs = draw_inputs(name, folder, model, 3)
         sheet = jax.eval_shape(model.sheet, state.trained, inputs, jax.random.key(0))
         assert sheet.ndim in (4, 5)
+
+
+def test_the_real_images_are_those_of_the_batches(trained):
+    name, folder, _ = trained
+    config = make_config(name, folder)
+    model, image_size = tasks.make_model(config), tasks.make(config).phases[-1].image_size
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+    if not model.real:
+        with pytest.raises(UserError, match="--reference=SOURCE"):
+            monitor.open_data(model, config, mesh, image_size)
+        return
+    (batch, valid), *_ = monitor.open_data(model, config, mesh, image_size).batches(32, 32)
+    assert valid == batch.shape[0] == 32 and batch.shape[1:3] == image_size
+    if "load_size" not in config.data:  # then batches show parts
+        batches = tasks.make_data(config).batches(
+            seed=5, first=0, batch_size=8, image_size=image_size
+        )
+        wanted = {image.tobytes() for image in np.asarray(batch)}
+        shown = next(batches)[model.real]
+        batches.close()
+        mirrored = shown[:, :, ::-1] if config.data.flip else shown
+        pairs = zip(shown, mirrored, strict=True)
+        assert all(a.tobytes() in wanted or b.tobytes() in wanted for a, b in pairs)
 
 
 def test_an_exported_network_is_started_from(trained):

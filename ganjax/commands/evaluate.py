@@ -171,7 +171,7 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
 
     def open_reference():
         if not arguments.reference:
-            return monitor.open_data(config, mesh, size or generated.image_size)
+            return monitor.open_data(run.model, config, mesh, size or generated.image_size)
         return open_set(
             arguments.reference,
             mesh,

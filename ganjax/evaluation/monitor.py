@@ -40,7 +40,8 @@ def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
     files, some may be broken: where all are needed, all that are good will do.
     """
     count = min(size, COUNT)
-    extractor = "avatars" if source.partition(":")[0] == "avatars" else "tiny_darknet"
+    embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
+    extractor = "avatars" if embedded else "tiny_darknet"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""
@@ -69,23 +70,32 @@ def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Train
     return make_translator(model, inputs, mesh, image_size)
 
 
-def open_data(config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
-    """The images that a run is trained on.
+def open_data(
+    model: Model, config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]
+) -> ImageSet:
+    """The images of a run's data that its model's shall be like (`Model.real`).
 
     Raises:
-      UserError: they come from several sources.
+      UserError: there are none.
     """
-    if "source" not in config.data:
+    if not model.real:
         raise UserError(
-            "the run learns from several sources; name the one to compare with, "
-            "--reference=SOURCE (in training, set evaluate_every to 0)"
+            "the run's data has no images to compare with; name some, --reference=SOURCE (in "
+            "training, set evaluate_every to 0)"
         )
+    (array,) = (
+        name
+        for stream in tasks.make_data(config).streams
+        for name, new_name in stream.names.items()
+        if new_name == model.real
+    )
     return open_set(
         config.data.source,
         mesh,
         image_size=image_size,
         channels=config.data.channels,
         limit=config.data.limit,
+        array=array,
     )
 
 
@@ -119,7 +129,7 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
       UserError: a metric is unknown, or its weights are missing.
     """
     mesh, batch_size = split_batch(BATCH_SIZE)
-    reference = open_data(config, mesh, task.phases[-1].image_size)
+    reference = open_data(task.model, config, mesh, task.phases[-1].image_size)
     source, names = config.data.source, config.evaluate_metrics
     wanted = parse(names) if names else default_metrics(source, reference.size)
     for protocol in wanted:

@@ -55,6 +55,7 @@ def open_set(
     default_size: tuple[int, int] | None = None,
     channels: int = 3,
     limit: int = 0,
+    array: str = "image",
 ) -> ImageSet:
     """The images of a source, in an order that is drawn once and for all.
 
@@ -67,11 +68,14 @@ def open_set(
       default_size: the same for sources whose images have no size of their own, like avatars.
       channels: what they are read with before they become RGB; 1 makes them gray.
       limit: use only the first so many; 0 for all.
+      array: of the source's, which is the images.
 
     Raises:
-      UserError: there is no such source, it is empty, or it has no size of its own.
+      UserError: there is no such source, it is empty, lacks the array, or has no size of its own.
     """
     source = open_source(name)
+    if array not in source.fields:
+        raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -79,7 +83,7 @@ def open_set(
     if image_size is None:
         raise UserError(f"images of {name} have no size of their own; give --image_size=64")
     count = min(len(source), limit) if limit else len(source)
-    return _make_set(name, source, count, mesh, image_size, channels)
+    return _make_set(name, source, count, mesh, image_size, channels, array)
 
 
 def make_set(
@@ -110,9 +114,10 @@ def _make_set(
     mesh: Mesh,
     image_size: tuple[int, int],
     channels: int,
+    array: str = "image",
 ) -> ImageSet:
     order = np.random.default_rng(0).permutation(count)
-    ordered = _Ordered(source, order)
+    ordered = _Ordered(source, order, array)
 
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
         arrays = _good_images(ordered, count, image_size, channels, name)
@@ -122,7 +127,8 @@ def _make_set(
     attributes = None
     if isinstance(source, Avatars):
         attributes = lambda wanted: source.attributes(order[:wanted])  # noqa: E731
-    digest = json.dumps([source.digest, count, image_size, channels])
+    which = [] if array == "image" else [array]
+    digest = json.dumps([source.digest, count, image_size, channels, *which])
     return ImageSet(name, count, digest, image_size, batches, attributes)
 
 
@@ -240,13 +246,15 @@ def _by_stem(name: str | Sequence[Any]) -> dict[str, Callable[[], Any]]:
 
 
 class _Ordered:
-    """A source in another order."""
+    """One array of a source, in another order and as `image`."""
 
-    def __init__(self, source: Source, order: np.ndarray):
-        self._source, self._order = source, order
+    def __init__(self, source: Source, order: np.ndarray, array: str):
+        self._source, self._order, self._array = source, order, array
 
     def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
-        return self._source.load(self._order[np.asarray(indices)].tolist(), image_size, channels)
+        ordered = self._order[np.asarray(indices)].tolist()
+        arrays, broken = self._source.load(ordered, image_size, channels)
+        return {"image": arrays[self._array]}, broken
 
 
 class _Given:

@@ -112,7 +112,9 @@ def make_model(generator: Generator, *, latent_size: int = 100) -> Model:
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
 
-    return Model({"z": Field("vector", latent_size)}, {"samples": IMAGE}, draw, sample, sheet)
+    return Model(
+        {"z": Field("vector", latent_size)}, {"samples": IMAGE}, draw, sample, sheet, real="image"
+    )
 
 
 def make(

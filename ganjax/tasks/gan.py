@@ -150,7 +150,7 @@ def make_model(generator: Generator, condition: Field | None, *, latent_size: in
         return {"samples": sheet(trained, inputs, rng)}
 
     inputs = {"z": Field("vector", latent_size)} | ({"label": condition} if condition else {})
-    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet)
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image")
 
 
 def make(

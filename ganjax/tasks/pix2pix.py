@@ -142,7 +142,9 @@ def make_model(generator: UNet) -> Model:
         columns += [to_float(shown["target"])] if "target" in shown else []
         return jnp.stack(columns, axis=1)
 
-    return Model({"source": IMAGE}, {"samples": IMAGE}, None, sample, sheet, 2**generator.downs)
+    multiple = 2**generator.downs
+    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
+    return Model(inputs, outputs, None, sample, sheet, multiple, real="target")
 
 
 def make(

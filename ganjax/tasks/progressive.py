@@ -193,7 +193,7 @@ def make_model(generator: Generator, growth: Schedule, *, latent_size: int = 512
         return {"samples": sheet(trained, inputs, rng)}
 
     inputs = {"z": Field("vector", latent_size)} | ({"label": condition} if condition else {})
-    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet)
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image")
 
 
 def make(

@@ -55,6 +55,8 @@ class Model(NamedTuple):
         [rows, columns, H, W, C] where their places mean something. None where there is nothing to
         see.
       multiple: of which the sides of input images must be multiples.
+      real: what a batch calls the real images that the outputs shall be like; "" where no images
+        of the data are that.
     """
 
     inputs: Mapping[str, Field]
@@ -63,6 +65,7 @@ class Model(NamedTuple):
     sample: Callable[[Trained, Inputs, Array], dict[str, Array]]
     sheet: Callable[[Trained, Inputs, Array], Array] | None
     multiple: int = 1
+    real: str = ""
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:
