@@ -177,6 +177,7 @@ def test_wrong_runs(load, run, options, message, runs):
         load.load(runs / run, **options)
 
 
+@pytest.mark.slow
 def test_generating_is_a_pure_function(runs):
     generator = Generator.load(runs / "garments")
     inputs = generator.draw(4, seed=2)
@@ -212,6 +213,7 @@ def test_translations_are_those_of_the_command(runs, files):
         translator("photo.jpg", seed=-1)
 
 
+@pytest.mark.slow
 def test_translating_is_a_pure_function(runs):
     translator = Translator.load(runs / "pix2pix_avatars")
     image = picture(3, 40, 33)
@@ -258,6 +260,7 @@ def same_as_the_command(result, weights, content, styles, *words):
     np.testing.assert_array_equal(result, np.asarray(Image.open("out.png")))
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_the_command(stylizer, weights, files):
     def draw(styles, **options):
         return stylizer("photo.jpg", styles, style_size=64, **options)
@@ -362,6 +365,7 @@ def test_wrong_models():
         Stylizer.load(weights="absent.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
 def test_stylizing_is_a_pure_function(alpha, stylizer):
     contents, style = [picture(0, 50, 64), picture(1, 50, 64)], picture(2)
@@ -376,6 +380,7 @@ def test_stylizing_is_a_pure_function(alpha, stylizer):
     np.testing.assert_allclose(mixed, result, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_stylizing_is_mapped_and_differentiated(stylizer):
     contents, styles = (to_float(np.stack([picture(n), picture(n + 1)])) for n in (0, 2))
     contents, styles = contents[:, :32, :32], styles[:, :32, :32]
