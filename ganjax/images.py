@@ -2,24 +2,41 @@
 float in [-1, 1] in networks and losses. `ganjax.outputs` writes them."""
 
 import io
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
+from ganjax.formats import (
+    FORMATS,
+    open_image,
+    read_orientation,
+    without_metadata,
+)
+from ganjax.profiles import to_srgb
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # where Pillow begins to warn of a bomb
+MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB
 MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest ones have 10
+_LIMIT = "GANJAX_MAX_MEGAPIXELS"
+_REDUCED = 4  # times as many pixels may a JPEG have that is decoded at a fraction
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the EXIF orientation; from 5 on images lie on their side
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -37,63 +54,137 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def max_pixels() -> int:
+    """How many pixels of an image are decoded: `MAX_PIXELS`, or GANJAX_MAX_MEGAPIXELS millions.
+
+    Raises:
+      UserError: the environment variable is no number above 0.
+    """
+    text = os.environ.get(_LIMIT)
+    if not text:
+        return MAX_PIXELS
+    try:
+        pixels = int(float(text) * 10**6)
+    except (ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise UserError(f"{_LIMIT} is {text!r:.40}; give a number like 200")
+    return pixels
+
+
 def read_image(
     file: str | Path | bytes | BinaryIO,
     *,
     channels: int = 3,
     image_size: tuple[int, int] | None = None,
+    may_shrink: bool = False,
+    raw_colors: bool = False,
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
-    EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit gray
-    scaled to 8 bits, the first frame of an animation taken. Bicubic resampling, widened by the
-    scale, is what published FID protocols use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where
-    that leaves twice the pixels needed, which such filtering cannot tell from the whole.
+    EXIF rotation is applied, colors converted to sRGB by the file's profile, transparency
+    composited on white (kept for 4 channels), more than 8 bits scaled to 8 bits, the first frame of
+    an animation taken. Bicubic resampling, widened by the scale, is what published FID protocols
+    use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where that leaves twice the pixels needed, which
+    such filtering cannot tell from the whole. Metadata that cannot be read is ignored.
 
     Args:
       file: path, content or open file.
       channels: 1 gray, 3 RGB or 4 RGBA.
       image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
+      may_shrink: decode a JPEG above the limit of pixels at the fraction that is below it.
+      raw_colors: leave the color profile out, as other tools do.
 
     Returns:
       uint8 [H, W, channels].
 
     Raises:
-      UserError: no image, cut short, of an unknown format, above `MAX_PIXELS` pixels or, as a
-        JPEG, `MAX_SCANS` scans.
+      UserError: no image, cut short, of an unknown format, above `max_pixels()` pixels after
+        decoding at a fraction (or `_REDUCED` times as many before) or, as a JPEG, `MAX_SCANS`
+        scans.
     """
     name = file if isinstance(file, str | Path) else "image"
-    too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
+
+    def decode(stream: BinaryIO, profile: bytes | None = None) -> np.ndarray:
+        with open_image(stream) as opened:
+            if profile:
+                opened.info["icc_profile"] = profile
+            _prepare(opened, name, image_size, may_shrink)
+            return _pixels(opened, channels, image_size, raw_colors)
+
     try:
-        with Image.open(
-            io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
-        ) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise UserError(too_large)
-            if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
-                raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
-            if image_size:
-                height, width = image_size
-                if opened.getexif().get(_ORIENTATION, 1) >= 5:
-                    height, width = width, height
-                opened.draft(None, (2 * width, 2 * height))
-            image = ImageOps.exif_transpose(opened)
-            image = _to_mode(_eight_bits(image), _MODES[channels])
+        if isinstance(file, bytes):
+            stream = io.BytesIO(file)
+        else:
+            stream = open(file, "rb") if isinstance(file, str | Path) else file
+        try:
+            try:
+                return decode(stream)
+            except UserError:
+                raise
+            except Exception:
+                stream.seek(0)
+                content = stream.read()
+                bare, profile = without_metadata(content)
+                if bare == content:
+                    raise
+                return decode(io.BytesIO(bare), profile)
+        finally:
+            if stream is not file:
+                stream.close()
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
     except UserError:
         raise
     except UnidentifiedImageError as error:
         raise UserError(f"{name} is no image in {', '.join(FORMATS)} format") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(too_large) from error
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
         raise UserError(f"{name} is damaged: {one_line(error)}") from error
+
+
+def _prepare(
+    opened: Any, name: str | Path, image_size: tuple[int, int] | None, may_shrink: bool
+) -> None:
+    """Checks what decoding would cost, and has a JPEG decoded at a fraction where that is enough.
+
+    Raises:
+      UserError: it costs too much.
+    """
+    limit, whole = max_pixels(), opened.width * opened.height
+    if opened.format in ("JPEG", "MPO") and whole <= _REDUCED * limit:
+        if _has_too_many_scans(opened.fp):
+            raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
+        if image_size:
+            height, width = image_size
+            if read_orientation(opened) >= 5:
+                height, width = width, height
+            opened.draft(None, (2 * width, 2 * height))
+        elif may_shrink and whole > limit:
+            opened.draft(None, (opened.width // 2, opened.height // 2))
+    if opened.width * opened.height > limit:
+        needed = math.ceil(max(opened.width * opened.height, whole / _REDUCED) / 10**6)
+        raise UserError(
+            f"{name} has more than {limit // 10**6} million pixels; make it smaller, or allow it "
+            f"with {_LIMIT}={needed}"
+        )
+
+
+def _pixels(
+    opened: Any, channels: int, image_size: tuple[int, int] | None, raw_colors: bool
+) -> np.ndarray:
+    # Pillow itself turns TIFFs when it loads them.
+    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
+    opened.load()
+    image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
+    image = _eight_bits(image)
+    if not raw_colors:
+        image = to_srgb(image, opened.info)
+    image = _to_mode(image, _MODES[channels])
     if image_size:
         image = cover(image, image_size)
-    array = np.asarray(image)
+    array = np.array(image)
     return array if array.ndim == 3 else array[:, :, None]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
-from ganjax.images import SUFFIXES, read_image
+from ganjax.formats import SUFFIXES
+from ganjax.images import read_image
 from ganjax.paths import expand
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
