@@ -4,15 +4,18 @@ import io
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ganjax import images
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_float, to_uint8
+
+CASES = Path(__file__).parent / "cases"
 
 
 def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
@@ -267,3 +270,84 @@ def test_image_sizes_without_end():
     for text in ("9" * 5000, "64x" + "1" * 5000):
         with pytest.raises(UserError, match="^.{,120}$"):
             images.parse_image_size(text)
+
+
+@pytest.mark.parametrize("name", ["scene_adobe.png", "scene_p3.png", "scene_p3.jpg"])
+def test_colors_are_converted_by_the_profile(name):
+    scene = read_image(CASES / "scene.png").astype(int)
+    shown = read_image(CASES / name)
+    # A JPEG is held to its colors in the mean of blocks, which it keeps.
+    side = 16 if name.endswith("jpg") else 1
+
+    def distance(pixels):
+        blocks = (pixels - scene).reshape(96 // side, side, 128 // side, side, 3)
+        return np.abs(blocks.mean(axis=(1, 3)))
+
+    assert np.quantile(distance(shown), 0.95) <= 2
+    assert distance(read_image(CASES / name, raw_colors=True)).mean() > 4
+    # The same with transparency, from a palette, in the frame of a batch.
+    with Image.open(CASES / name) as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    clear = pixels.copy()
+    clear.putalpha(128)
+    rgba = read_image(encode(clear, icc_profile=profile), channels=4)
+    np.testing.assert_array_equal(rgba[..., :3], read_image(encode(pixels, icc_profile=profile)))
+    assert (rgba[..., 3] == 128).all()
+    few = pixels.quantize(32)
+    np.testing.assert_array_equal(
+        read_image(encode(few, icc_profile=profile)),
+        read_image(encode(few.convert("RGB"), icc_profile=profile)),
+    )
+
+
+def test_profiles_of_other_modes():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(CASES / "scene_adobe.png") as image:
+        adobe = image.info["icc_profile"]
+    color, gray = noise(20, 30), noise(20, 30, 1)[..., 0]
+    # sRGB's own changes nothing, nor does one that is broken, or of another kind of colors.
+    for profile in (srgb, adobe[:200], b"all work and no play", b""):
+        np.testing.assert_array_equal(read_image(encode(color, icc_profile=profile)), color)
+    np.testing.assert_array_equal(
+        read_image(encode(gray, icc_profile=adobe), channels=1)[..., 0], gray
+    )
+    cmyk = Image.fromarray(color).convert("CMYK")
+    np.testing.assert_array_equal(
+        read_image(encode(cmyk, "TIFF", icc_profile=adobe)), read_image(encode(cmyk, "TIFF"))
+    )
+
+
+def _gray_profile(gamma: float) -> bytes:
+    """A version 2 ICC profile of gray whose curve is a power."""
+    curve = b"curv" + struct.pack(">IIHxx", 0, 1, round(256 * gamma))
+    white = b"XYZ " + struct.pack(">Iiii", 0, 63190, 65536, 54061)
+    tags = struct.pack(">I4sII4sII", 2, b"kTRC", 156, 14, b"wtpt", 172, 20)
+    size = 192
+    head = struct.pack(">I4sI4s4s4s", size, b"none", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
+    head += struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + tags + curve + white
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_gray_is_converted_by_profile_and_gamma(channels):
+    """Linear light becomes that of sRGB: 0.2140 of it is the half of 255 (IEC 61966-2-1)."""
+    linear = np.full((2, 3), 55, np.uint8)  # 0.2157 of white
+    gamma = chunk_of(b"gAMA", struct.pack(">I", 100_000))
+    png = encode(linear)
+    files = [encode(linear, icc_profile=_gray_profile(1.0)), png[:33] + gamma + png[33:]]
+    files.append(encode(np.full((2, 3), 55 * 257, np.uint16), icc_profile=_gray_profile(1.0)))
+    with_alpha = Image.merge("LA", [Image.fromarray(linear), Image.new("L", (3, 2), 255)])
+    files.append(encode(with_alpha, icc_profile=_gray_profile(1.0)))
+    for file in files:
+        assert np.abs(read_image(file, channels=channels)[0, 0, 0].astype(int) - 128) <= 1
+        assert read_image(file, channels=channels, raw_colors=True)[0, 0, 0] == 55
+    # What encoders write that mean sRGB, and what sRGB overrules.
+    usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
+    for chunks in (usual, gamma + chunk_of(b"sRGB", b"\0")):
+        assert read_image(png[:33] + chunks + png[33:])[0, 0, 0] == 55
+
+
+def chunk_of(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

@@ -49,7 +49,10 @@ class Files:
     Attributes:
       names: in order.
       read: as given.
+      raw_colors: whether `load` leaves color profiles out; False unless set.
     """
+
+    raw_colors = False
 
     def __init__(self, stamps: dict[str, str], read: Callable[[str], bytes]):
         self.names, self.read = sorted(stamps), read
@@ -72,7 +75,9 @@ class Files:
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
         names = [self.name(index) for index in indices]
-        images, good, broken = decode_images(names, self.read, image_size, channels)
+        images, good, broken = decode_images(
+            names, self.read, image_size, channels, raw_colors=self.raw_colors
+        )
         arrays = {"image": images}
         if "label" in self.fields:
             arrays["label"] = self._labels[np.array(indices)[good]]
@@ -84,6 +89,8 @@ def decode_images(
     read: Callable[[str], bytes],
     image_size: tuple[int, int],
     channels: int,
+    *,
+    raw_colors: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, list[Broken]]:
     """Decodes encoded images, leaving out the broken ones.
 
@@ -94,7 +101,9 @@ def decode_images(
     good, broken = [], []
     for position, name in enumerate(names):
         try:
-            image = read_image(read(name), channels=channels, image_size=image_size)
+            image = read_image(
+                read(name), channels=channels, image_size=image_size, raw_colors=raw_colors
+            )
         except UserError as error:
             broken.append(Broken(name, str(error).removeprefix("image ")))
         else:

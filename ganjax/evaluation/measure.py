@@ -297,9 +297,17 @@ def _accuracy(side: str, images: ImageSet, logits: np.ndarray) -> dict[str, floa
 
 
 def measure_pairs(
-    wanted: Sequence[Protocol], generated: str, reference: str, *, progress: bool = True
+    wanted: Sequence[Protocol],
+    generated: str,
+    reference: str,
+    *,
+    raw_colors: bool = False,
+    progress: bool = True,
 ) -> list[Result]:
     """Metrics of equally named images in two folders or .zip files: means over all pairs.
+
+    Args:
+      raw_colors: leave color profiles out.
 
     Raises:
       UserError: weights are missing, or an image has no partner or one of a wrong size.
@@ -307,7 +315,7 @@ def measure_pairs(
     sights = {name: pairs.load(name) for name in dict.fromkeys(p.extractor for p in wanted)}
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(generated, reference, one_size=one_size)
+    files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
     with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
         for _, read in files:
             a, b = map(to_float, read())

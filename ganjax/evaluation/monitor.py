@@ -69,8 +69,10 @@ def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Train
     return make_translator(model, inputs, mesh, image_size)
 
 
-def open_data(config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]) -> ImageSet:
-    """The images that a run is trained on.
+def open_data(
+    config: ConfigDict, mesh: Mesh, image_size: tuple[int, int], *, raw_colors: bool = False
+) -> ImageSet:
+    """The images that a run is trained on; with `raw_colors` without their color profiles.
 
     Raises:
       UserError: they come from several sources.
@@ -86,6 +88,7 @@ def open_data(config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]) -> Im
         image_size=image_size,
         channels=config.data.channels,
         limit=config.data.limit,
+        raw_colors=raw_colors,
     )
 
 

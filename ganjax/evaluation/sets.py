@@ -14,7 +14,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from ganjax.data.avatars.source import Avatars
-from ganjax.data.cache import load_in_threads
+from ganjax.data.cache import VERSION, load_in_threads
 from ganjax.data.folder import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
@@ -55,6 +55,7 @@ def open_set(
     default_size: tuple[int, int] | None = None,
     channels: int = 3,
     limit: int = 0,
+    raw_colors: bool = False,
 ) -> ImageSet:
     """The images of a source, in an order that is drawn once and for all.
 
@@ -67,11 +68,17 @@ def open_set(
       default_size: the same for sources whose images have no size of their own, like avatars.
       channels: what they are read with before they become RGB; 1 makes them gray.
       limit: use only the first so many; 0 for all.
+      raw_colors: leave color profiles of files out.
 
     Raises:
-      UserError: there is no such source, it is empty, or it has no size of its own.
+      UserError: there is no such source, it is empty, it has no size of its own, or no files to
+        leave color profiles out of.
     """
     source = open_source(_spec(name))
+    if raw_colors:
+        if not isinstance(source, Files):
+            raise UserError(f"--raw_colors is for files; {name} is no folder or .zip: leave it out")
+        source.raw_colors = True
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -90,7 +97,7 @@ def open_set(
     attributes = None
     if isinstance(source, Avatars):
         attributes = lambda wanted: source.attributes(order[:wanted])  # noqa: E731
-    digest = json.dumps([source.digest, count, image_size, channels])
+    digest = json.dumps([VERSION, source.digest, count, image_size, channels, raw_colors])
     return ImageSet(name, count, digest, image_size, batches, attributes)
 
 
@@ -157,12 +164,13 @@ def make_translator(
 
 
 def open_pairs(
-    a: str, b: str, *, one_size: bool = True
+    a: str, b: str, *, one_size: bool = True, raw_colors: bool = False
 ) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
     Args:
       one_size: the two of a pair must be equally large.
+      raw_colors: leave color profiles out.
 
     Returns:
       Names in order, each with a function that reads both, uint8 [H, W, 3]; it raises UserError
@@ -182,7 +190,7 @@ def open_pairs(
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         try:
-            x, y = (read_image(side[stem]()) for side in sides)
+            x, y = (read_image(side[stem](), raw_colors=raw_colors) for side in sides)
         except UserError as error:
             raise UserError(f"{stem}: {error}") from error
         if one_size and x.shape != y.shape:
@@ -233,7 +241,9 @@ class _OneSize:
         images, broken = [np.empty((0, *image_size, channels), np.uint8)], []
         for name in (self._files.names[index] for index in indices):
             try:
-                image = read_image(self._files.read(name), channels=channels)
+                image = read_image(
+                    self._files.read(name), channels=channels, raw_colors=self._files.raw_colors
+                )
             except UserError as error:
                 broken.append(Broken(name, str(error).removeprefix("image ")))
                 continue
