@@ -20,6 +20,7 @@ from ganjax.formats import (
     without_metadata,
 )
 from ganjax.profiles import to_srgb
+from ganjax.samples import Samples, declared, guess
 
 MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB
 MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest ones have 10
@@ -83,10 +84,13 @@ def read_image(
     """Reads an image file as people see it.
 
     EXIF rotation is applied, colors converted to sRGB by the file's profile, transparency
-    composited on white (kept for 4 channels), more than 8 bits scaled to 8 bits, the first frame of
-    an animation taken. Bicubic resampling, widened by the scale, is what published FID protocols
-    use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where that leaves twice the pixels needed, which
-    such filtering cannot tell from the whole. Metadata that cannot be read is ignored.
+    composited on white (kept for 4 channels), more than 8 bits scaled to 8 by the range that the
+    file declares (or one that is guessed, and told), the first frame of an animation taken.
+    Metadata that cannot be read is ignored.
+
+    Bicubic resampling, widened by the scale, is what published FID protocols use; a JPEG is decoded
+    at 1/2, 1/4 or 1/8 only where that leaves twice the pixels needed, which such filtering cannot
+    tell from the whole.
 
     Args:
       file: path, content or open file.
@@ -110,7 +114,7 @@ def read_image(
             if profile:
                 opened.info["icc_profile"] = profile
             _prepare(opened, name, image_size, may_shrink)
-            return _pixels(opened, channels, image_size, raw_colors)
+            return _pixels(opened, name, channels, image_size, raw_colors)
 
     try:
         if isinstance(file, bytes):
@@ -172,13 +176,18 @@ def _prepare(
 
 
 def _pixels(
-    opened: Any, channels: int, image_size: tuple[int, int] | None, raw_colors: bool
+    opened: Any,
+    name: str | Path,
+    channels: int,
+    image_size: tuple[int, int] | None,
+    raw_colors: bool,
 ) -> np.ndarray:
+    samples = declared(opened)
     # Pillow itself turns TIFFs when it loads them.
     orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
     opened.load()
     image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
-    image = _eight_bits(image)
+    image = _eight_bits(image, samples, name)
     if not raw_colors:
         image = to_srgb(image, opened.info)
     image = _to_mode(image, _MODES[channels])
@@ -202,25 +211,33 @@ def _has_too_many_scans(file: BinaryIO) -> bool:
     return scans > MAX_SCANS
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, samples: Samples, name: str | Path) -> Image.Image:
+    """L, or LA where the file has a color key, of images of more than 8 bits; others as they are.
+
+    Pillow's own conversion clips values at 255.
+    """
     if not image.mode.startswith(("I", "F")):
         return image
-    times, by = 1, 257
-    if image.mode == "F":
-        largest = max(_numbers(image.crop(box)).max() for box in _boxes(image))
-        times, by = (255, 1) if largest <= 1 else (1, 1)
+    key = image.info.get("transparency")
 
-    # Pillow's own conversion clips 16-bit values at 255.
+    def numbers(tile: Image.Image) -> np.ndarray:
+        values = np.asarray(tile).astype(np.float64)
+        return values % 2**32 if samples.unsigned else values
+
+    black, white = samples.range or guess((numbers(image.crop(b)) for b in _boxes(image)), name)
+    if samples.inverted:
+        black, white = white, black
+
     def convert(tile: Image.Image) -> Image.Image:
+        values = np.nan_to_num(numbers(tile))
         with np.errstate(over="ignore"):
-            values = np.round(_numbers(tile) * times / by)
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+            gray = np.round(np.clip((values - black) / (white - black), 0, 1) * 255)
+        gray = gray.astype(np.uint8)
+        if key is None:
+            return Image.fromarray(gray)
+        return Image.fromarray(np.stack([gray, np.uint8(255 * (values != key))], axis=-1))
 
-    return _by_tiles(image, "L", convert)
-
-
-def _numbers(image: Image.Image) -> np.ndarray:
-    return np.nan_to_num(np.asarray(image).astype(np.float64))
+    return _by_tiles(image, "L" if key is None else "LA", convert)
 
 
 def _boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from ganjax import images
+from ganjax import images, samples
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_float, to_uint8
 
@@ -351,3 +351,137 @@ def test_gray_is_converted_by_profile_and_gamma(channels):
 def chunk_of(kind: bytes, data: bytes) -> bytes:
     body = kind + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **tags: tuple) -> bytes:
+    """A little-endian TIFF of one strip, or one for each plane.
+
+    Args:
+      tags: _NUMBER = (type, values).
+    """
+    height, width, *bands = pixels.shape
+    count = bands[0] if bands else 1
+    strips = [pixels[..., c] for c in range(count)] if planes else [pixels]
+    strips = [(zlib.compress if packed else bytes)(strip.tobytes()) for strip in strips]
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    entries = {
+        256: (3, [width]), 257: (3, [height]), 258: (3, [8 * pixels.itemsize] * count),
+        259: (3, [8 if packed else 1]), 262: (3, [2 if count == 3 else 1]), 277: (3, [count]),
+        278: (3, [height]), 279: (4, [len(strip) for strip in strips]), 284: (3, [1 + planes]),
+        339: (3, [kind] * count), **{int(key[1:]): value for key, value in tags.items()},
+    }  # fmt: skip
+    forms = {2: "c", 3: "H", 4: "I", 12: "d"}
+    rest, position, lines = b"", 8 + 2 + 12 * (len(entries) + 1) + 4, []
+    for _ in range(2):  # the strips lie behind all else, which is known only at the end
+        lines, rest = [], b""
+        entries[273] = (4, [position + sum(map(len, strips[:n])) for n in range(len(strips))])
+        first = 8 + 2 + 12 * len(entries) + 4
+        for tag, (form, values) in sorted(entries.items()):
+            values = [bytes([v]) for v in values] if form == 2 else values
+            data = struct.pack(f"<{len(values)}{forms[form]}", *values)
+            if len(data) > 4:
+                data, rest = struct.pack("<I", first + len(rest)), rest + data
+            lines.append(struct.pack("<HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
+        position = first + len(rest)
+    head = b"II*\0" + struct.pack("<IH", 8, len(lines)) + b"".join(lines) + bytes(4)
+    return head + rest + b"".join(strips)
+
+
+def ramp(low: float, high: float, dtype: str = "<f4") -> np.ndarray:
+    return np.linspace(low, high, 400).reshape(20, 20).astype(dtype)
+
+
+def with_outlier(values: np.ndarray, outlier: float) -> np.ndarray:
+    values = values.copy()
+    values[0, 0] = outlier
+    return values
+
+
+GUESSED = {
+    "unit with one above": (with_outlier(ramp(0, 1), 1.003), "0 to 1"),
+    "unit with one far above": (with_outlier(ramp(0, 1), 300), "0 to 1"),
+    "bytes": (ramp(0, 255), "0 to 255"),
+    "bytes with one above": (with_outlier(ramp(0, 255), 300), "0 to 255"),
+    "16 bits as floats": (ramp(0, 65535), "0 to 65535"),
+    "about zero": (ramp(-1, 1), "-1 to 1"),
+    "Hounsfield": (ramp(-1000, 3000, "<i2"), "the lowest to the highest"),
+    "integers of 32 bits": (ramp(0, 255, "<i4"), "0 to 255"),
+    "large integers": (ramp(0, 65535, "<i4"), "0 to 65535"),
+    "huge integers": (ramp(0, 4e9, "<u4"), "the lowest to the highest"),
+}
+
+
+@pytest.mark.parametrize("kind", GUESSED)
+def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
+    monkeypatch.setattr(samples, "_told", set())
+    values, told = GUESSED[kind]
+    expected = np.round(np.linspace(0, 255, 400))[1:]
+    for _ in range(2):
+        gray = read_image(tiff(values), channels=1).ravel()[1:].astype(int)
+        assert np.abs(gray - expected).max() <= 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"is read as {told}," in line
+
+
+@pytest.mark.parametrize("name", ["float_unit_overshoot.tif", "int32_0_255.tif"])
+def test_scientific_files_are_not_black(name):
+    gray = read_image(CASES / name, channels=1)
+    with Image.open(CASES / name) as image:
+        values = np.asarray(image, float)
+    np.testing.assert_allclose(gray[..., 0], values * (255 if values.max() < 2 else 1), atol=1)
+
+
+def test_declared_ranges_are_kept_in_silence(capsys):
+    expected = np.round(np.linspace(0, 255, 400)).reshape(20, 20)
+    declared = {"_340": (12, [-5.0]), "_341": (12, [40.0])}
+    imagej = {"_270": (2, b"ImageJ=1.53t\nimages=1\nmin=-5.0\nmax=40.0\n\0")}
+    for dtype in ("<f4", "<i4"):
+        for tags in (declared, imagej):
+            gray = read_image(tiff(ramp(-5, 40, dtype), **tags), channels=1)[..., 0]
+            assert np.abs(gray - expected).max() <= (1 if dtype == "<f4" else 6)
+    np.testing.assert_array_equal(read_image(tiff(ramp(0, 1)), channels=1)[..., 0], expected)
+    # Of 16 bits the whole range counts: what a photo happens to hold is no range.
+    statistics = {"_280": (3, [0]), "_281": (3, [1000])}
+    dark = read_image(tiff(ramp(0, 1000, "<u2"), **statistics), channels=1)
+    assert dark.max() == round(1000 / 257)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4"])
+def test_white_is_zero(dtype):
+    values = ramp(0, 1 if dtype == "<f4" else np.iinfo(dtype).max, dtype)
+    dark = read_image(tiff(values), channels=1).astype(int)
+    for packed in (False, True):
+        light = read_image(tiff(values, packed=packed, _262=(3, [0])), channels=1)
+        assert np.abs(light - (255 - dark)).max() <= 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_planes_of_sixteen_bits(packed):
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 14, 3)).astype("<u2")
+    shown = read_image(tiff(pixels, planes=True, packed=packed))
+    np.testing.assert_array_equal(shown, pixels >> 8)
+
+
+def test_color_keys_of_other_depths():
+    """A PNG names the transparent color with as many bits as its samples have."""
+    head = b"\x89PNG\r\n\x1a\n"
+
+    def png(bits: int, kind: int, row: bytes, key: bytes) -> bytes:
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, kind, 0, 0, 0)), (b"tRNS", key),
+            (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b""),
+        ]  # fmt: skip
+        return head + b"".join(chunk_of(*chunk) for chunk in chunks)
+
+    gray16 = png(16, 0, struct.pack(">2H", 1000, 1001), struct.pack(">H", 1000))
+    np.testing.assert_array_equal(read_image(gray16, channels=4)[0, :, 3], [0, 255])
+    assert read_image(gray16, channels=1)[0, :, 0].tolist() == [255, 4]
+    color16 = png(
+        16, 2, struct.pack(">6H", *[1000] * 3, *[9000] * 3), struct.pack(">3H", *[1000] * 3)
+    )
+    assert read_image(color16, channels=4)[0, :, 3].tolist() == [0, 255]
+    for bits, row in ((2, 0b10_11_0000), (4, 0xAB)):
+        key = row >> (8 - bits)
+        few = png(bits, 0, bytes([row]), struct.pack(">H", key))
+        assert read_image(few, channels=4)[0, :, 3].tolist() == [0, 255]
