@@ -37,7 +37,7 @@ _PLANAR, _BITS = 284, 258  # TIFF tags
 _HEIF_BOX = slice(4, 8)
 
 # Pillow warns of what is odd in metadata, in its own words; those who look at pictures need none.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|pillow_heif)\b")
 
 
 def open_image(file: BinaryIO) -> ImageFile.ImageFile:
@@ -66,6 +66,8 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
             image = factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
+        if form == "TGA" and image.mode == "RGBA" and not prefix[17] & 15:
+            _drop_alpha(image)
         if image.format == "PNG":
             _scale_color_key(image)
         if image.format == "TIFF":
@@ -80,6 +82,13 @@ def _is_tga(header: bytes) -> bool:
     palette, kind, depth, flags = header[1], header[2], header[16], header[17]
     depths = {1: (8,), 9: (8,), 2: (16, 24, 32), 10: (16, 24, 32), 3: (8, 16), 11: (8, 16)}
     return depth in depths.get(kind, ()) and palette == (kind in (1, 9)) and flags < 64
+
+
+def _drop_alpha(image: ImageFile.ImageFile) -> None:
+    """A TGA of 32 bits may say that 8 of them mean nothing."""
+    if image.tile and image.tile[0].args[0] == "BGRA":
+        image._mode = "RGB"
+        image.tile = [tile._replace(args=("BGRX", *tile.args[1:])) for tile in image.tile]
 
 
 def _scale_color_key(image: ImageFile.ImageFile) -> None:
@@ -162,8 +171,10 @@ def _unpack_profile(data: bytes) -> bytes | None:
 
 
 def _bare_jpeg(content: bytes) -> bytes:
-    """Without comments and application segments but those of EXIF, color profile and Adobe."""
-    known = re.compile(rb"\xff(\xe1..Exif\0|\xe2..ICC_PROFILE\0|\xee..Adobe.{5})", re.DOTALL)
+    """Without comments and application segments but JFIF, EXIF, color profile and Adobe."""
+    known = re.compile(
+        rb"\xff(\xe0..JFIF\0.{9}|\xe1..Exif\0|\xe2..ICC_PROFILE\0..|\xee..Adobe.{7})", re.DOTALL
+    )
     kept, position = [content[:2]], 2
     while content[position : position + 1] == b"\xff":
         kind = content[position + 1]
@@ -171,7 +182,7 @@ def _bare_jpeg(content: bytes) -> bytes:
             break
         end = position + 2 + int.from_bytes(content[position + 2 : position + 4])
         other = 0xE0 <= kind <= 0xEF or kind == 0xFE
-        if not other or known.match(content, position):
+        if not other or known.match(content[position:end]):
             kept.append(content[position:end])
         position = end
     return b"".join([*kept, content[position:]])

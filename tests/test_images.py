@@ -2,16 +2,20 @@
 
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
 from ganjax import images, samples
+from ganjax.data.folder import list_pictures, open_files
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_float, to_uint8
 
@@ -485,3 +489,209 @@ def test_color_keys_of_other_depths():
         key = row >> (8 - bits)
         few = png(bits, 0, bytes([row]), struct.pack(">H", key))
         assert read_image(few, channels=4)[0, :, 3].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("name", ["big_xmp.png", "double_prefix.png"])
+def test_metadata_does_not_decide_over_pixels(name):
+    for size in (None, (24, 32)):
+        shown = read_image(CASES / name, image_size=size)
+        np.testing.assert_array_equal(shown, read_image(CASES / "scene.png", image_size=size))
+
+
+def test_an_orientation_of_a_wrong_type_is_none():
+    assert read_image(CASES / "orientation_ascii.jpg").shape == (96, 128, 3)
+    assert read_image(CASES / "orientation_ascii.jpg", image_size=(12, 16)).shape == (12, 16, 3)
+    pixels = noise(5, 3)
+    head = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"
+    wrong = [(3, 1, b"\0"), (3, 1, b"\x09"), (2, 2, b"6"), (1, 1, b"\6"), (11, 1, b"\0\0\xc0\x40")]
+    for form in ("PNG", "JPEG", "WEBP"):
+        for kind, count, value in wrong:
+            exif = head + struct.pack("<HI4s4x", kind, count, value)
+            assert read_image(encode(pixels, form, exif=exif)).shape == (5, 3, 3)
+        exif = head + struct.pack("<HI4s4x", 3, 1, b"\6")
+        assert read_image(encode(pixels, form, exif=exif)).shape == (3, 5, 3)
+    assert read_image(tiff(pixels, _274=(2, b"6\0"))).shape == (5, 3, 3)
+    assert read_image(tiff(pixels, _274=(3, [6]))).shape == (3, 5, 3)
+    for content in (b"", b"Exif\0\0", b"Exif\0\0MM", b"Exif\0\0II*\0\xff\xff\xff\xff", b"??" * 40):
+        for form in ("PNG", "JPEG", "WEBP"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                file = encode(pixels, form, exif=content)
+            assert read_image(file).shape == (5, 3, 3)
+
+
+def _png_with(kind: bytes, data: bytes) -> bytes:
+    file = encode(smooth(9, 7))
+    return file[:33] + chunk_of(kind, data) + file[33:]
+
+
+LARGE = zlib.compress(b"a" * 2**21)  # above Pillow's limit of a text
+UNREADABLE = {
+    "compressed text": _png_with(b"zTXt", b"Comment\0\0" + LARGE),
+    "unknown compression": _png_with(b"zTXt", b"Comment\0\7" + LARGE),
+    "international text": _png_with(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LARGE),
+    "profile": _png_with(b"iCCP", b"icc\0\0" + LARGE),
+    "profile of a wrong method": _png_with(b"iCCP", b"icc\0\3abc"),
+    "profile that is empty": _png_with(b"iCCP", b""),
+    "gamma cut short": _png_with(b"gAMA", b"\0"),
+    "intent cut short": _png_with(b"sRGB", b""),
+    "checksum": _png_with(b"tEXt", b"a\0b").replace(chunk_of(b"tEXt", b"a\0b")[-4:], b"!!!!"),
+    "text at the end": encode(smooth(9, 7))[:-12] + chunk_of(b"zTXt", b"a\0\0" + LARGE)
+    + chunk_of(b"IEND", b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_a_png_says_beside_its_pixels_may_be_broken(kind):
+    np.testing.assert_array_equal(read_image(UNREADABLE[kind]), smooth(9, 7))
+    with pytest.raises(UserError):  # pixels may not
+        read_image(UNREADABLE[kind][:-40] if kind != "text at the end" else b"")
+
+
+def test_colors_and_rotation_survive_where_other_metadata_is_broken():
+    with Image.open(CASES / "scene_adobe.png") as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sound = encode(pixels, icc_profile=profile, exif=exif)
+    expected = np.rot90(read_image(CASES / "scene.png"), -1).astype(int)
+    broken = sound[:33] + chunk_of(b"zTXt", b"Comment\0\0" + LARGE) + sound[33:]
+    assert np.quantile(np.abs(read_image(broken) - expected), 0.99) <= 2
+    # A profile of more than a megabyte, which Pillow refuses, counts.
+    large = profile[:4] + profile[4:] + bytes(2**21)
+    large = struct.pack(">I", len(large)) + large[4:]
+    stored = encode(pixels)
+    huge = stored[:33] + chunk_of(b"iCCP", b"icc\0\0" + zlib.compress(large)) + stored[33:]
+    shown = np.rot90(read_image(huge), -1)
+    assert np.quantile(np.abs(shown - expected), 0.99) <= 2
+
+
+def test_segments_of_a_jpeg_may_be_broken():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sound = encode(smooth(40, 24), "JPEG", exif=exif, quality=95)
+    expected = read_image(sound)
+    for marker, data in (
+        (0xE0, b"JFIF\0"), (0xEE, b"Adobe"), (0xED, b"Photoshop 3.0\x008BIM\4\4\0"),
+        (0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1"), (0xE2, b"ICC_PROFILE\0"), (0xFE, b""),
+        (0xE1, b"Exif\0"),
+    ):  # fmt: skip
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+        np.testing.assert_array_equal(read_image(sound[:2] + segment + sound[2:]), expected)
+
+
+def test_warnings_of_pillow_reach_nobody(tmp_path):
+    file = encode(smooth(40, 24), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0\x12\x01")
+    (tmp_path / "a.jpg").write_bytes(file)
+    (tmp_path / "b.png").write_bytes(_png_with(b"acTL", bytes(8)))
+    (tmp_path / "c.tif").write_bytes(tiff(noise(4, 4), _305=(3, [1, 2, 3])))
+    code = "import sys; from ganjax.images import read_image; [*map(read_image, sys.argv[1:])]"
+    words = [sys.executable, "-c", code, *sorted(map(str, tmp_path.iterdir()))]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def _scene() -> Image.Image:
+    return Image.open(CASES / "scene.png")
+
+
+def _encoded_formats() -> dict[str, bytes]:
+    pillow_heif.register_heif_opener()
+    scene, other = _scene().convert("RGB"), _scene().rotate(180)
+    gray = np.asarray(scene.convert("L"))
+    clear = scene.convert("RGBA")
+    clear.putalpha(0)
+    unused = bytearray(encode(clear, "TGA"))
+    unused[17] &= 0xF0  # the fourth byte means nothing
+    return {
+        "a.heic": encode(scene, "HEIF", quality=95),
+        "b.HEIF": encode(scene, "HEIF", quality=95),
+        "c.hif": encode(scene, "HEIF", quality=95),
+        "d.avif": encode(scene, "AVIF", quality=95),
+        "e.jp2": encode(scene, "JPEG2000"),
+        "f.j2k": encode(scene, "JPEG2000", no_jp2=True),
+        "g.mpo": encode(scene, "MPO", save_all=True, append_images=[other], quality=95),
+        "h.tga": encode(scene, "TGA"),
+        "i.tga": encode(scene, "TGA", compression="tga_rle"),
+        "j.tga": bytes(unused),
+        "k.apng": encode(scene, "PNG", save_all=True, append_images=[other]),
+        "l.jp2": encode(np.uint16(gray) * 257, "JPEG2000"),
+        "m.pgm": encode(gray, "PPM"),
+        "n.pbm": encode(scene.convert("1"), "PPM"),
+    }
+
+
+def test_formats_of_phones_and_archives(tmp_path):
+    files = _encoded_formats()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    source = open_files(tmp_path)
+    assert source.names == sorted(files)
+    arrays, broken = source.load(range(len(files)), (96, 128), 3)
+    assert not broken
+    scene = np.asarray(_scene().convert("RGB")).astype(int)
+    for name, loaded in zip(source.names, arrays["image"], strict=True):
+        expected = scene
+        if name in ("l.jp2", "m.pgm"):
+            expected = np.asarray(_scene().convert("L"))[..., None]
+        if name == "n.pbm":
+            expected = 255 * np.asarray(_scene().convert("1"))[..., None]
+        assert np.abs(loaded - expected).mean() < 5, name
+        np.testing.assert_array_equal(read_image(tmp_path / name), loaded)
+    assert len(list_pictures([tmp_path / name for name in files])) == len(files)
+
+
+def test_avif_of_others_and_a_rotated_heic():
+    scene = read_image(CASES / "scene.png").astype(int)
+    assert np.abs(read_image(CASES / "photo.avif") - scene).mean() < 4
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for form in ("HEIF", "AVIF"):
+        turned = read_image(encode(_scene().convert("RGB"), form, quality=90, exif=exif.tobytes()))
+        assert np.abs(turned - np.rot90(scene, -1)).mean() < 4
+    with Image.open(CASES / "scene_p3.png") as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    for form in ("HEIF", "AVIF", "WEBP", "TIFF"):
+        shown = read_image(encode(pixels, form, quality=95, icc_profile=profile))
+        assert np.abs(shown - scene).mean() < 5  # 9 without the profile
+
+
+def test_what_begins_like_a_tga_is_none():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        with pytest.raises(UserError):
+            read_image(bytes([0, rng.integers(2), *rng.integers(0, 256, 60)]))
+
+
+def test_jpegs_of_phones_are_decoded_at_a_fraction(monkeypatch):
+    """A limit of a hundredth stands for pictures of 108 and 200 megapixels."""
+    large = smooth(1200, 1600)
+    file = encode(large, "JPEG", quality=95)
+    whole = read_image(file, image_size=(64, 64)).astype(int)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "0.89")
+    assert np.abs(read_image(file, image_size=(64, 64)) - whole).max() <= 1
+    with pytest.raises(UserError, match="GANJAX_MAX_MEGAPIXELS=2$"):
+        read_image(file)
+    with pytest.raises(UserError, match="GANJAX_MAX_MEGAPIXELS=2$"):  # nothing else has fractions
+        read_image(encode(large), image_size=(64, 64))
+    assert read_image(file, may_shrink=True).shape == (600, 800, 3)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "0.4")
+    with pytest.raises(UserError, match="MEGAPIXELS=2$"):  # more than four times as much
+        read_image(file, image_size=(64, 64))
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "2")
+    assert read_image(file).shape == (1200, 1600, 3)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "many")
+    with pytest.raises(UserError, match="give a number like 200"):
+        read_image(file)
+
+
+@pytest.mark.parametrize("megapixels", [108, 200])
+def test_headers_of_large_photos_pass(megapixels):
+    """Pillow itself warns from 89 megapixels on, and refuses from 179 on."""
+    width, height = {108: (12_000, 9_000), 200: (16_320, 12_240)}[megapixels]
+    file = encode(Image.new("L", (width, height), 200), "JPEG")
+    shown = read_image(file, image_size=(32, 32), channels=1)
+    assert (shown == 200).all()
+    with pytest.raises(UserError, match=f"more than 89 million pixels.*={megapixels}$"):
+        read_image(file)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import MAX_PIXELS, opaque, read_image, resize
+from ganjax.images import max_pixels, opaque, read_image, resize
 from ganjax.stylize.models import Model
 from ganjax.stylize.transfer import Style, encode_style, recolor, stylize
 
@@ -114,7 +114,7 @@ def _read_styles(job: Job, model: Model, wanted: set[int], report: Report) -> di
         if number not in wanted and not job.mixture:
             continue
         try:
-            image, mask = read_image(picture.read(), channels=4), None
+            image, mask = read_image(picture.read(), channels=4, may_shrink=True), None
             if job.style_masks:
                 picture_of_mask = job.style_masks[number % len(job.style_masks)]
                 mask = _read_mask(picture_of_mask, image)
@@ -138,7 +138,8 @@ def _read_styles(job: Job, model: Model, wanted: set[int], report: Report) -> di
 def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     picture = job.contents[number]
     try:
-        image = read_image(picture.read(), channels=4)
+        scaled = bool(job.size) or not job.tile
+        image = read_image(picture.read(), channels=4, may_shrink=scaled)
         masks = [_read_mask(mask, image) for mask in job.content_masks]
         limit = 0 if job.tile or job.size else LIMIT
         size = _scaled_size(image.shape[:2], job.size, crop=job.crop, limit=limit)
@@ -229,7 +230,7 @@ def _scaled_size(
     if limit:
         scale = min(scale, limit / max(image_size))
     height, width = (max(1, round(side * scale)) for side in image_size)
-    if height * width > MAX_PIXELS:
+    if height * width > max_pixels():
         raise UserError(f"would have {width}x{height} pixels; give a smaller size")
     return height, width
 
@@ -245,7 +246,7 @@ def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
 def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 1] at the size of the image that it belongs to."""
     try:
-        mask = read_image(picture.read(), channels=1)
+        mask = read_image(picture.read(), channels=1, may_shrink=True)
     except UserError as error:
         raise UserError(f"its mask {picture.name}: {reason(error)}") from error
     return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])
