@@ -170,19 +170,32 @@ def _unpack_profile(data: bytes) -> bytes | None:
     return None if unpacker.unconsumed_tail else profile
 
 
+def _is_sound(exif: bytes) -> bool:
+    try:
+        Image.Exif().load(exif)
+    except Exception:  # as above
+        return False
+    return True
+
+
 def _bare_jpeg(content: bytes) -> bytes:
     """Without comments and application segments but JFIF, EXIF, color profile and Adobe."""
     known = re.compile(
         rb"\xff(\xe0..JFIF\0.{9}|\xe1..Exif\0|\xe2..ICC_PROFILE\0..|\xee..Adobe.{7})", re.DOTALL
     )
     kept, position = [content[:2]], 2
-    while content[position : position + 1] == b"\xff":
+    while content[position : position + 1] == b"\xff" and position + 4 <= len(content):
         kind = content[position + 1]
         if kind in (0xD9, 0xDA):
             break
+        if kind == 0xFF:  # more of these may stand before a marker
+            position += 1
+            continue
         end = position + 2 + int.from_bytes(content[position + 2 : position + 4])
         other = 0xE0 <= kind <= 0xEF or kind == 0xFE
-        if not other or known.match(content[position:end]):
-            kept.append(content[position:end])
+        segment = content[position:end]
+        exif = kind == 0xE1 and not _is_sound(segment[4:])
+        if not other or (known.match(segment) and not exif):
+            kept.append(segment)
         position = end
     return b"".join([*kept, content[position:]])
