@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
-
 
 def to_srgb(image: Image.Image, info: Mapping[str, Any]) -> Image.Image:
     """Converts an image of 8 bits by its ICC profile, or by the gamma of a PNG.
@@ -56,11 +54,8 @@ def _convert(image: Image.Image, profile: bytes | None, gamma: float | None) -> 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """None where there is nothing to convert, or no way to."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if (source.profile.xcolor_space or "").strip() != _SPACES.get(mode):
-            return None
         transform = ImageCms.ImageCmsTransform(
-            source,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
             mode,
             "RGBA" if mode == "RGBA" else "RGB",
@@ -75,7 +70,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         colors = Image.fromarray(cube if mode != "L" else cube[:, :, 0]).convert(mode)
         seen = np.asarray(transform.apply(colors).convert("RGB")).astype(int)
         return transform if np.abs(seen - np.asarray(colors.convert("RGB"))).max() > 1 else None
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # it is broken
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # broken, or of other colors
         return None
 
 

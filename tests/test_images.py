@@ -658,6 +658,9 @@ def test_avif_of_others_and_a_rotated_heic():
 
 
 def test_what_begins_like_a_tga_is_none():
+    indices_of_no_palette = bytes([0, 0, 1, *[0] * 9, 2, 0, 2, 0, 8, 0])
+    with pytest.raises(UserError, match="no image in"):
+        read_image(indices_of_no_palette + b"abcd")
     rng = np.random.default_rng(0)
     for _ in range(300):
         with pytest.raises(UserError):
