@@ -2,26 +2,44 @@
 float in [-1, 1] in networks and losses. `ganjax.outputs` writes them."""
 
 import io
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
+from ganjax.formats import (
+    FORMATS,
+    open_image,
+    read_orientation,
+    without_metadata,
+)
+from ganjax.profiles import to_srgb
+from ganjax.samples import Samples, declared, guess
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm".split())
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # where Pillow begins to warn of a bomb
+Result = TypeVar("Result")
+MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB
 MAX_SCANS = 100  # of a JPEG, each of which takes as long as an image; honest ones have 10
+_LIMIT = "GANJAX_MAX_MEGAPIXELS"
+_REDUCED = 4  # times as many pixels may a JPEG have that is decoded at a fraction
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-_ORIENTATION = 0x0112  # the EXIF tag; values from 5 lie on their side
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the EXIF orientation; from 5 on images lie on their side
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -39,44 +57,65 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def max_pixels() -> int:
+    """How many pixels of an image are decoded: `MAX_PIXELS`, or GANJAX_MAX_MEGAPIXELS millions.
+
+    Raises:
+      UserError: the environment variable is no number above 0.
+    """
+    text = os.environ.get(_LIMIT)
+    if not text:
+        return MAX_PIXELS
+    try:
+        pixels = int(float(text) * 10**6)
+    except (ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise UserError(f"{_LIMIT} is {text!r:.40}; give a number like 200")
+    return pixels
+
+
 def read_image(
     file: str | Path | bytes | BinaryIO,
     *,
     channels: int = 3,
     image_size: tuple[int, int] | None = None,
+    may_shrink: bool = False,
+    raw_colors: bool = False,
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
-    EXIF rotation is applied, transparency composited on white (kept for 4 channels), 16-bit gray
-    scaled to 8 bits, the first frame of an animation taken. Bicubic resampling, widened by the
-    scale, is what published FID protocols use; a JPEG is decoded at 1/2, 1/4 or 1/8 only where
-    that leaves twice the pixels needed, which such filtering cannot tell from the whole.
+    EXIF rotation is applied, colors converted to sRGB by the file's profile, transparency
+    composited on white (kept for 4 channels), more than 8 bits scaled to 8 by the range that the
+    file declares (or one that is guessed, and told), the first frame of an animation taken.
+    Metadata that cannot be read is ignored.
+
+    Bicubic resampling, widened by the scale, is what published FID protocols use; a JPEG is decoded
+    at 1/2, 1/4 or 1/8 only where that leaves twice the pixels needed, which such filtering cannot
+    tell from the whole.
 
     Args:
       file: path, content or open file.
       channels: 1 gray, 3 RGB or 4 RGBA.
       image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
+      may_shrink: decode a JPEG above the limit of pixels at the fraction that is below it.
+      raw_colors: leave the color profile out, as other tools do.
 
     Returns:
       uint8 [H, W, channels].
 
     Raises:
-      UserError: no image, cut short, of an unknown format, above `MAX_PIXELS` pixels or, as a
-        JPEG, `MAX_SCANS` scans.
+      UserError: no image, cut short, of an unknown format, above `max_pixels()` pixels after
+        decoding at a fraction (or `_REDUCED` times as many before) or, as a JPEG, `MAX_SCANS`
+        scans.
     """
     name = file if isinstance(file, str | Path) else "image"
-    with _opened(file, name) as opened:
-        if opened.format in ("JPEG", "MPO") and _has_too_many_scans(opened.fp):
-            raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
-        if image_size:
-            height, width = image_size
-            if _lies_on_its_side(opened):
-                height, width = width, height
-            opened.draft(None, (2 * width, 2 * height))
-        image = _shown(opened, channels)
-    if image_size:
-        image = cover(image, image_size)
-    return _array(image)
+
+    def decode(opened: Any) -> np.ndarray:
+        _prepare(opened, name, image_size, may_shrink)
+        return _pixels(opened, name, channels, image_size, raw_colors)
+
+    return _read(file, name, decode)
 
 
 class Header(NamedTuple):
@@ -97,44 +136,68 @@ def read_header(content: bytes) -> Header:
     """Reads what `read_image` would decode, without decoding it.
 
     Raises:
-      UserError: no image, of an unknown format, or above `MAX_PIXELS` pixels.
+      UserError: no image, or of an unknown format.
     """
-    with _opened(content, "image") as opened:
+
+    def describe(opened: Any) -> Header:
         height, width = opened.height, opened.width
-        size = (width, height) if _lies_on_its_side(opened) else (height, width)
+        size = (width, height) if read_orientation(opened) >= 5 else (height, width)
         return Header(size, opened.mode in _GRAY_MODES, _has_transparency(opened))
 
+    return _read(content, "image", describe)
 
-@contextmanager
-def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[Image.Image]:
-    """An image file, not decoded; what goes wrong in the block is told as the user's mistake."""
-    too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
+
+def _read(
+    file: str | Path | bytes | BinaryIO, name: str | Path, use: Callable[[Any], Result]
+) -> Result:
+    """What `use` makes of an image that is opened; without its metadata, where that is broken."""
+
+    def once(stream: BinaryIO, profile: bytes | None = None) -> Result:
+        with open_image(stream) as opened:
+            if profile:
+                opened.info["icc_profile"] = profile
+            return use(opened)
+
     try:
-        with Image.open(
-            io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
-        ) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise UserError(too_large)
-            yield opened
+        if isinstance(file, bytes):
+            stream = io.BytesIO(file)
+        else:
+            stream = open(file, "rb") if isinstance(file, str | Path) else file
+        try:
+            try:
+                return once(stream)
+            except UserError:
+                raise
+            except Exception:
+                stream.seek(0)
+                content = stream.read()
+                bare, profile = without_metadata(content)
+                if bare == content:
+                    raise
+                return once(io.BytesIO(bare), profile)
+        finally:
+            if stream is not file:
+                stream.close()
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
     except UserError:
         raise
     except UnidentifiedImageError as error:
         raise UserError(f"{name} is no image in {', '.join(FORMATS)} format") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(too_large) from error
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
         raise UserError(f"{name} is damaged: {one_line(error)}") from error
 
 
-def _lies_on_its_side(image: Image.Image) -> bool:
-    return image.getexif().get(_ORIENTATION, 1) >= 5
-
-
-def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarray:
+def as_pixels(
+    image: Any,
+    *,
+    channels: int = 3,
+    name: str = "image",
+    may_shrink: bool = False,
+    raw_colors: bool = False,
+) -> np.ndarray:
     """An image that a caller has, as `read_image` would give it if it came from a file.
 
     Args:
@@ -142,6 +205,7 @@ def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarr
         what `read_image` takes.
       channels: 1 gray, 3 RGB or 4 RGBA.
       name: what messages call it.
+      may_shrink, raw_colors: see `read_image`.
 
     Returns:
       uint8 [H, W, channels]; the array itself where it has that shape.
@@ -153,10 +217,10 @@ def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarr
     (4, 6, 3)
     """
     if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
-        return read_image(image, channels=channels)
+        return read_image(image, channels=channels, may_shrink=may_shrink, raw_colors=raw_colors)
     if isinstance(image, Image.Image):
         try:
-            return _array(_shown(image, channels))
+            return _pixels(image, name, channels, None, raw_colors)
         except Exception as error:  # Pillow decodes here what was only opened before
             raise UserError(f"{name} is damaged: {one_line(error)}") from error
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
@@ -173,15 +237,59 @@ def as_pixels(image: Any, *, channels: int = 3, name: str = "image") -> np.ndarr
     if array.shape[2:] == (channels,):
         return array
     flat = array[:, :, 0] if array.shape[2:] == (1,) else array
-    return _array(_to_mode(Image.fromarray(flat), _MODES[channels]))
+    return _as_array(_to_mode(Image.fromarray(flat), _MODES[channels]))
 
 
-def _shown(image: Image.Image, channels: int) -> Image.Image:
-    return _to_mode(_eight_bits(ImageOps.exif_transpose(image)), _MODES[channels])
+def _prepare(
+    opened: Any, name: str | Path, image_size: tuple[int, int] | None, may_shrink: bool
+) -> None:
+    """Checks what decoding would cost, and has a JPEG decoded at a fraction where that is enough.
+
+    Raises:
+      UserError: it costs too much.
+    """
+    limit, whole = max_pixels(), opened.width * opened.height
+    if opened.format in ("JPEG", "MPO") and whole <= _REDUCED * limit:
+        if _has_too_many_scans(opened.fp):
+            raise UserError(f"{name} has more than {MAX_SCANS} scans; save it anew")
+        if image_size:
+            height, width = image_size
+            if read_orientation(opened) >= 5:
+                height, width = width, height
+            opened.draft(None, (2 * width, 2 * height))
+        elif may_shrink and whole > limit:
+            opened.draft(None, (opened.width // 2, opened.height // 2))
+    if opened.width * opened.height > limit:
+        needed = math.ceil(max(opened.width * opened.height, whole / _REDUCED) / 10**6)
+        raise UserError(
+            f"{name} has more than {limit // 10**6} million pixels; make it smaller, or allow it "
+            f"with {_LIMIT}={needed}"
+        )
 
 
-def _array(image: Image.Image) -> np.ndarray:
-    array = np.asarray(image)
+def _pixels(
+    opened: Any,
+    name: str | Path,
+    channels: int,
+    image_size: tuple[int, int] | None,
+    raw_colors: bool,
+) -> np.ndarray:
+    samples = declared(opened)
+    # Pillow itself turns TIFFs when it loads them.
+    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
+    opened.load()
+    image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
+    image = _eight_bits(image, samples, name)
+    if not raw_colors:
+        image = to_srgb(image, opened.info)
+    image = _to_mode(image, _MODES[channels])
+    if image_size:
+        image = cover(image, image_size)
+    return _as_array(image)
+
+
+def _as_array(image: Image.Image) -> np.ndarray:
+    array = np.array(image)
     return array if array.ndim == 3 else array[:, :, None]
 
 
@@ -199,25 +307,33 @@ def _has_too_many_scans(file: BinaryIO) -> bool:
     return scans > MAX_SCANS
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, samples: Samples, name: str | Path) -> Image.Image:
+    """L, or LA where the file has a color key, of images of more than 8 bits; others as they are.
+
+    Pillow's own conversion clips values at 255.
+    """
     if not image.mode.startswith(("I", "F")):
         return image
-    times, by = 1, 257
-    if image.mode == "F":
-        largest = max(_numbers(image.crop(box)).max() for box in _boxes(image))
-        times, by = (255, 1) if largest <= 1 else (1, 1)
+    key = image.info.get("transparency")
 
-    # Pillow's own conversion clips 16-bit values at 255.
+    def numbers(tile: Image.Image) -> np.ndarray:
+        values = np.asarray(tile).astype(np.float64)
+        return values % 2**32 if samples.unsigned else values
+
+    black, white = samples.range or guess((numbers(image.crop(b)) for b in _boxes(image)), name)
+    if samples.inverted:
+        black, white = white, black
+
     def convert(tile: Image.Image) -> Image.Image:
+        values = np.nan_to_num(numbers(tile))
         with np.errstate(over="ignore"):
-            values = np.round(_numbers(tile) * times / by)
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+            gray = np.round(np.clip((values - black) / (white - black), 0, 1) * 255)
+        gray = gray.astype(np.uint8)
+        if key is None:
+            return Image.fromarray(gray)
+        return Image.fromarray(np.stack([gray, np.uint8(255 * (values != key))], axis=-1))
 
-    return _by_tiles(image, "L", convert)
-
-
-def _numbers(image: Image.Image) -> np.ndarray:
-    return np.nan_to_num(np.asarray(image).astype(np.float64))
+    return _by_tiles(image, "L" if key is None else "LA", convert)
 
 
 def _boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:

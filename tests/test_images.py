@@ -2,17 +2,24 @@
 
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import jax
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from ganjax import images
+from ganjax import images, samples
+from ganjax.data.folder import list_pictures, open_files
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_float, to_uint8
+
+CASES = Path(__file__).parent / "cases"
 
 
 def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
@@ -267,3 +274,427 @@ def test_image_sizes_without_end():
     for text in ("9" * 5000, "64x" + "1" * 5000):
         with pytest.raises(UserError, match="^.{,120}$"):
             images.parse_image_size(text)
+
+
+@pytest.mark.parametrize("name", ["scene_adobe.png", "scene_p3.png", "scene_p3.jpg"])
+def test_colors_are_converted_by_the_profile(name):
+    scene = read_image(CASES / "scene.png").astype(int)
+    shown = read_image(CASES / name)
+    # A JPEG is held to its colors in the mean of blocks, which it keeps.
+    side = 16 if name.endswith("jpg") else 1
+
+    def distance(pixels):
+        blocks = (pixels - scene).reshape(96 // side, side, 128 // side, side, 3)
+        return np.abs(blocks.mean(axis=(1, 3)))
+
+    assert np.quantile(distance(shown), 0.95) <= 2
+    assert distance(read_image(CASES / name, raw_colors=True)).mean() > 4
+    # The same with transparency, from a palette, in the frame of a batch.
+    with Image.open(CASES / name) as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    clear = pixels.copy()
+    clear.putalpha(128)
+    rgba = read_image(encode(clear, icc_profile=profile), channels=4)
+    np.testing.assert_array_equal(rgba[..., :3], read_image(encode(pixels, icc_profile=profile)))
+    assert (rgba[..., 3] == 128).all()
+    few = pixels.quantize(32)
+    np.testing.assert_array_equal(
+        read_image(encode(few, icc_profile=profile)),
+        read_image(encode(few.convert("RGB"), icc_profile=profile)),
+    )
+
+
+def test_profiles_of_other_modes():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(CASES / "scene_adobe.png") as image:
+        adobe = image.info["icc_profile"]
+    color, gray = noise(20, 30), noise(20, 30, 1)[..., 0]
+    # sRGB's own changes nothing, nor does one that is broken, or of another kind of colors.
+    for profile in (srgb, adobe[:200], b"all work and no play", b""):
+        np.testing.assert_array_equal(read_image(encode(color, icc_profile=profile)), color)
+    np.testing.assert_array_equal(
+        read_image(encode(gray, icc_profile=adobe), channels=1)[..., 0], gray
+    )
+    cmyk = Image.fromarray(color).convert("CMYK")
+    np.testing.assert_array_equal(
+        read_image(encode(cmyk, "TIFF", icc_profile=adobe)), read_image(encode(cmyk, "TIFF"))
+    )
+
+
+def _gray_profile(gamma: float) -> bytes:
+    """A version 2 ICC profile of gray whose curve is a power."""
+    curve = b"curv" + struct.pack(">IIHxx", 0, 1, round(256 * gamma))
+    white = b"XYZ " + struct.pack(">Iiii", 0, 63190, 65536, 54061)
+    tags = struct.pack(">I4sII4sII", 2, b"kTRC", 156, 14, b"wtpt", 172, 20)
+    size = 192
+    head = struct.pack(">I4sI4s4s4s", size, b"none", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
+    head += struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + tags + curve + white
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_gray_is_converted_by_profile_and_gamma(channels):
+    """Linear light becomes that of sRGB: 0.2140 of it is the half of 255 (IEC 61966-2-1)."""
+    linear = np.full((2, 3), 55, np.uint8)  # 0.2157 of white
+    gamma = chunk_of(b"gAMA", struct.pack(">I", 100_000))
+    png = encode(linear)
+    files = [encode(linear, icc_profile=_gray_profile(1.0)), png[:33] + gamma + png[33:]]
+    files.append(encode(np.full((2, 3), 55 * 257, np.uint16), icc_profile=_gray_profile(1.0)))
+    with_alpha = Image.merge("LA", [Image.fromarray(linear), Image.new("L", (3, 2), 255)])
+    files.append(encode(with_alpha, icc_profile=_gray_profile(1.0)))
+    for file in files:
+        assert np.abs(read_image(file, channels=channels)[0, 0, 0].astype(int) - 128) <= 1
+        assert read_image(file, channels=channels, raw_colors=True)[0, 0, 0] == 55
+    # What encoders write that mean sRGB, and what sRGB overrules.
+    usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
+    for chunks in (usual, gamma + chunk_of(b"sRGB", b"\0")):
+        assert read_image(png[:33] + chunks + png[33:])[0, 0, 0] == 55
+
+
+def chunk_of(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **tags: tuple) -> bytes:
+    """A little-endian TIFF of one strip, or one for each plane.
+
+    Args:
+      tags: _NUMBER = (type, values).
+    """
+    height, width, *bands = pixels.shape
+    count = bands[0] if bands else 1
+    strips = [pixels[..., c] for c in range(count)] if planes else [pixels]
+    strips = [(zlib.compress if packed else bytes)(strip.tobytes()) for strip in strips]
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    entries = {
+        256: (3, [width]), 257: (3, [height]), 258: (3, [8 * pixels.itemsize] * count),
+        259: (3, [8 if packed else 1]), 262: (3, [2 if count == 3 else 1]), 277: (3, [count]),
+        278: (3, [height]), 279: (4, [len(strip) for strip in strips]), 284: (3, [1 + planes]),
+        339: (3, [kind] * count), **{int(key[1:]): value for key, value in tags.items()},
+    }  # fmt: skip
+    forms = {2: "c", 3: "H", 4: "I", 12: "d"}
+    rest, position, lines = b"", 8 + 2 + 12 * (len(entries) + 1) + 4, []
+    for _ in range(2):  # the strips lie behind all else, which is known only at the end
+        lines, rest = [], b""
+        entries[273] = (4, [position + sum(map(len, strips[:n])) for n in range(len(strips))])
+        first = 8 + 2 + 12 * len(entries) + 4
+        for tag, (form, values) in sorted(entries.items()):
+            values = [bytes([v]) for v in values] if form == 2 else values
+            data = struct.pack(f"<{len(values)}{forms[form]}", *values)
+            if len(data) > 4:
+                data, rest = struct.pack("<I", first + len(rest)), rest + data
+            lines.append(struct.pack("<HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
+        position = first + len(rest)
+    head = b"II*\0" + struct.pack("<IH", 8, len(lines)) + b"".join(lines) + bytes(4)
+    return head + rest + b"".join(strips)
+
+
+def ramp(low: float, high: float, dtype: str = "<f4") -> np.ndarray:
+    return np.linspace(low, high, 400).reshape(20, 20).astype(dtype)
+
+
+def with_outlier(values: np.ndarray, outlier: float) -> np.ndarray:
+    values = values.copy()
+    values[0, 0] = outlier
+    return values
+
+
+GUESSED = {
+    "unit with one above": (with_outlier(ramp(0, 1), 1.003), "0 to 1"),
+    "unit with one far above": (with_outlier(ramp(0, 1), 300), "0 to 1"),
+    "bytes": (ramp(0, 255), "0 to 255"),
+    "bytes with one above": (with_outlier(ramp(0, 255), 300), "0 to 255"),
+    "16 bits as floats": (ramp(0, 65535), "0 to 65535"),
+    "about zero": (ramp(-1, 1), "-1 to 1"),
+    "Hounsfield": (ramp(-1000, 3000, "<i2"), "the lowest to the highest"),
+    "integers of 32 bits": (ramp(0, 255, "<i4"), "0 to 255"),
+    "large integers": (ramp(0, 65535, "<i4"), "0 to 65535"),
+    "huge integers": (ramp(0, 4e9, "<u4"), "the lowest to the highest"),
+}
+
+
+@pytest.mark.parametrize("kind", GUESSED)
+def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
+    monkeypatch.setattr(samples, "_told", set())
+    values, told = GUESSED[kind]
+    expected = np.round(np.linspace(0, 255, 400))[1:]
+    for _ in range(2):
+        gray = read_image(tiff(values), channels=1).ravel()[1:].astype(int)
+        assert np.abs(gray - expected).max() <= 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"is read as {told}," in line
+
+
+@pytest.mark.parametrize("name", ["float_unit_overshoot.tif", "int32_0_255.tif"])
+def test_scientific_files_are_not_black(name):
+    gray = read_image(CASES / name, channels=1)
+    with Image.open(CASES / name) as image:
+        values = np.asarray(image, float)
+    np.testing.assert_allclose(gray[..., 0], values * (255 if values.max() < 2 else 1), atol=1)
+
+
+def test_declared_ranges_are_kept_in_silence(capsys):
+    expected = np.round(np.linspace(0, 255, 400)).reshape(20, 20)
+    declared = {"_340": (12, [-5.0]), "_341": (12, [40.0])}
+    imagej = {"_270": (2, b"ImageJ=1.53t\nimages=1\nmin=-5.0\nmax=40.0\n\0")}
+    for dtype in ("<f4", "<i4"):
+        for tags in (declared, imagej):
+            gray = read_image(tiff(ramp(-5, 40, dtype), **tags), channels=1)[..., 0]
+            assert np.abs(gray - expected).max() <= (1 if dtype == "<f4" else 6)
+    np.testing.assert_array_equal(read_image(tiff(ramp(0, 1)), channels=1)[..., 0], expected)
+    # Of 16 bits the whole range counts: what a photo happens to hold is no range.
+    statistics = {"_280": (3, [0]), "_281": (3, [1000])}
+    dark = read_image(tiff(ramp(0, 1000, "<u2"), **statistics), channels=1)
+    assert dark.max() == round(1000 / 257)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4"])
+def test_white_is_zero(dtype):
+    values = ramp(0, 1 if dtype == "<f4" else np.iinfo(dtype).max, dtype)
+    dark = read_image(tiff(values), channels=1).astype(int)
+    for packed in (False, True):
+        light = read_image(tiff(values, packed=packed, _262=(3, [0])), channels=1)
+        assert np.abs(light - (255 - dark)).max() <= 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_planes_of_sixteen_bits(packed):
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 14, 3)).astype("<u2")
+    shown = read_image(tiff(pixels, planes=True, packed=packed))
+    np.testing.assert_array_equal(shown, pixels >> 8)
+
+
+def test_color_keys_of_other_depths():
+    """A PNG names the transparent color with as many bits as its samples have."""
+    head = b"\x89PNG\r\n\x1a\n"
+
+    def png(bits: int, kind: int, row: bytes, key: bytes) -> bytes:
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, kind, 0, 0, 0)), (b"tRNS", key),
+            (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b""),
+        ]  # fmt: skip
+        return head + b"".join(chunk_of(*chunk) for chunk in chunks)
+
+    gray16 = png(16, 0, struct.pack(">2H", 1000, 1001), struct.pack(">H", 1000))
+    np.testing.assert_array_equal(read_image(gray16, channels=4)[0, :, 3], [0, 255])
+    assert read_image(gray16, channels=1)[0, :, 0].tolist() == [255, 4]
+    color16 = png(
+        16, 2, struct.pack(">6H", *[1000] * 3, *[9000] * 3), struct.pack(">3H", *[1000] * 3)
+    )
+    assert read_image(color16, channels=4)[0, :, 3].tolist() == [0, 255]
+    for bits, row in ((2, 0b10_11_0000), (4, 0xAB)):
+        key = row >> (8 - bits)
+        few = png(bits, 0, bytes([row]), struct.pack(">H", key))
+        assert read_image(few, channels=4)[0, :, 3].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("name", ["big_xmp.png", "double_prefix.png"])
+def test_metadata_does_not_decide_over_pixels(name):
+    for size in (None, (24, 32)):
+        shown = read_image(CASES / name, image_size=size)
+        np.testing.assert_array_equal(shown, read_image(CASES / "scene.png", image_size=size))
+
+
+def test_an_orientation_of_a_wrong_type_is_none():
+    assert read_image(CASES / "orientation_ascii.jpg").shape == (96, 128, 3)
+    assert read_image(CASES / "orientation_ascii.jpg", image_size=(12, 16)).shape == (12, 16, 3)
+    pixels = noise(5, 3)
+    head = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"
+    wrong = [(3, 1, b"\0"), (3, 1, b"\x09"), (2, 2, b"6"), (1, 1, b"\6"), (11, 1, b"\0\0\xc0\x40")]
+    for form in ("PNG", "JPEG", "WEBP"):
+        for kind, count, value in wrong:
+            exif = head + struct.pack("<HI4s4x", kind, count, value)
+            assert read_image(encode(pixels, form, exif=exif)).shape == (5, 3, 3)
+        exif = head + struct.pack("<HI4s4x", 3, 1, b"\6")
+        assert read_image(encode(pixels, form, exif=exif)).shape == (3, 5, 3)
+    assert read_image(tiff(pixels, _274=(2, b"6\0"))).shape == (5, 3, 3)
+    assert read_image(tiff(pixels, _274=(3, [6]))).shape == (3, 5, 3)
+    for content in (b"", b"Exif\0\0", b"Exif\0\0MM", b"Exif\0\0II*\0\xff\xff\xff\xff", b"??" * 40):
+        for form in ("PNG", "JPEG", "WEBP"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                file = encode(pixels, form, exif=content)
+            assert read_image(file).shape == (5, 3, 3)
+
+
+def _png_with(kind: bytes, data: bytes) -> bytes:
+    file = encode(smooth(9, 7))
+    return file[:33] + chunk_of(kind, data) + file[33:]
+
+
+LARGE = zlib.compress(b"a" * 2**21)  # above Pillow's limit of a text
+UNREADABLE = {
+    "compressed text": _png_with(b"zTXt", b"Comment\0\0" + LARGE),
+    "unknown compression": _png_with(b"zTXt", b"Comment\0\7" + LARGE),
+    "international text": _png_with(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LARGE),
+    "profile": _png_with(b"iCCP", b"icc\0\0" + LARGE),
+    "profile of a wrong method": _png_with(b"iCCP", b"icc\0\3abc"),
+    "profile that is empty": _png_with(b"iCCP", b""),
+    "gamma cut short": _png_with(b"gAMA", b"\0"),
+    "intent cut short": _png_with(b"sRGB", b""),
+    "checksum": _png_with(b"tEXt", b"a\0b").replace(chunk_of(b"tEXt", b"a\0b")[-4:], b"!!!!"),
+    "text at the end": encode(smooth(9, 7))[:-12] + chunk_of(b"zTXt", b"a\0\0" + LARGE)
+    + chunk_of(b"IEND", b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_a_png_says_beside_its_pixels_may_be_broken(kind):
+    np.testing.assert_array_equal(read_image(UNREADABLE[kind]), smooth(9, 7))
+    with pytest.raises(UserError):  # pixels may not
+        read_image(UNREADABLE[kind][:-40] if kind != "text at the end" else b"")
+
+
+def test_colors_and_rotation_survive_where_other_metadata_is_broken():
+    with Image.open(CASES / "scene_adobe.png") as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sound = encode(pixels, icc_profile=profile, exif=exif)
+    expected = np.rot90(read_image(CASES / "scene.png"), -1).astype(int)
+    broken = sound[:33] + chunk_of(b"zTXt", b"Comment\0\0" + LARGE) + sound[33:]
+    assert np.quantile(np.abs(read_image(broken) - expected), 0.99) <= 2
+    # A profile of more than a megabyte, which Pillow refuses, counts.
+    large = profile[:4] + profile[4:] + bytes(2**21)
+    large = struct.pack(">I", len(large)) + large[4:]
+    stored = encode(pixels)
+    huge = stored[:33] + chunk_of(b"iCCP", b"icc\0\0" + zlib.compress(large)) + stored[33:]
+    shown = np.rot90(read_image(huge), -1)
+    assert np.quantile(np.abs(shown - expected), 0.99) <= 2
+
+
+def test_segments_of_a_jpeg_may_be_broken():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sound = encode(smooth(40, 24), "JPEG", exif=exif, quality=95)
+    expected = read_image(sound)
+    for marker, data in (
+        (0xE0, b"JFIF\0"), (0xEE, b"Adobe"), (0xED, b"Photoshop 3.0\x008BIM\4\4\0"),
+        (0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1"), (0xE2, b"ICC_PROFILE\0"), (0xFE, b""),
+        (0xE1, b"Exif\0"),
+    ):  # fmt: skip
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+        np.testing.assert_array_equal(read_image(sound[:2] + segment + sound[2:]), expected)
+
+
+def test_warnings_of_pillow_reach_nobody(tmp_path):
+    file = encode(smooth(40, 24), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0\x12\x01")
+    (tmp_path / "a.jpg").write_bytes(file)
+    (tmp_path / "b.png").write_bytes(_png_with(b"acTL", bytes(8)))
+    (tmp_path / "c.tif").write_bytes(tiff(noise(4, 4), _305=(3, [1, 2, 3])))
+    code = "import sys; from ganjax.images import read_image; [*map(read_image, sys.argv[1:])]"
+    words = [sys.executable, "-c", code, *sorted(map(str, tmp_path.iterdir()))]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def _scene() -> Image.Image:
+    return Image.open(CASES / "scene.png")
+
+
+def _encoded_formats() -> dict[str, bytes]:
+    pillow_heif.register_heif_opener()
+    scene, other = _scene().convert("RGB"), _scene().rotate(180)
+    gray = np.asarray(scene.convert("L"))
+    clear = scene.convert("RGBA")
+    clear.putalpha(0)
+    unused = bytearray(encode(clear, "TGA"))
+    unused[17] &= 0xF0  # the fourth byte means nothing
+    return {
+        "a.heic": encode(scene, "HEIF", quality=95),
+        "b.HEIF": encode(scene, "HEIF", quality=95),
+        "c.hif": encode(scene, "HEIF", quality=95),
+        "d.avif": encode(scene, "AVIF", quality=95),
+        "e.jp2": encode(scene, "JPEG2000"),
+        "f.j2k": encode(scene, "JPEG2000", no_jp2=True),
+        "g.mpo": encode(scene, "MPO", save_all=True, append_images=[other], quality=95),
+        "h.tga": encode(scene, "TGA"),
+        "i.tga": encode(scene, "TGA", compression="tga_rle"),
+        "j.tga": bytes(unused),
+        "k.apng": encode(scene, "PNG", save_all=True, append_images=[other]),
+        "l.jp2": encode(np.uint16(gray) * 257, "JPEG2000"),
+        "m.pgm": encode(gray, "PPM"),
+        "n.pbm": encode(scene.convert("1"), "PPM"),
+    }
+
+
+def test_formats_of_phones_and_archives(tmp_path):
+    files = _encoded_formats()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    source = open_files(tmp_path)
+    assert source.names == sorted(files)
+    arrays, broken = source.load(range(len(files)), (96, 128), 3)
+    assert not broken
+    scene = np.asarray(_scene().convert("RGB")).astype(int)
+    for name, loaded in zip(source.names, arrays["image"], strict=True):
+        expected = scene
+        if name in ("l.jp2", "m.pgm"):
+            expected = np.asarray(_scene().convert("L"))[..., None]
+        if name == "n.pbm":
+            expected = 255 * np.asarray(_scene().convert("1"))[..., None]
+        assert np.abs(loaded - expected).mean() < 5, name
+        np.testing.assert_array_equal(read_image(tmp_path / name), loaded)
+    assert len(list_pictures([tmp_path / name for name in files])) == len(files)
+
+
+def test_avif_of_others_and_a_rotated_heic():
+    scene = read_image(CASES / "scene.png").astype(int)
+    assert np.abs(read_image(CASES / "photo.avif") - scene).mean() < 4
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for form in ("HEIF", "AVIF"):
+        turned = read_image(encode(_scene().convert("RGB"), form, quality=90, exif=exif.tobytes()))
+        assert np.abs(turned - np.rot90(scene, -1)).mean() < 4
+    with Image.open(CASES / "scene_p3.png") as image:
+        profile, pixels = image.info["icc_profile"], image.convert("RGB")
+    for form in ("HEIF", "AVIF", "WEBP", "TIFF"):
+        shown = read_image(encode(pixels, form, quality=95, icc_profile=profile))
+        assert np.abs(shown - scene).mean() < 5  # 9 without the profile
+
+
+def test_what_begins_like_a_tga_is_none():
+    indices_of_no_palette = bytes([0, 0, 1, *[0] * 9, 2, 0, 2, 0, 8, 0])
+    with pytest.raises(UserError, match="no image in"):
+        read_image(indices_of_no_palette + b"abcd")
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        with pytest.raises(UserError):
+            read_image(bytes([0, rng.integers(2), *rng.integers(0, 256, 60)]))
+
+
+def test_jpegs_of_phones_are_decoded_at_a_fraction(monkeypatch):
+    """A limit of a hundredth stands for pictures of 108 and 200 megapixels."""
+    large = smooth(1200, 1600)
+    file = encode(large, "JPEG", quality=95)
+    whole = read_image(file, image_size=(64, 64)).astype(int)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "0.89")
+    assert np.abs(read_image(file, image_size=(64, 64)) - whole).max() <= 1
+    with pytest.raises(UserError, match="GANJAX_MAX_MEGAPIXELS=2$"):
+        read_image(file)
+    with pytest.raises(UserError, match="GANJAX_MAX_MEGAPIXELS=2$"):  # nothing else has fractions
+        read_image(encode(large), image_size=(64, 64))
+    assert read_image(file, may_shrink=True).shape == (600, 800, 3)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "0.4")
+    with pytest.raises(UserError, match="MEGAPIXELS=2$"):  # more than four times as much
+        read_image(file, image_size=(64, 64))
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "2")
+    assert read_image(file).shape == (1200, 1600, 3)
+    monkeypatch.setenv("GANJAX_MAX_MEGAPIXELS", "many")
+    with pytest.raises(UserError, match="give a number like 200"):
+        read_image(file)
+
+
+@pytest.mark.parametrize("megapixels", [108, 200])
+def test_headers_of_large_photos_pass(megapixels):
+    """Pillow itself warns from 89 megapixels on, and refuses from 179 on."""
+    width, height = {108: (12_000, 9_000), 200: (16_320, 12_240)}[megapixels]
+    file = encode(Image.new("L", (width, height), 200), "JPEG")
+    shown = read_image(file, image_size=(32, 32), channels=1)
+    assert (shown == 200).all()
+    with pytest.raises(UserError, match=f"more than 89 million pixels.*={megapixels}$"):
+        read_image(file)

@@ -65,6 +65,10 @@ def main(argv: list[str]) -> None:
         help="scale and crop --generated and --reference, to 64 or 96x64 (default: as they are, "
         "or as the run was trained)",
     )  # fmt: skip
+    add(
+        "--raw_colors", action="store_true",
+        help="leave color profiles of files out, as other tools do (default: convert to sRGB)",
+    )  # fmt: skip
     add("--batch_size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
     add("--save_features", type=Path, metavar="FILE", help="write all features to FILE.npz")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
@@ -102,10 +106,16 @@ def _measure(arguments: argparse.Namespace) -> None:
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
     results, run = [], {"seed": arguments.seed}
+    run |= {"raw_colors": True} if arguments.raw_colors else {}
     if paired:
         if arguments.workdir or not arguments.reference:
             raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
-        results += measure.measure_pairs(paired, arguments.generated, arguments.reference)
+        results += measure.measure_pairs(
+            paired,
+            arguments.generated,
+            arguments.reference,
+            raw_colors=arguments.raw_colors,
+        )
         run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(arguments.batch_size)
@@ -143,7 +153,8 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
     from ganjax.images import parse_image_size
 
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
-    generated = open_set(arguments.generated, mesh, image_size=size)
+    raw = arguments.raw_colors
+    generated = open_set(arguments.generated, mesh, image_size=size, raw_colors=raw)
     # What is measured once need not be remembered; references are.
     generated = generated._replace(digest="")
 
@@ -151,7 +162,11 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
         if not arguments.reference:
             raise UserError("there is nothing to compare with; give --reference=SOURCE")
         return open_set(
-            arguments.reference, mesh, image_size=size, default_size=generated.image_size
+            arguments.reference,
+            mesh,
+            image_size=size,
+            default_size=generated.image_size,
+            raw_colors=raw,
         )
 
     about = {"generated": arguments.generated, "reference": arguments.reference}
@@ -171,12 +186,14 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
 
     def open_reference():
         if not arguments.reference:
-            return monitor.open_data(run.model, config, mesh, size or generated.image_size)
+            at = size or generated.image_size
+            return monitor.open_data(run.model, config, mesh, at, raw_colors=arguments.raw_colors)
         return open_set(
             arguments.reference,
             mesh,
             image_size=size or generated.image_size,
             channels=config.data.channels,
+            raw_colors=arguments.raw_colors,
         )
 
     about = {

@@ -15,7 +15,8 @@ import numpy as np
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
-from ganjax.images import SUFFIXES, read_image
+from ganjax.formats import SUFFIXES
+from ganjax.images import read_image
 from ganjax.paths import expand
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
@@ -48,7 +49,10 @@ class Files:
     Attributes:
       names: in order.
       read: as given.
+      raw_colors: whether `load` leaves color profiles out; False unless set.
     """
+
+    raw_colors = False
 
     def __init__(self, stamps: dict[str, str], read: Callable[[str], bytes]):
         self.names, self.read = sorted(stamps), read
@@ -71,7 +75,9 @@ class Files:
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
         names = [self.name(index) for index in indices]
-        images, good, broken = decode_images(names, self.read, image_size, channels)
+        images, good, broken = decode_images(
+            names, self.read, image_size, channels, raw_colors=self.raw_colors
+        )
         arrays = {"image": images}
         if "label" in self.fields:
             arrays["label"] = self._labels[np.array(indices)[good]]
@@ -83,6 +89,8 @@ def decode_images(
     read: Callable[[str], bytes],
     image_size: tuple[int, int],
     channels: int,
+    *,
+    raw_colors: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, list[Broken]]:
     """Decodes encoded images, leaving out the broken ones.
 
@@ -93,7 +101,9 @@ def decode_images(
     good, broken = [], []
     for position, name in enumerate(names):
         try:
-            image = read_image(read(name), channels=channels, image_size=image_size)
+            image = read_image(
+                read(name), channels=channels, image_size=image_size, raw_colors=raw_colors
+            )
         except UserError as error:
             broken.append(Broken(name, str(error).removeprefix("image ")))
         else:

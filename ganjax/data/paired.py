@@ -51,7 +51,7 @@ class SideBySide:
         broken = []
         for name in map(self.name, indices):
             try:
-                image = read_image(self._read(name), channels=channels)
+                image = read_image(self._read(name), channels=channels, may_shrink=True)
                 if image.shape[1] % 2:
                     raise UserError(f"is {image.shape[1]} pixels wide, which has no two halves")
             except UserError as error:

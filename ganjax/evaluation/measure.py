@@ -301,9 +301,13 @@ def measure_pairs(
     generated: str | Sequence[Any],
     reference: str | Sequence[Any],
     *,
+    raw_colors: bool = False,
     progress: bool = True,
 ) -> list[Result]:
     """Metrics of equally named images in two sets (`sets.open_pairs`): means over all pairs.
+
+    Args:
+      raw_colors: leave color profiles out.
 
     Raises:
       UserError: weights are missing, or an image has no partner or one of a wrong size.
@@ -311,7 +315,7 @@ def measure_pairs(
     sights = {name: pairs.load(name) for name in dict.fromkeys(p.extractor for p in wanted)}
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(generated, reference, one_size=one_size)
+    files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
     with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
         for _, read in files:
             a, b = map(to_float, read())

@@ -71,9 +71,17 @@ def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Train
 
 
 def open_data(
-    model: Model, config: ConfigDict, mesh: Mesh, image_size: tuple[int, int]
+    model: Model,
+    config: ConfigDict,
+    mesh: Mesh,
+    image_size: tuple[int, int],
+    *,
+    raw_colors: bool = False,
 ) -> ImageSet:
     """The images of a run's data that its model's shall be like (`Model.real`).
+
+    Args:
+      raw_colors: leave color profiles of files out.
 
     Raises:
       UserError: there are none.
@@ -96,6 +104,7 @@ def open_data(
         channels=config.data.channels,
         limit=config.data.limit,
         array=array,
+        raw_colors=raw_colors,
     )
 
 

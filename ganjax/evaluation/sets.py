@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from ganjax.data.avatars.source import Avatars
-from ganjax.data.cache import load_in_threads
+from ganjax.data.cache import VERSION, load_in_threads
 from ganjax.data.folder import Files
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
@@ -56,6 +56,7 @@ def open_set(
     channels: int = 3,
     limit: int = 0,
     array: str = "image",
+    raw_colors: bool = False,
 ) -> ImageSet:
     """The images of a source, in an order that is drawn once and for all.
 
@@ -69,13 +70,19 @@ def open_set(
       channels: what they are read with before they become RGB; 1 makes them gray.
       limit: use only the first so many; 0 for all.
       array: of the source's, which is the images.
+      raw_colors: leave color profiles of files out.
 
     Raises:
-      UserError: there is no such source, it is empty, lacks the array, or has no size of its own.
+      UserError: there is no such source, it is empty, lacks the array, has no size of its own, or
+        no files to leave color profiles out of.
     """
     source = open_source(name)
     if array not in source.fields:
         raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
+    if raw_colors:
+        if not isinstance(source, Files):
+            raise UserError(f"--raw_colors is for files; {name} is no folder or .zip: leave it out")
+        source.raw_colors = True
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -83,7 +90,8 @@ def open_set(
     if image_size is None:
         raise UserError(f"images of {name} have no size of their own; give --image_size=64")
     count = min(len(source), limit) if limit else len(source)
-    return _make_set(name, source, count, mesh, image_size, channels, array)
+    made = _make_set(name, source, count, mesh, image_size, channels, array)
+    return made._replace(digest=f"{made.digest} raw colors") if raw_colors else made
 
 
 def make_set(
@@ -128,7 +136,7 @@ def _make_set(
     if isinstance(source, Avatars):
         attributes = lambda wanted: source.attributes(order[:wanted])  # noqa: E731
     which = [] if array == "image" else [array]
-    digest = json.dumps([source.digest, count, image_size, channels, *which])
+    digest = json.dumps([VERSION, source.digest, count, image_size, channels, *which])
     return ImageSet(name, count, digest, image_size, batches, attributes)
 
 
@@ -195,13 +203,18 @@ def make_translator(
 
 
 def open_pairs(
-    a: str | Sequence[Any], b: str | Sequence[Any], *, one_size: bool = True
+    a: str | Sequence[Any],
+    b: str | Sequence[Any],
+    *,
+    one_size: bool = True,
+    raw_colors: bool = False,
 ) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
     Args:
       a, b: folders or .zip files, or images in memory (see `make_set`), whose name is their number.
       one_size: the two of a pair must be equally large.
+      raw_colors: leave color profiles out.
 
     Returns:
       Names in order, each with a function that reads both, uint8 [H, W, 3]; it raises UserError
@@ -222,7 +235,7 @@ def open_pairs(
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         try:
-            x, y = (as_pixels(side[stem]()) for side in sides)
+            x, y = (as_pixels(side[stem](), raw_colors=raw_colors) for side in sides)
         except UserError as error:
             raise UserError(f"{stem}: {error}") from error
         if one_size and x.shape != y.shape:
@@ -305,7 +318,9 @@ class _OneSize:
         images, broken = [np.empty((0, *image_size, channels), np.uint8)], []
         for name in (self._files.names[index] for index in indices):
             try:
-                image = read_image(self._files.read(name), channels=channels)
+                image = read_image(
+                    self._files.read(name), channels=channels, raw_colors=self._files.raw_colors
+                )
             except UserError as error:
                 broken.append(Broken(name, str(error).removeprefix("image ")))
                 continue

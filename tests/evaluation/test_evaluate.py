@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -319,6 +320,24 @@ def test_pairs_are_compared_by_name(tmp_path, capsys):
     write_images(tmp_path / "c", 3, seed=1, size=12)
     with pytest.raises(UserError, match="two images 0000 are 16x16 and 12x12"):
         run(capsys, "--generated", a, "--reference", tmp_path / "c", "--metrics", "psnr")
+
+
+def test_color_profiles_count_unless_raw_values_are_asked_for(tmp_path, capsys):
+    cases = Path(__file__).parent / "cases"
+    for folder, name in (("a", "scene_p3.png"), ("b", "scene.png")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(cases / name, tmp_path / folder / "scene.png")
+    words = f"--generated={tmp_path}/a --reference={tmp_path}/b --metrics=psnr".split()
+    (converted,), (raw,) = run(capsys, *words), run(capsys, *words, "--raw_colors")
+    assert converted["value"] > 45 and raw["value"] < 35
+    assert raw["raw_colors"] and "raw_colors" not in converted
+    mesh, _ = evaluation.split_batch(8)
+    sets = [image_sets.open_set(f"{tmp_path}/a", mesh, raw_colors=raw) for raw in (True, False)]
+    assert sets[0].digest != sets[1].digest
+    (stored, _), (shown, _) = (next(images.batches(1, 8)) for images in sets)
+    assert np.abs(np.asarray(stored)[0].astype(int) - np.asarray(shown)[0]).mean() > 4
+    with pytest.raises(UserError, match="raw_colors is for files"):
+        image_sets.open_set("avatars", mesh, image_size=(16, 16), raw_colors=True)
 
 
 @pytest.mark.slow

@@ -381,7 +381,7 @@ def job_of(contents, styles, **options):
 def draw(monkeypatch):
     """Draws all pairs of arrays, which stand for files of them."""
 
-    def read(content, *, channels):
+    def read(content, *, channels, may_shrink=False):
         if channels == 4 and content.shape[2] == 3:
             return np.concatenate([content, np.full_like(content[:, :, :1], 255)], axis=2)
         return content[:, :, :channels]

@@ -125,7 +125,7 @@ def _draw_pairs(
 
 def _read(images: Images, name: str) -> np.ndarray:
     try:
-        return read_image(images[name]())
+        return read_image(images[name](), may_shrink=True)
     except UserError as error:
         raise UserError(f"{name}: {str(error).removeprefix('image ')}; remove it") from error
 
