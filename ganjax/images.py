@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
 
@@ -106,7 +106,7 @@ def read_header(content: bytes) -> Header:
 
 
 @contextmanager
-def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[Image.Image]:
+def _opened(file: str | Path | bytes | BinaryIO, name: str | Path) -> Iterator[ImageFile.ImageFile]:
     """An image file, not decoded; what goes wrong in the block is told as the user's mistake."""
     too_large = f"{name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller"
     try:
@@ -185,7 +185,7 @@ def _array(image: Image.Image) -> np.ndarray:
     return array if array.ndim == 3 else array[:, :, None]
 
 
-def _has_too_many_scans(file: BinaryIO) -> bool:
+def _has_too_many_scans(file: Any) -> bool:
     before = file.tell()
     file.seek(0)
     content, position, scans = file.read(), 2, 0

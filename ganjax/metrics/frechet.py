@@ -4,7 +4,7 @@ Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6; with Inception
 features it is the FID.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,8 @@ from ganjax.metrics.checks import check_features, check_widths
 _BLOCK = 8192  # rows that are summed at once
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Statistics of features in float64.
 
     Attributes:
