@@ -118,15 +118,15 @@ def paint_portraits(attributes: Mapping[str, Array], pose: Array, height: int, w
     columns = (jnp.arange(width, dtype=jnp.float32) + 0.5 - width / 2) * pixel
     rows = (jnp.arange(height, dtype=jnp.float32) + 0.5 - height / 2) * pixel
     x0, y0 = columns[None, None, :], rows[None, :, None]
-    draws = [pose[:, k, None, None] for k in range(pose.shape[1])]
+    parts = [pose[:, k, None, None] for k in range(pose.shape[1])]
 
     # A small shift and scale of everything, and a tilt of the head about the neck.
-    scale = 1.18 + 0.08 * draws[2]
-    x = (x0 - 0.07 * (draws[0] - 0.5)) / scale
-    y = (y0 - 0.05 * (draws[1] - 0.5) - 0.085) / scale
-    tilt = 0.16 * (draws[3] - 0.5)
+    scale = 1.18 + 0.08 * parts[2]
+    x = (x0 - 0.07 * (parts[0] - 0.5)) / scale
+    y = (y0 - 0.05 * (parts[1] - 0.5) - 0.085) / scale
+    tilt = 0.16 * (parts[3] - 0.5)
     look = _Look(attributes)
-    canvas = _Canvas(_background(look, draws, x0, y0, pixel), scale / pixel)
+    canvas = _Canvas(_background(look, parts, x0, y0, pixel), scale / pixel)
     head_x, head_y = x + tilt * (y - 0.4), y - tilt * x
     head = _head(look, head_x, head_y)
     hair = _Hair(look, head_x, head_y, head)
