@@ -4,7 +4,7 @@ Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6; with Inception
 features it is the FID.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,17 +15,16 @@ from ganjax.metrics.checks import check_features, check_widths
 _BLOCK = 8192  # rows that are summed at once
 
 
-@dataclass(frozen=True)
-class Moments:
+class Moments(NamedTuple):
     """Statistics of features in float64.
 
     Attributes:
-      count: N, the number of rows they were taken of.
+      size: N, the number of rows they were taken of.
       mean: [D].
       covariance: [D, D], the sums of products divided by N - 1.
     """
 
-    count: int
+    size: int
     mean: np.ndarray
     covariance: np.ndarray
 

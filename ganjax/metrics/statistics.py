@@ -42,10 +42,12 @@ def make_collector(statistic: Statistic) -> Collector:
     """
     if statistic.what == "moments":
         stream = MomentsStream()
-        return Collector(
-            lambda outputs: stream.add(outputs["features"]),
-            lambda: {name: np.asarray(x) for name, x in vars(stream.moments()).items()},
-        )
+
+        def moments() -> Values:
+            size, mean, covariance = stream.moments()
+            return {"count": np.asarray(size), "mean": mean, "covariance": covariance}
+
+        return Collector(lambda outputs: stream.add(outputs["features"]), moments)
     kept: Values = {}
     seen = 0
 

@@ -207,9 +207,9 @@ class _Run:
                 last or _due(every, before, images)
                 for every in (config.log_every, config.save_every, config.sample_every)
             )
-            evaluation = None
-            if step == end or _due(config.evaluate_every, before, images):
-                evaluation = self.evaluation
+            evaluation = self.evaluation
+            if evaluation and step != end and not _due(config.evaluate_every, before, images):
+                evaluation = None
             save = save or evaluation is not None
             if log or save or step == steps:
                 values = self._check(*pending, state, number)
