@@ -218,7 +218,8 @@ def _statistics(moments: Moments) -> tuple[Array, Array]:
 
 
 def _apply(features: Array, content: tuple[Array, Array], styles, weights: Array) -> Array:
-    return blend_styles(features, *styles, weights, content_statistics=content)
+    means, stds = styles
+    return blend_styles(features, means, stds, weights, content_statistics=content)
 
 
 def _bound(features: Array, statistics: tuple[Array, Array]) -> Array:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 import jax
 import jax.numpy as jnp
@@ -114,11 +114,12 @@ class Stylizer:
         """
         _check_counts(size=size)
         masks = [] if mask is None else [_mask(mask, "mask")]
-        job = Job([], [_picture(style, "style")], style_masks=masks, style_size=size)
+        picture = _picture(style, "style")
+        job = Job([], [picture], style_masks=masks, style_size=size)
         try:
-            return read_style(job, self._model, 0)
+            return read_style(job, self._model, 0, picture)
         except UserError as error:
-            raise UserError(named(job.styles[0].name, error)) from error
+            raise UserError(named(picture.name, error)) from error
 
     @_keywords()
     def __call__(
@@ -357,11 +358,11 @@ class Generator:
         """
         condition = self.inputs.get("label")
 
-        def parse(label) -> np.ndarray | None:
+        def parse(label):
             text = "" if label is None else str(label)
             return conditions.parse(condition, label=text, attributes=attributes or "")
 
-        if isinstance(label, str) or np.ndim(label) == 0:
+        if isinstance(label, str | int | None) or np.ndim(label) == 0:
             asked = parse(label)
         elif len(label) == num:
             asked = np.stack([parse(one) for one in label])
@@ -382,10 +383,12 @@ class Generator:
             raise UserError(f"num is {num}; it must be 1 or more")
         if seed < 0:
             raise UserError(f"seed is {seed}; it must be 0 or more")
+        label = None
         if asked is not None:
             item = () if self.inputs["label"].kind == "class" else asked.shape[-1:]
-            asked = jnp.broadcast_to(asked, (num, *item))
-        return self._model.draw(jax.random.key(seed), jnp.arange(num), asked)
+            label = jnp.broadcast_to(asked, (num, *item))
+        assert self._model.draw is not None
+        return self._model.draw(jax.random.key(seed), jnp.arange(num), label)
 
     def images(self, inputs: Mapping[str, Array]) -> Iterator[np.ndarray]:
         """Draws an image for each row of `inputs`, uint8 [H, W, C], some at a time.
@@ -472,7 +475,7 @@ class Translator:
 
     def __call__(
         self, image: "Picturelike | Sequence[Picturelike]", *, seed: int = 0
-    ) -> np.ndarray | list[np.ndarray]:
+    ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
         Args:
@@ -566,7 +569,7 @@ def measure(
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
     _check_counts(batch_size=batch_size, least=1)
-    sides = [side if side is None else _given(side) for side in (generated, reference)]
+    sides = [_given(side) for side in (generated, reference)]
     if sides[0] is None or sides[1] is None and (paired or not wanted):
         missing = "generated" if sides[0] is None else "reference"
         raise UserError(f"{missing} is None; give a folder, a .zip file, an array or a list")
@@ -585,7 +588,8 @@ def measure(
             real = _open(sides[1], "reference", mesh, image_size=size, **default)
         if not rest:
             source = sides[1] if isinstance(sides[1], str) else ""
-            rest = monitor.default_metrics(source, min(made.size, real.size))
+            sizes = [images.size for images in (made, real) if images]
+            rest = monitor.default_metrics(source, *sizes)
         programs = measuring.load_programs(rest, mesh)
         results += measuring.measure(
             rest, made, real, programs, batch_size=batch_size, progress=progress
@@ -599,7 +603,7 @@ def measure(
     return values
 
 
-def _load_run(folder: str | Path, checkpoint: int | str | None, average: str) -> "Run":
+def _load_run(folder: str | Path, checkpoint: int | str | None, average: "Average") -> "Run":
     from ganjax import runs
 
     if average not in get_args(runs.Average):
@@ -607,7 +611,7 @@ def _load_run(folder: str | Path, checkpoint: int | str | None, average: str) ->
     return runs.load(run_folder(str(folder)), step=checkpoint, average=average)
 
 
-def _is_list(values: Any) -> bool:
+def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(values, list | tuple) and not isinstance(values, EncodedStyle)
 
 
@@ -636,7 +640,7 @@ def _picture(image: "Picturelike", name: str) -> Picture:
     return Picture(name, lambda: as_pixels(image, channels=4))
 
 
-def _mask(mask: "Picturelike", name: str) -> Picture:
+def _mask(mask: Any, name: str) -> Picture:
     if getattr(mask, "dtype", None) == np.bool_:
         mask = np.asarray(mask, np.uint8) * np.uint8(255)
     elif getattr(mask, "dtype", None) == np.uint8 and np.max(mask, initial=0) == 1:
@@ -661,8 +665,8 @@ def _shares(weights: Any, count: int) -> Any:
 def _check_alpha(alpha: Any) -> None:
     if not isinstance(alpha, Real | np.ndarray | Array):
         raise UserError(f"alpha is {alpha!r}; give a number from 0 to 1")
-    if np.shape(alpha) != ():
-        raise UserError(f"alpha has the shape {np.shape(alpha)}; give one number from 0 to 1")
+    if shape := getattr(alpha, "shape", ()):
+        raise UserError(f"alpha has the shape {shape}; give one number from 0 to 1")
     if not isinstance(alpha, jax.core.Tracer) and not 0 <= float(alpha) <= 1:
         raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
 
@@ -683,8 +687,10 @@ def _check_floats(name: str, images: Any, channels: int = 3) -> None:
         raise UserError(f"{name} have the shape {shape}; give [B, H, W, {channels}]")
 
 
-def _given(images: Any) -> str | Sequence[Any]:
-    """A source by its name, or images in memory."""
+def _given(images: Any) -> Any:
+    """A source by its name, or images in memory; None stays None."""
+    if images is None:
+        return None
     if isinstance(images, str | Path):
         return str(images)
     if hasattr(images, "shape"):

@@ -120,8 +120,10 @@ def parse(
         if given and kind != wanted:
             can = {"class": "--label", "attributes": "--attributes"}.get(kind, "nothing")
             raise UserError(f"{option} {given}: this model can be asked for {can}")
+    if condition is None:
+        return None
     if label:
-        return np.int32(_number("--label", label, condition.names))
+        return np.asarray(_number("--label", label, condition.names), np.int32)
     if not attributes:
         return None
     asked = np.full(len(condition.names), DRAWN, np.int32)

@@ -73,14 +73,14 @@ def check(config: ConfigDict) -> None:
     check_choice("parallel", config.parallel, ("jit", "pmap"))
 
 
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Checks that the field `name` holds one of `choices`.
 
     Raises:
       UserError: it does not.
     """
     if value not in choices:
-        raise UserError(f"{name} is {value!r}; choose {' or '.join(choices)}")
+        raise UserError(f"{name} is {value!r}; choose {' or '.join(map(str, choices))}")
 
 
 def with_variants(
@@ -118,7 +118,7 @@ def _is_there(source: str | Sequence[str]) -> bool:
 
 def _paths(source: str) -> Iterator[str]:
     """What a source may name: the whole text behind "folder:", and it without its suffixes."""
-    path, end = re.sub(r"^\w+:", "", source), True
+    path, end = re.sub(r"^\w+:", "", source), 1
     while end:
         yield path
         path, end = re.subn(r"[@*]\d+$", "", path)
@@ -185,10 +185,11 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """
     words = iter(overrides)
     for word in words:
-        field, equals, value = word.partition("=")
+        field, equals, given = word.partition("=")
         if not field.startswith("--config."):
             raise UserError(f"unknown argument {word!r}; see --help")
-        if not equals and (value := next(words, None)) is None:
+        value = given if equals else next(words, None)
+        if value is None:
             raise UserError(f"{field} lacks a value; give {field}=VALUE")
         _set_field(config, field.removeprefix("--config."), value)
     return config.lock()
@@ -254,6 +255,7 @@ def _set_field(config: Any, path: str, text: str) -> None:
     for parent in parents:
         config = config[parent]
     old = config[last]
+    value: Any
     try:
         match old:
             case bool():
@@ -290,7 +292,7 @@ def _elements(old: Sequence, new: Any) -> list:
     return [wanted(value) for value in new]
 
 
-def comments(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
+def comments(defaults: Callable[..., Any]) -> dict[str, str]:
     """What each field is, by its name: the comments beside or above a function's assignments."""
     found, above = {}, []
     for line in map(str.strip, inspect.getsource(defaults).splitlines()):

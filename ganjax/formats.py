@@ -5,7 +5,7 @@ import re
 import struct
 import warnings
 import zlib
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import (
     AvifImagePlugin,  # noqa: F401  each of these registers a format
@@ -84,14 +84,14 @@ def _is_tga(header: bytes) -> bool:
     return depth in depths.get(kind, ()) and palette == (kind in (1, 9)) and flags < 64
 
 
-def _drop_alpha(image: ImageFile.ImageFile) -> None:
+def _drop_alpha(image: Any) -> None:
     """A TGA of 32 bits may say that 8 of them mean nothing."""
     if image.tile and image.tile[0].args[0] == "BGRA":
         image._mode = "RGB"
         image.tile = [tile._replace(args=("BGRX", *tile.args[1:])) for tile in image.tile]
 
 
-def _scale_color_key(image: ImageFile.ImageFile) -> None:
+def _scale_color_key(image: Any) -> None:
     """Pillow scales samples of 2, 4 and 16 bits to 8, but not the color that is transparent."""
     key = image.info.get("transparency")
     if not image.tile or key is None or isinstance(key, bytes):
@@ -104,7 +104,7 @@ def _scale_color_key(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
-def _mend_planes(image: ImageFile.ImageFile) -> None:
+def _mend_planes(image: Any) -> None:
     """Pillow takes planes of 16 bits that are not compressed for planes of 8."""
     tags = image.tag_v2
     if tags.get(_PLANAR) != 2 or set(tags.get(_BITS, ())) != {16}:

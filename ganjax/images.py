@@ -159,6 +159,7 @@ def _read(
             return use(opened)
 
     try:
+        stream: BinaryIO
         if isinstance(file, bytes):
             stream = io.BytesIO(file)
         else:
@@ -293,7 +294,7 @@ def _as_array(image: Image.Image) -> np.ndarray:
     return array if array.ndim == 3 else array[:, :, None]
 
 
-def _has_too_many_scans(file: BinaryIO) -> bool:
+def _has_too_many_scans(file: Any) -> bool:
     before = file.tell()
     file.seek(0)
     content, position, scans = file.read(), 2, 0

@@ -69,7 +69,7 @@ class Destination:
     ):
         self.path = path
         self.is_file = path.suffix.lower() in suffixes and not path.is_dir()
-        self._names, self._old = names, []
+        self._old: list[Path] = []
         if self.is_file:
             if path.exists() and not overwrite:
                 raise UserError(f"{path} exists; --overwrite replaces it")
@@ -82,7 +82,7 @@ class Destination:
             if path.exists():
                 raise UserError(f"--output {path} is a file; {known}")
         elif names:
-            self._old = self._earlier()
+            self._old = self._earlier(names)
             if self._old and not overwrite:
                 raise UserError(
                     f"{path} holds {len(self._old)} images of an earlier call; --overwrite "
@@ -90,7 +90,7 @@ class Destination:
                 )
         self._check_place()
 
-    def _earlier(self) -> list[Path]:
+    def _earlier(self, names: str) -> list[Path]:
         """The images of an earlier call in the folder, which may hold no others."""
         found = []
         for folder, folders, files in os.walk(self.path):
@@ -99,7 +99,7 @@ class Destination:
                 path = Path(folder, name)
                 if path.suffix.lower() not in SUFFIXES or name.startswith("."):
                     continue
-                if path.parent != self.path or not re.fullmatch(self._names, name):
+                if path.parent != self.path or not re.fullmatch(names, name):
                     raise UserError(
                         f"{self.path} holds other images, e.g. {path.relative_to(self.path)}; "
                         "give another folder"
@@ -339,6 +339,7 @@ def _write_mp4(
             start_new_session=True,  # Ctrl-C is for this process, which ends the encoder
         )
         try:
+            assert process.stdin is not None
             with suppress(BrokenPipeError):  # why it has ended is found below
                 for frame in chain([first], frames):
                     process.stdin.write(frame.data)

@@ -114,4 +114,4 @@ def _best_step(folder: Path, checkpoints: Any) -> int:
     (protocol,) = parse(name)
     values = {step: metrics[name] for step, metrics in saved.items() if name in metrics}
     best = min if protocol.lower_is_better else max
-    return best(sorted(values, reverse=True), key=values.get)
+    return best(sorted(values, reverse=True), key=values.__getitem__)

@@ -227,3 +227,10 @@ def test_fields_of_every_run_are_checked_for_every_game(name, fields, says):
     with pytest.raises(UserError) as error:
         tasks.make(config)
     assert says in str(error.value)
+
+
+def test_a_number_that_is_no_choice_is_the_users_mistake():
+    config = tasks.module("pix2pix").defaults()
+    config.model.layers = 7
+    with pytest.raises(UserError, match="model.layers is 7; choose 0 or 1 or 2 or 3 or 4 or 5"):
+        tasks.make(config)

@@ -26,14 +26,14 @@ class Images(NamedTuple):
     """What is known of images before one is decoded.
 
     Attributes:
-      count: of the files.
+      size: number of the files.
       image_size: (H, W), the medians of a sample.
       gray: all of the sample are.
       transparent: parts of some may be.
       classes: how many there are; 0 for none.
     """
 
-    count: int
+    size: int
     image_size: tuple[int, int]
     gray: bool = False
     transparent: bool = False
@@ -117,7 +117,7 @@ def look(source: str) -> Images:
     Raises:
       UserError: there is none, or none of those can be read.
     """
-    files = open_source(source)
+    files: Any = open_source(source)
     headers, reason = [], ""
     for name in files.names[:: -(-len(files) // SAMPLE)]:
         try:
@@ -128,7 +128,7 @@ def look(source: str) -> Images:
         raise UserError(f"none of the images of {source} that were looked at can be read: {reason}")
     height, width = np.median([header.image_size for header in headers], axis=0)
     return Images(
-        count=len(files),
+        size=len(files),
         image_size=(round(height), round(width)),
         gray=all(header.gray for header in headers),
         transparent=any(header.transparent for header in headers),
@@ -146,7 +146,7 @@ def choose(images: Images, platform: str) -> dict[str, Any]:
     least, most = KIMG
     if platform == "cpu":
         most = CPU_KIMG[side]
-    kimg = float(np.clip(round(EPOCHS * images.count / 1000), least, most))
+    kimg = float(np.clip(round(EPOCHS * images.size / 1000), least, most))
     every = float(np.clip(round(kimg / 50), 2, 20))
     return {
         "data.image_size": str(side),
@@ -164,14 +164,14 @@ def _describe(
 ) -> Iterator[str]:
     height, width = images.image_size
     yield (
-        f"{path}: {images.count:,} images of about {height}x{width} (height x width)"
+        f"{path}: {images.size:,} images of about {height}x{width} (height x width)"
         + (", gray" if images.gray else "")
         + (", transparent parts on white" if images.transparent else "")
         + (f", {images.classes} classes, which DCGAN does not tell apart" * (images.classes > 1))
     )
     size, kimg, flip = config.data.image_size, config.total_kimg, config.data.flip
     side = int(size) if size.isdecimal() else 0
-    used, time = min(images.count, config.data.limit or images.count), ""
+    used, time = min(images.size, config.data.limit or images.size), ""
     if platform == "cpu" and side in CPU_RATES and not config.model.width:
         minutes = max(1, round(kimg * 1000 / CPU_RATES[side] / 60))
         time = f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
@@ -195,8 +195,8 @@ def _describe(
     if flip:
         flags.append("--config.data.flip=False")
     yield f"change it with {', '.join(flags)}; --help shows all"
-    if images.count < FEW:
+    if images.size < FEW:
         yield (
-            f"warning: {images.count} images are few: GANs want thousands, and repeat what they "
+            f"warning: {images.size} images are few: GANs want thousands, and repeat what they "
             "have seen where there are less"
         )

@@ -125,8 +125,8 @@ def _measure(arguments: argparse.Namespace) -> None:
         one_sided = rest and all(protocol.one_sided for protocol in rest)
         reference = None if one_sided else open_reference()
         if not rest:
-            size = min(reference.size, generated.size or reference.size)
-            rest = monitor.default_metrics(about["reference"], size)
+            sizes = [images.size for images in (generated, reference) if images]
+            rest = monitor.default_metrics(about["reference"], *sizes)
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Examples(NamedTuple):
       checksums: the CRC-32 of each array's bytes.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, np.memmap]
     broken: list[Broken]
     checksums: dict[str, int]
 
@@ -53,7 +53,8 @@ class Examples(NamedTuple):
           UserError: the file was cut short after it was mapped.
         """
         values = self.arrays[name]
-        if values.base.size() < values.nbytes:  # to read what is gone would end in SIGBUS
+        file: Any = values.base
+        if file.size() < values.nbytes:  # to read what is gone would end in SIGBUS
             raise UserError(
                 f"the cache {values.filename} was cut short while it was read; run the same "
                 "command again to make it anew"
@@ -178,7 +179,9 @@ def _write(
     *,
     progress: bool,
 ) -> None:
-    files, shapes, checksums, total, broken = {}, {}, {}, 0, []
+    files, shapes, total = {}, {}, 0
+    checksums: dict[str, int] = {}
+    broken: list[Broken] = []
     try:
         with bar(count, label="decoding", shown=progress) as counter:
             for arrays, bad in load_in_threads(source, count, image_size, channels):

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -32,11 +32,12 @@ class Picture(NamedTuple):
 
     Attributes:
       name: with its folders, as far as they tell it from others.
-      read: gives its content; raises UserError where it cannot be read.
+      read: gives its content, as `images.as_pixels` takes it; raises UserError where it cannot be
+        read.
     """
 
     name: str
-    read: Callable[[], bytes]
+    read: Callable[[], Any]
 
 
 class Files:
@@ -98,7 +99,8 @@ def decode_images(
       uint8 [G, H, W, C], the positions [G] of the good ones in `names`, and the broken ones.
     """
     images = np.empty((len(names), *image_size, channels), np.uint8)
-    good, broken = [], []
+    good: list[int] = []
+    broken: list[Broken] = []
     for position, name in enumerate(names):
         try:
             image = read_image(

@@ -1,7 +1,7 @@
 """Batches as functions of (seed, number): the same for any number of processes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ class Pipeline(NamedTuple):
         image_size: tuple[int, int],
         process_index: int = 0,
         process_count: int = 1,
-    ) -> Iterator[dict[str, np.ndarray]]:
+    ) -> Generator[dict[str, np.ndarray], None, None]:
         """Batches `first`, `first` + 1, ... without end.
 
         Every example comes once per epoch, and every epoch has another order. The global batch
@@ -169,7 +169,8 @@ class Pipeline(NamedTuple):
                 f"batch_size is {batch_size}; give a multiple of the {process_count} processes"
             )
         local = batch_size // process_count
-        parts, filled = [], Counter()
+        parts: list[_Part] = []
+        filled: Counter[frozenset[str]] = Counter()
         for number, (stream, found) in enumerate(zip(self.streams, opened, strict=True)):
             size, names = _rows_of(stream, batch_size), frozenset(stream.names.values())
             # Of the global batch, whose rows the streams of one name fill one after the other.
@@ -303,7 +304,7 @@ def _merge(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(v) if v[1:] else v[0] for name, v in merged.items()}
 
 
-def _closing(iterator: Any) -> Iterator[dict[str, np.ndarray]]:
+def _closing(iterator: Any) -> Generator[dict[str, np.ndarray], None, None]:
     try:
         yield from iterator
     finally:

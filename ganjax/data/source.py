@@ -34,7 +34,9 @@ class Source(Protocol):
     """
 
     digest: str
-    fields: Mapping[str, Field]
+
+    @property
+    def fields(self) -> Mapping[str, Field]: ...
 
     def __len__(self) -> int: ...
 

@@ -1,6 +1,7 @@
 """Metrics of sets of images: each set goes through each extractor once, whatever is measured."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,14 @@ from ganjax.metrics.manifold import density_coverage, precision_recall
 from ganjax.metrics.protocols import Protocol, Statistic
 from ganjax.metrics.protocols import statistics as statistics_of
 from ganjax.metrics.sliced_wasserstein import check_size, sliced_wasserstein
-from ganjax.metrics.statistics import Values, cache_path, load_cached, make_collector, save_cached
+from ganjax.metrics.statistics import (
+    Collector,
+    Values,
+    cache_path,
+    load_cached,
+    make_collector,
+    save_cached,
+)
 from ganjax.progress import bar
 from ganjax.training import devices
 
@@ -44,15 +52,15 @@ class Result(NamedTuple):
     Attributes:
       values: by name; the first one is the metric's own.
       digest: of the extractor.
-      count: generated images, or pairs.
-      reference_count: images of the reference; 0 without one.
+      size: number of generated images, or pairs.
+      reference_size: images of the reference; 0 without one.
     """
 
     protocol: Protocol
     values: dict[str, float]
     digest: str
-    count: int
-    reference_count: int
+    size: int
+    reference_size: int
 
 
 def load_programs(wanted: Sequence[Protocol], mesh: Mesh) -> dict[tuple[str, str], Program]:
@@ -71,7 +79,8 @@ def _load_program(name: str, resizing: str, mesh: Mesh) -> Program:
     everywhere = devices.replicated(mesh)
     if not name:
         return Program("", jax.jit(lambda images: {"images": images}, out_shardings=everywhere))
-    extractor = extractors.load(name, **({"resizing": resizing} if resizing else {}))
+    options: dict[str, Any] = {"resizing": resizing} if resizing else {}
+    extractor = extractors.load(name, **options)
     variables = jax.device_put(extractor.variables, everywhere)
     apply = jax.jit(extractor.apply, out_shardings=everywhere)
     return Program(extractor.digest, lambda images: apply(variables, images))
@@ -105,29 +114,35 @@ def measure(
       UserError: a set has too few images, or a metric needs a reference and there is none.
     """
     needs = [check_needs(protocol, generated, reference) for protocol in wanted]
-    found, features = [], {}
+    found: list[dict[Statistic, Values]] = []
+    features: dict[str, np.ndarray] = {}
     for side, images in (("generated", generated), ("reference", reference)):
-        own = [need[len(found)] for need in needs if need[len(found)]]
+        own = [statistic for need in needs if (statistic := need[len(found)])]
         extra = _features(own) if keep else {}
         needed = [*own, *extra.values()]
-        values = gather(images, needed, programs, side, batch_size=batch_size, progress=progress)
+        values = {}
+        if images:
+            values = gather(
+                images, needed, programs, side, batch_size=batch_size, progress=progress
+            )
         features |= {f"{side}/{name}": values[s]["features"] for name, s in extra.items()}
         found.append(values)
     results = []
     for protocol, (a, b) in zip(wanted, needs, strict=True):
-        values = compare(protocol, found[0][a], found[1][b] if b else None)
+        ours, theirs = found[0][a], found[1][b] if b else {}
+        scores = compare(protocol, ours, theirs)
         if protocol.kind == "attributes":
-            values |= _accuracy("", generated, found[0][a]["logits"])
-            values |= _accuracy("reference_", reference, found[1][b]["logits"])
+            scores |= _accuracy("", generated, ours["logits"])
+            scores |= _accuracy("reference_", reference, theirs["logits"])
         digest = programs[protocol.extractor, protocol.resizing].digest
-        results.append(Result(protocol, values, digest, a.count, _count(b, found[1])))
+        results.append(Result(protocol, scores, digest, a.size, _size(b, found[1])))
     return results, features
 
 
-def _count(statistic: Statistic | None, found: Mapping[Statistic, Values]) -> int:
+def _size(statistic: Statistic | None, found: Mapping[Statistic, Values]) -> int:
     """Of the images that a statistic was taken of."""
     if statistic is None or not statistic.whole:
-        return statistic.count if statistic else 0
+        return statistic.size if statistic else 0
     values = found[statistic]
     return int(values["count"]) if "count" in values else len(next(iter(values.values())))
 
@@ -142,25 +157,26 @@ def check_needs(
     """
     if reference is None and not protocol.one_sided:
         raise UserError(f"{protocol.name} needs a reference; give --reference=SOURCE")
-    if protocol.kind == "sliced_wasserstein" and generated.image_size != reference.image_size:
-        sizes = ["x".join(map(str, images.image_size)) for images in (generated, reference)]
-        raise UserError(
-            f"{protocol.name} compares pixels, but images are {sizes[0]} and {sizes[1]}; "
-            f"--image_size={sizes[0]} scales and crops them"
-        )
+    sets = [images for images in (generated, reference) if images]
     if protocol.kind == "sliced_wasserstein":
+        sizes = ["x".join(map(str, images.image_size)) for images in sets]
+        if sizes[0] != sizes[1]:
+            raise UserError(
+                f"{protocol.name} compares pixels, but images are {sizes[0]} and {sizes[1]}; "
+                f"--image_size={sizes[0]} scales and crops them"
+            )
         check_size(generated.image_size)
-    needs = statistics_of(protocol, reference.size if reference else 0)
-    for images, need in zip((generated, reference), needs, strict=True):
-        if need and images.size is not None and images.size < need.count:
-            raise _too_few(images.name, images.size, need.count, protocol.name)
+    needs = statistics_of(protocol, reference.size or 0 if reference else 0)
+    for images, need in zip(sets, needs, strict=False):
+        if need and images.size is not None and images.size < need.size:
+            raise _too_few(images.name, images.size, need.size, protocol.name)
     return needs
 
 
 def _features(own: Sequence[Statistic]) -> dict[str, Statistic]:
     """The features to keep of each extractor: of the largest number of images."""
     largest: dict[str, Statistic] = {}
-    for s in sorted(own, key=lambda s: s.count):
+    for s in sorted(own, key=lambda s: s.size):
         if s.extractor:
             name = s.extractor + (f"_{s.resizing}" if s.resizing else "")
             largest[name] = s._replace(what="features")
@@ -175,7 +191,7 @@ def _too_few(name: str, size: int, needed: int, metric: str) -> UserError:
 
 
 def gather(
-    images: ImageSet | None,
+    images: ImageSet,
     wanted: Sequence[Statistic],
     programs: Mapping[tuple[str, str], Program],
     label: str,
@@ -186,36 +202,40 @@ def gather(
     """Statistics of a set: from the cache where its digest is known there, else in one pass.
 
     Args:
-      images: None where nothing is wanted.
       label: of the progress bar.
 
     Raises:
       UserError: there are fewer good images than needed, or the cache cannot be written to.
     """
-    values, collectors, paths = {}, {}, {}
+    values: dict[Statistic, Values] = {}
+    collectors: dict[Statistic, Collector] = {}
+    paths: dict[Statistic, Path] = {}
     for statistic in dict.fromkeys(wanted):
+        kept = None
         if _cached(images, statistic):
             extractor = programs[statistic.extractor, statistic.resizing].digest
             paths[statistic] = cache_path(statistic, images=images.digest, extractor=extractor)
-            values[statistic] = load_cached(paths[statistic])
-        if values.get(statistic) is None:
+            kept = load_cached(paths[statistic])
+        if kept is None:
             collectors[statistic] = make_collector(statistic)
+        else:
+            values[statistic] = kept
     if not collectors:
         return values
-    count = max(statistic.count for statistic in collectors)
+    count = max(statistic.size for statistic in collectors)
     seen = 0
 
     def add(outputs: Mapping[tuple[str, str], Any], first: int, valid: int) -> None:
         for key, arrays in jax.device_get(outputs).items():
             for statistic, collector in collectors.items():
-                rows = min(valid, statistic.count - first)
+                rows = min(valid, statistic.size - first)
                 if (statistic.extractor, statistic.resizing) == key and rows > 0:
                     collector.add({name: array[:rows] for name, array in arrays.items()})
 
     with bar(count, label=label, shown=progress, leave=False) as counter:
         pending = None
         for batch, valid in images.batches(count, batch_size):
-            running = {(s.extractor, s.resizing) for s in collectors if s.count > seen}
+            running = {(s.extractor, s.resizing) for s in collectors if s.size > seen}
             outputs = {key: programs[key].run(batch) for key in running}
             if pending:  # while the device is busy with this batch
                 add(*pending)
@@ -224,7 +244,7 @@ def gather(
             counter.update(valid)
         if pending:
             add(*pending)
-    needed = max((2 if s.whole else s.count for s in collectors), default=0)
+    needed = max((2 if s.whole else s.size for s in collectors), default=0)
     if seen < needed:
         raise _too_few(images.name, seen, needed, "a metric")
     for statistic, collector in collectors.items():
@@ -239,7 +259,7 @@ def _cached(images: ImageSet, statistic: Statistic) -> bool:
     return bool(images.digest) and statistic.what != "patches"
 
 
-def compare(protocol: Protocol, generated: Values, reference: Values | None) -> dict[str, float]:
+def compare(protocol: Protocol, generated: Values, reference: Values) -> dict[str, float]:
     """A metric's values from what it knows of both sides; the first one is the metric's own."""
     match protocol.kind:
         case "frechet":
@@ -273,9 +293,9 @@ def _with_deviation(pair: tuple[float, float]) -> dict[str, float]:
 
 def _attributes(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Which combinations of attributes are drawn, as share of those that are among real ones."""
-    sides = [hide(attributes.predict(logits, ATTRIBUTES)) for logits in (generated, real)]
-    covered = {name: c.share for name, c in attributes.coverage(*sides, ATTRIBUTES).items()}
-    distances = attributes.histogram_distances(*sides, ATTRIBUTES)
+    drawn, seen = (hide(attributes.predict(logits, ATTRIBUTES)) for logits in (generated, real))
+    covered = {name: c.share for name, c in attributes.coverage(drawn, seen, ATTRIBUTES).items()}
+    distances = attributes.histogram_distances(drawn, seen, ATTRIBUTES)
     return {
         "coverage": float(np.mean(list(covered.values()))),
         **{f"coverage_{name}": share for name, share in covered.items()},
@@ -284,9 +304,9 @@ def _attributes(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
     }
 
 
-def _accuracy(side: str, images: ImageSet, logits: np.ndarray) -> dict[str, float]:
+def _accuracy(side: str, images: ImageSet | None, logits: np.ndarray) -> dict[str, float]:
     """How often the classifier is right where the attributes of images are known."""
-    if not images.attributes:
+    if not images or not images.attributes:
         return {}
     labels = hide(images.attributes(len(logits)))
     shares = attributes.accuracy(attributes.predict(logits, ATTRIBUTES), labels, ATTRIBUTES)

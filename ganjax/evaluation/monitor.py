@@ -1,9 +1,10 @@
 """A trained model as a set of images, and its evaluation while it trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -16,7 +17,7 @@ from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
 from ganjax.training.state import State, Trained
-from ganjax.training.task import Batch, Model, Task
+from ganjax.training.task import Model, Task
 
 COUNT = 5000  # images, where the user names no metric
 BATCH_SIZE = 64
@@ -33,19 +34,20 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
     return devices.make_mesh((batch_size,)), batch_size
 
 
-def default_metrics(source: str, size: int) -> tuple[Protocol, ...]:
-    """What suits images that are compared with `size` ones of a source, and needs no download.
+def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
+    """What suits sets of these sizes, one of them of a source, and needs no download.
 
     The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once. Of
     files, some may be broken: where all are needed, all that are good will do.
     """
+    size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
     embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
     extractor = "avatars" if embedded else "tiny_darknet"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""
-    return parse(",".join(f"{kind}{count}{whole}_{extractor}" for kind in kinds))
+    return list(parse(",".join(f"{kind}{count}{whole}_{extractor}" for kind in kinds)))
 
 
 def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Trained, int], ImageSet]:
@@ -62,7 +64,7 @@ def make_images(model: Model, config: ConfigDict, mesh: Mesh) -> Callable[[Train
         return make_generator(model, mesh)
     image_size = parse_image_size(config.data.image_size)
 
-    def inputs() -> Iterator[Batch]:
+    def inputs() -> Iterator[Mapping[str, np.ndarray]]:
         return tasks.make_data(config).batches(
             seed=config.seed, first=0, batch_size=config.batch_size, image_size=image_size
         )
@@ -118,8 +120,8 @@ def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
         "value": next(iter(result.values.values())),
         **result.values,
         "protocol": protocol.text,
-        "n": result.count,
-        "n_reference": result.reference_count,
+        "n": result.size,
+        "n_reference": result.reference_size,
         "extractor": protocol.extractor,
         "digest": result.digest,
         **about,
@@ -149,9 +151,10 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
     images_of = make_images(task.model, config, mesh)
 
     def run(state: State, stop: Callable[[], bool]) -> list[dict[str, Any]] | None:
-        sets = (_stoppable(images, stop) for images in (images_of(state.trained, 0), reference))
+        sets = (images_of(state.trained, 0), reference)
+        generated, real = (_stoppable(images, stop) for images in sets)
         try:
-            results, _ = measure(wanted, *sets, programs, batch_size=batch_size)
+            results, _ = measure(wanted, generated, real, programs, batch_size=batch_size)
         except _Stopped:
             return None
         progress = {"step": int(state.step), "kimg": int(state.images) / 1000}

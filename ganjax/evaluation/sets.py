@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from operator import getitem
 from typing import Any, NamedTuple
 
 import jax
@@ -76,7 +77,7 @@ def open_set(
       UserError: there is no such source, it is empty, lacks the array, has no size of its own, or
         no files to leave color profiles out of.
     """
-    source = open_source(name)
+    source: Any = open_source(name)
     if array not in source.fields:
         raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
     if raw_colors:
@@ -145,13 +146,14 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
 
     They are rounded to 8 bits, as they would be in files.
     """
-    split, everywhere = devices.split(mesh), devices.replicated(mesh)
+    split, everywhere, draw = devices.split(mesh), devices.replicated(mesh), model.draw
+    assert draw is not None
 
     @partial(jax.jit, static_argnames="seed")
     def generate(trained: Trained, seed: int, index: Array) -> Array:
         rng = jax.random.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
-        images = model.sample(trained, model.draw(rng, index, None), rng)[model.image]
+        images = model.sample(trained, draw(rng, index, None), rng)[model.image]
         return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
 
     def make(trained: Trained, seed: int) -> ImageSet:
@@ -171,7 +173,10 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
 
 
 def make_translator(
-    model: Model, inputs: Callable[[], Iterator[Batch]], mesh: Mesh, image_size: tuple[int, int]
+    model: Model,
+    inputs: Callable[[], Iterator[Mapping[str, np.ndarray]]],
+    mesh: Mesh,
+    image_size: tuple[int, int],
 ) -> Callable[[Trained, int], ImageSet]:
     """(trained, seed) -> the images that a model makes of others, batch after batch of them.
 
@@ -188,7 +193,7 @@ def make_translator(
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
 
-        def arrays() -> Iterator[np.ndarray]:
+        def arrays() -> Generator[np.ndarray, None, None]:
             for number, batch in enumerate(inputs()):
                 batch = jax.device_put(batch, everywhere)
                 yield np.asarray(translate(trained, seed, number, batch))
@@ -243,16 +248,18 @@ def open_pairs(
             raise UserError(f"the two images {stem} are {sizes}; make them equally large")
         return x, y
 
-    return [(stem, lambda stem=stem: read(stem)) for stem in sorted(sides[0])]
+    return [(stem, partial(read, stem)) for stem in sorted(sides[0])]
 
 
 def _by_stem(name: str | Sequence[Any]) -> dict[str, Callable[[], Any]]:
     if not isinstance(name, str):
-        return {f"{n:06d}": lambda image=image: image for n, image in enumerate(name)}
+        return {f"{n:06d}": partial(getitem, name, n) for n in range(len(name))}
     files = open_source(name)
     if not isinstance(files, Files):
         raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
-    found = {n.rpartition(".")[0]: lambda n=n: files.read(n) for n in files.names}
+    found: dict[str, Callable[[], Any]] = {
+        n.rpartition(".")[0]: partial(files.read, n) for n in files.names
+    }
     if len(found) < len(files.names):
         raise UserError(f"{name} has two images whose names differ in the suffix only; remove one")
     return found
@@ -340,7 +347,7 @@ def _first_size(files: Files, name: str) -> tuple[int, int]:
 
 def _good_images(
     source: Any, count: int, image_size: tuple[int, int], channels: int, name: str
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Images a few at a time, decoded ahead; the broken ones are told at the end."""
     broken: list[Broken] = []
     try:
@@ -357,7 +364,7 @@ def _good_images(
 
 
 def _rebatch(
-    arrays: Iterator[np.ndarray], count: int, batch_size: int
+    arrays: Generator[np.ndarray, None, None], count: int, batch_size: int
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The first `count` rows in batches of one size; the last one is filled up with zeros.
 

@@ -122,7 +122,7 @@ def _distinct(rows: np.ndarray, count: int) -> float:
     """Expected number of different rows among `count` of them, drawn without replacement."""
     _, times = np.unique(rows, axis=0, return_counts=True)
     # One that is there m times is missed with (T-n)/T * (T-n-1)/(T-1) * ..., m factors.
-    i = np.arange(times.max())
+    i = np.arange(np.max(times))
     missed = np.cumprod(np.maximum(len(rows) - count - i, 0) / (len(rows) - i))
     return float(np.sum(1 - missed[times - 1]))
 

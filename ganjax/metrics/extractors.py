@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 
 from ganjax import weights
 from ganjax.errors import UserError
-from ganjax.metrics.resizing import DIALECTS, resize
+from ganjax.metrics.resizing import DIALECTS, Dialect, resize
 from ganjax.nets import inception, vgg16
 from ganjax.nets.attributes import SIDE, Classifier
 from ganjax.nets.darknet import TinyDarknet
@@ -37,7 +37,7 @@ class Extractor(NamedTuple):
     apply: Callable[[Any, Array], dict[str, Array]]
 
 
-def load(name: str, *, resizing: str = "") -> Extractor:
+def load(name: str, *, resizing: Dialect | Literal[""] = "") -> Extractor:
     """Loads an extractor by its name; its weights are those of `ganjax.weights`.
 
     Args:
@@ -70,7 +70,7 @@ def _make(
     name: str,
     module: nn.Module,
     size: int,
-    dialect: str,
+    dialect: Dialect,
     *,
     center: float = 127.5,
     scale: float = 1.0,
@@ -99,5 +99,5 @@ def digest_of(params: Any, protocol: str) -> str:
     digest = hashlib.sha256(protocol.encode())
     for path, leaf in jax.tree.leaves_with_path(params):
         digest.update(f"\n{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()[:16]

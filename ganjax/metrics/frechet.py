@@ -19,12 +19,12 @@ class Moments(NamedTuple):
     """Statistics of features in float64.
 
     Attributes:
-      count: N, the number of rows they were taken of.
+      size: N, the number of rows they were taken of.
       mean: [D].
       covariance: [D, D], the sums of products divided by N - 1.
     """
 
-    count: int
+    size: int
     mean: np.ndarray
     covariance: np.ndarray
 

@@ -60,7 +60,8 @@ def kernel_distance(
             np.take(features, rows, axis=0, out=out, mode="clip")  # other modes copy twice
         subset -= center
         a, b = (values[rows] for values, rows in zip(shares, chosen, strict=True))
-        distances.append(_discrepancy(*subset, a, b))
+        x, y = subset
+        distances.append(_discrepancy(x, y, a, b))
     return float(np.mean(distances)), float(np.std(distances))
 
 

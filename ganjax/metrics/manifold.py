@@ -35,7 +35,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, *, k: int = 3) -> tuple[f
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     covered_fakes, covered_reals = 0, np.zeros(len(real), bool)
     for rows, distances in _distances(fake, real):
-        covered_fakes += np.sum((distances <= real_radii).any(axis=1))
+        covered_fakes += int(np.sum((distances <= real_radii).any(axis=1)))
         covered_reals |= (distances <= fake_radii[rows, None]).any(axis=0)
     return float(covered_fakes / len(fake)), float(covered_reals.mean())
 
@@ -61,7 +61,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, *, k: int = 5) -> tuple[f
     radii = _radii(real, k)
     inside, nearest = 0, np.full(len(real), np.inf)
     for _, distances in _distances(fake, real):
-        inside += np.sum(distances < radii)
+        inside += int(np.sum(distances < radii))
         np.minimum(nearest, distances.min(axis=0), out=nearest)
     return float(inside / (k * len(fake))), float(np.mean(nearest < radii))
 

@@ -60,7 +60,7 @@ class Protocol(NamedTuple):
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
         "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim",
         "style_loss", "content_loss", "gram_distance", "lpips".
-      count: generated images, and reference images unless `full`; 0 for all pairs.
+      size: generated images, and reference images unless `full`; 0 for all pairs.
       full: the reference is the whole of its set.
       extractor: whose features are compared; "" where the pixels are.
       resizing: the extractor's dialect; "" for its own.
@@ -68,7 +68,7 @@ class Protocol(NamedTuple):
 
     name: str
     kind: str
-    count: int = 0
+    size: int = 0
     full: bool = False
     extractor: str = ""
     resizing: str = ""
@@ -99,9 +99,9 @@ class Protocol(NamedTuple):
             return f"{self.name}, mean over all pairs of images of the same name"
         what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))
         of = f" on {self.extractor}" + (f", resized as {self.resizing}" if self.resizing else "")
-        real = "all real ones" if self.full else f"{self.count} real ones"
+        real = "all real ones" if self.full else f"{self.size} real ones"
         against = "" if self.one_sided else f" against {real}"
-        return f"{what}{of if self.extractor else ''}: {self.count} generated images{against}"
+        return f"{what}{of if self.extractor else ''}: {self.size} generated images{against}"
 
 
 class Statistic(NamedTuple):
@@ -110,14 +110,14 @@ class Statistic(NamedTuple):
     Attributes:
       what: "moments", "features", "logits" (of an extractor) or "patches" (of the images).
       extractor, resizing: as in `Protocol`.
-      count: of images.
+      size: number of images.
       whole: of all there are: those that turn out to be broken are missing.
     """
 
     what: str
     extractor: str
     resizing: str
-    count: int
+    size: int
     whole: bool = False
 
 
@@ -138,8 +138,8 @@ def _parse(name: str) -> Protocol:
         kind, extractor = _PAIRED[name]
         return Protocol(name, kind, extractor=extractor)
     match = _FORM.fullmatch(name)
-    fields = match and _fields(match["kind"], match["of"] or "")
-    if not fields:
+    fields = _fields(match["kind"], match["of"] or "") if match else None
+    if not match or not fields:
         raise _unknown(name)
     kind, extractor, resizing = fields
     count = int(match["n"]) * (1000 if match["k"] else 1)
@@ -193,7 +193,7 @@ def statistics(protocol: Protocol, whole: int) -> tuple[Statistic, Statistic | N
         "attributes": "logits",
         "sliced_wasserstein": "patches",
     }.get(protocol.kind, "features")
-    generated = Statistic(what, protocol.extractor, protocol.resizing, protocol.count)
+    generated = Statistic(what, protocol.extractor, protocol.resizing, protocol.size)
     if protocol.one_sided:
         return generated, None
-    return generated, generated._replace(count=whole, whole=True) if protocol.full else generated
+    return generated, generated._replace(size=whole, whole=True) if protocol.full else generated

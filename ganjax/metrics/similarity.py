@@ -5,6 +5,7 @@ images in [0, 1] with a range of 1 or in [0, 255] with one of 255.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -160,5 +161,5 @@ def _window_mean(images: Array) -> Array:
     weights = [math.exp(-0.5 * (k / _SIGMA) ** 2) for k in range(-_RADIUS, _RADIUS + 1)]
     weights = [weight / sum(weights) for weight in weights]
     height, width = (side - 2 * _RADIUS for side in images.shape[-3:-1])
-    rows = sum(w * images[..., k : k + height, :, :] for k, w in enumerate(weights))
+    rows: Any = sum(w * images[..., k : k + height, :, :] for k, w in enumerate(weights))
     return sum(w * rows[..., :, k : k + width, :] for k, w in enumerate(weights))

@@ -4,8 +4,9 @@ Karras et al. 2018 (Progressive GAN), https://arxiv.org/abs/1710.10196, section 
 pixels of the Laplacian pyramids of the images, compared along random directions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ def sliced_wasserstein(
     return distances
 
 
-def check_size(image_size: tuple[int, int]) -> None:
+def check_size(image_size: Sequence[int]) -> None:
     """Checks that images of (H, W) have a pyramid.
 
     Raises:
@@ -157,7 +158,7 @@ def _along_both(matrix: np.ndarray, images: Array) -> Array:
 
 def _blur(side: int) -> np.ndarray:
     """The binomial filter 1 4 6 4 1 along a side, mirrored at its ends, as a matrix."""
-    mirrored = np.pad(np.eye(side, dtype=np.float32), ((2, 2), (0, 0)), mode="reflect")
+    mirrored: Any = np.pad(np.eye(side, dtype=np.float32), ((2, 2), (0, 0)), mode="reflect")
     return sum(w * mirrored[k : k + side] for k, w in enumerate(_BINOMIAL))
 
 

@@ -4,9 +4,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,17 +35,19 @@ class Collector(NamedTuple):
 
 
 def make_collector(statistic: Statistic) -> Collector:
-    """The collector of a statistic of `statistic.count` images.
+    """The collector of a statistic of `statistic.size` images.
 
     Moments take the same memory whatever the number of images; features and logits are kept in
     float32, 8 kB per image of Inception's, patches in float16, 38 kB per image and level.
     """
     if statistic.what == "moments":
         stream = MomentsStream()
-        return Collector(
-            lambda outputs: stream.add(outputs["features"]),
-            lambda: {name: np.asarray(x) for name, x in stream.moments()._asdict().items()},
-        )
+
+        def moments() -> Values:
+            size, mean, covariance = stream.moments()
+            return {"count": np.asarray(size), "mean": mean, "covariance": covariance}
+
+        return Collector(lambda outputs: stream.add(outputs["features"]), moments)
     kept: Values = {}
     seen = 0
 
@@ -61,14 +63,14 @@ def make_collector(statistic: Statistic) -> Collector:
         for name, values in rows.items():
             each = len(values) // count  # patches of an image
             if name not in kept:
-                shape = (statistic.count * each, *values.shape[1:])
+                shape = (statistic.size * each, *values.shape[1:])
                 kept[name] = np.empty(shape, values.dtype)
             kept[name][seen * each : (seen + count) * each] = values
         seen += count
 
     def finish() -> Values:
         # Of all that there should be, broken ones are missing.
-        return {name: x[: len(x) // statistic.count * seen] for name, x in kept.items()}
+        return {name: x[: len(x) // statistic.size * seen] for name, x in kept.items()}
 
     return Collector(add, finish)
 
@@ -93,7 +95,7 @@ def load_cached(path: Path) -> Values | None:
         return None
 
 
-def save_cached(path: Path, values: Values) -> None:
+def save_cached(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a cache file, whole or not at all.
 
     Raises:

@@ -43,6 +43,7 @@ class BatchNorm(nn.Module):
         """
         channels = x.shape[-1]
         if self.conditions:
+            assert condition is not None
             shape, zeros = (self.conditions, channels), nn.initializers.zeros
             scale = 1 + _product(condition, self.param("scale", zeros, shape))
             bias = _product(condition, self.param("bias", zeros, shape))

@@ -1,6 +1,7 @@
 """Progressive GAN (Karras et al. 2018, table 2): networks that grow by doublings of 4x4 pixels."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -203,7 +204,7 @@ class Generator(nn.Module):
         )(_normalize(z))
         x = _normalize(_leaky(x))
         x = _normalize(_leaky(_Equalized(self.width, dtype=self.dtype, name="conv")(x)))
-        image = None
+        image: Any = None
         for n in range(level + 1):
             if n:
                 x = up(_features(self.width, n), self.dtype, name=f"up_{n}")(x)
@@ -269,7 +270,7 @@ class Discriminator(nn.Module):
         return x if self.classes else x[:, 0]
 
 
-def level_of(image_size: tuple[int, int], start: tuple[int, int]) -> int:
+def level_of(image_size: Sequence[int], start: tuple[int, int]) -> int:
     """How often `start` was doubled to become `image_size`.
 
     Raises:
@@ -282,4 +283,5 @@ def level_of(image_size: tuple[int, int], start: tuple[int, int]) -> int:
 
 
 def _pair(side: int | tuple[int, int]) -> tuple[int, int]:
-    return (side, side) if isinstance(side, int) else tuple(side)
+    height, width = (side, side) if isinstance(side, int) else side
+    return height, width

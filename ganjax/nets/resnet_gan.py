@@ -276,6 +276,6 @@ class Discriminator(nn.Module):
             return _Layer(features, use_bias=use_bias, name=name, **fields)(h, train=train)
 
         logits = linear("logits", 1, table.logit_bias)[:, 0]
-        if self.conditions:
+        if condition is not None:
             logits = logits + (condition * linear("projection", self.conditions, False)).sum(1)
         return logits

@@ -22,8 +22,8 @@ from jax import Array, lax
 class _Geometry(NamedTuple):
     strides: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
-    image_size: tuple[int, int]
-    kernel_size: tuple[int, int]
+    image_size: tuple[int, ...]  # (H, W), as a slice of a shape
+    kernel_size: tuple[int, ...]
 
 
 def conv(
@@ -127,13 +127,15 @@ def _add_shifted(kernel: Array) -> Array:
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    vertical, horizontal = (value, value) if isinstance(value, int) else value
+    return vertical, horizontal
 
 
 def _sides(padding: int | Sequence[Sequence[int]]) -> tuple[tuple[int, int], tuple[int, int]]:
     if isinstance(padding, int):
         return ((padding, padding), (padding, padding))
-    return tuple((low, high) for low, high in padding)
+    (top, bottom), (left, right) = padding
+    return (top, bottom), (left, right)
 
 
 def _check_channels(x: Array, kernel: Array) -> None:
@@ -259,10 +261,10 @@ def _phased_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
 
     def convolve(row: _Phase, column: _Phase) -> Array:
         padding = (
-            (-row.start, height - 1 + row.start + row.count - output.shape[1]),
-            (-column.start, width - 1 + column.start + column.count - output.shape[2]),
+            (-row.start, height - 1 + row.start + row.size - output.shape[1]),
+            (-column.start, width - 1 + column.start + column.size - output.shape[2]),
         )
-        phase = _Geometry((1, 1), padding, output.shape[1:3], (row.count, column.count))
+        phase = _Geometry((1, 1), padding, output.shape[1:3], (row.size, column.size))
         taps = jnp.stack([jnp.stack([kernel[t, u] for u in column.taps]) for t in row.taps])
         return _xla_convolve(phase, output, taps)
 
@@ -277,12 +279,12 @@ class _Phase(NamedTuple):
 
     taps: range
     start: int
-    count: int
+    size: int
 
 
 def _phase(stride: int, shifted: int, kernel_size: int) -> _Phase:
     """The phase of image index n, where `shifted` is n + the padding before it."""
     offset, first = divmod(shifted, stride)
-    count = -(-(kernel_size - first) // stride)
-    last = first + stride * (count - 1)
-    return _Phase(range(last, -1, -stride), offset - count + 1, count)
+    size = -(-(kernel_size - first) // stride)
+    last = first + stride * (size - 1)
+    return _Phase(range(last, -1, -stride), offset - size + 1, size)

@@ -1,5 +1,6 @@
 """Pixels moved, mirrored, pooled and repeated; NHWC images."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -73,7 +74,7 @@ def depth_to_space(x: Array) -> Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
 
 
-def shrink(x: Array, size: tuple[int, int]) -> Array:
+def shrink(x: Array, size: Sequence[int]) -> Array:
     """Area-averages [B, H, W, C] to `size`, (H / k, W / k) with a whole k for either side."""
     batch, _, _, channels = x.shape
     height, width = size

@@ -41,8 +41,8 @@ class Job(NamedTuple):
     """What is to be drawn.
 
     Attributes:
-      contents, styles: every content gets every style. The `read` of a picture may give whatever
-        `images.as_pixels` takes. Masks and sizes do not count for styles that are encoded.
+      contents, styles: every content gets every style. Masks and sizes do not count for styles
+        that are encoded.
       mixture: weights that make one style of all; () for single ones.
       content_masks: white where the style goes: none, one, or with a mixture one for each style.
       style_masks: white where the style is taken from: none, one, or one for each style.
@@ -111,8 +111,8 @@ def draw(job: Job, model: Model, pairs: set[tuple[int, int]], report: Report) ->
     for batch in _batches(filter(None, contents), batch_size):
         for column in range(job.columns):
             rows = [content for content in batch if (content.number, column) in pairs]
-            chosen = list(styles.values()) if job.mixture else [styles.get(column)]
-            if rows and chosen[0]:
+            chosen = [styles[n] for n in (styles if job.mixture else [column]) if n in styles]
+            if rows and chosen:
                 images = _stylize(job, model, rows, chosen)
                 for content, image in zip(rows, images, strict=True):
                     yield Drawn(content.number, column, image, content.image, chosen[0].image)
@@ -129,19 +129,19 @@ def _read_styles(
             styles[number] = picture
             continue
         try:
-            styles[number] = read_style(job, model, number)
+            styles[number] = read_style(job, model, number, picture)
         except UserError as error:
             report(picture.name, error)
     return styles
 
 
-def read_style(job: Job, model: Model, number: int) -> EncodedStyle:
-    """Reads, scales and encodes style `number` of a job.
+def read_style(job: Job, model: Model, number: int, picture: Picture) -> EncodedStyle:
+    """Reads, scales and encodes style `number` of a job, a picture.
 
     Raises:
       UserError: it or its mask cannot be read, or the mask is black.
     """
-    image, mask = as_pixels(job.styles[number].read(), channels=4, may_shrink=True), None
+    image, mask = as_pixels(picture.read(), channels=4, may_shrink=True), None
     if job.style_masks:
         picture_of_mask = job.style_masks[number % len(job.style_masks)]
         mask = _read_mask(picture_of_mask, image)
@@ -186,18 +186,19 @@ def _stylize(
     job: Job, model: Model, rows: Sequence[_Content], styles: Sequence[EncodedStyle]
 ) -> list[np.ndarray]:
     def encoded(style: EncodedStyle, content: _Content) -> Style:
-        if job.preserve_color != "coral":
+        if job.preserve_color != "coral" and style.statistics is not None:
             return style.statistics
         return encode_style(model, recolor(style.image, content.image), mask=style.mask)
 
     height, width = rows[0].image.shape[:2]
+    masks = [content.masks for content in rows if content.masks is not None]
     images = stylize(
         model,
         [content.image for content in rows],
         [[encoded(style, content) for style in styles] for content in rows],
         job.mixture or (1.0,),
         alpha=job.alpha,
-        masks=[content.masks for content in rows] if job.content_masks else None,
+        masks=masks or None,
         keep_colors=job.preserve_color == "luminance",
         tile=job.tile or (_TILE if height * width > LIMIT**2 else 0),
     )

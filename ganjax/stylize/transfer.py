@@ -90,10 +90,11 @@ def stylize(
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
     pad = partial(pad_to_multiple, size=model.stylizer.multiple)
     images = np.stack([pad(content) for content in contents])
+    seen = covered = None
     if regions is not None:
-        regions = np.stack([[pad(region) for region in rows] for rows in regions], axis=1)
+        seen = np.stack([[pad(region) for region in rows] for rows in regions], axis=1)
     if coverage is not None:
-        coverage = np.stack([pad(mask) for mask in coverage])
+        covered = np.stack([pad(mask) for mask in coverage])
     if tile:
         results = [
             stylize_tiled(
@@ -102,8 +103,8 @@ def stylize(
                 image,
                 jax.tree.map(lambda value, b=b: value[:, b : b + 1], statistics),
                 mixtures,
-                None if regions is None else regions[:, b],
-                None if coverage is None else coverage[b],
+                None if seen is None else seen[:, b],
+                None if covered is None else covered[b],
                 keep_colors=keep_colors,
                 tile=tile,
             )
@@ -111,7 +112,7 @@ def stylize(
         ]
     else:
         draw = draw_program(model.stylizer, keep_colors)
-        drawn = draw(model.params, images, statistics, mixtures, regions, coverage, None)
+        drawn = draw(model.params, images, statistics, mixtures, seen, covered, None)
         results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 

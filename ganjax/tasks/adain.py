@@ -261,5 +261,5 @@ def make(
     return Task(make_model(stylizer), init, train_step, phases)
 
 
-def _content_loss(features, targets, layers: tuple[str, ...]) -> Array:
+def _content_loss(features, targets, layers: tuple[str, ...]):
     return sum(jnp.mean(adain.content_loss(features[name], targets[name])) for name in layers)

@@ -1,6 +1,7 @@
 """Classifying attributes: one network tells every attribute of a portrait at once."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -174,7 +175,8 @@ def cross_entropy(logits: Array, labels: Array, sizes: Sequence[int]) -> tuple[A
     Returns:
       Losses [B], and where the largest logit is that of the label, bool [B, A].
     """
-    losses, right, first = [], [], 0
+    losses: list[Any] = []
+    right, first = [], 0
     for number, size in enumerate(sizes):
         label, own = labels[:, number], logits[:, first : first + size]
         chosen = jax.nn.one_hot(label, size, dtype=logits.dtype)  # no one where it is negative

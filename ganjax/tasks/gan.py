@@ -1,5 +1,7 @@
 """SNGAN's game: discriminator steps, then one generator step, with or without a condition."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -200,7 +202,7 @@ def make(
         gen, disc = state.networks["generator"], state.networks["discriminator"]
         # Parts of neighboring rows, so that each device keeps the rows that it has.
         images = _parts(as_float(batch["image"]), discriminator_steps)
-        encoded = [None] * discriminator_steps
+        encoded: list[Any] = [None] * discriminator_steps
         if condition:
             encoded = _parts(conditions.encode(condition, batch["label"]), discriminator_steps)
 
@@ -228,8 +230,8 @@ def make(
             rows.append((value, *logits))
 
         def generator_loss(params):
-            asked = [encoded[n % discriminator_steps] for n in range(generator_batch)]
-            asked = jnp.concatenate(asked) if condition else None
+            parts = [encoded[n % discriminator_steps] for n in range(generator_batch)]
+            asked = jnp.concatenate(parts) if condition else None
             key = jax.random.fold_in(rng, discriminator_steps)
             fake, statistics = generate(params, key, asked, generator_batch * len(images[0]))
             logits, d_statistics = _apply(discriminator, disc.params, disc.statistics, fake, asked)

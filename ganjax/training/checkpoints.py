@@ -79,7 +79,7 @@ class Checkpoints:
             )
             policy = policies.AnyPreservationPolicy([policy, best_one])
         self.folder = absolute(folder)
-        self._pending = None
+        self._pending: tuple[int, Any] | None = None
         self._undescribed: list[int] = []
         settings = {
             "preservation_policy": policy,
@@ -205,11 +205,12 @@ class Checkpoints:
             if average == "live":
                 parts = ("params", "statistics")
                 first = [f"networks/{role}/{part}/" for role in averaged for part in parts]
-            first = ("images", *first)
-            return {name: array for name, array in saved.items() if name.startswith(tuple(first))}
+            starts = ("images", *first)
+            return {name: array for name, array in saved.items() if name.startswith(starts)}
 
         arrays = self._load(step, chosen, partial=True)
-        images, variables = arrays.pop("images"), {}
+        images = arrays.pop("images")
+        variables: dict[str, Any] = {}
         for name, array in arrays.items():
             _, role, collection, *path = name.split("/")
             if collection == "statistics":

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def join_processes(*, asked: bool = False) -> None:
     if not (asked or several or any("," in os.environ.get(name, "") for name in _HOSTS)):
         return
     try:
-        given = {
+        given: dict[str, Any] = {
             argument: int(os.environ[name])
             for argument, name in (
                 ("num_processes", "JAX_NUM_PROCESSES"),
@@ -146,7 +147,9 @@ def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:
         memory = jax.tree.map(lambda x: x[None], state.memory)
         return state.replace(networks=networks, averages=averages, memory=memory), metrics
 
-    everywhere, rows = PartitionSpec(), PartitionSpec("data")
+    # In a state, what stands for all arrays of a field.
+    everywhere: Any = PartitionSpec()
+    rows: Any = PartitionSpec("data")
     states = State(everywhere, everywhere, everywhere, everywhere, rows)
     # With JAX's own check, gradients by replicated parameters would already be sums over devices.
     return jax.shard_map(

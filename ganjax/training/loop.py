@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
 from ganjax.training.state import State
 from ganjax.training.step import key_of, make_call
-from ganjax.training.task import Batch, Phase, Task
+from ganjax.training.task import Phase, Task
 
 SHEET_SAMPLES = 64
 MOST_CLASSES = 10  # that are named on the screen
@@ -109,9 +109,10 @@ class _Run:
         self.checkpoints = Checkpoints(
             folder / "checkpoints", keep=config.keep_checkpoints, best=best
         )
-        self.writer: workdir.Writer | None = None
+        self.claimed = False  # the folder is a run's, and then has a writer
+        self.writer: workdir.Writer
         self.images = 0  # consumed; the progress bars of other processes count nothing
-        self.bar: tqdm | None = None
+        self.bar: tqdm
         self.stop = 0  # the signal that any process got before a call whose metrics are here
         self.watch = nonfinite.Watch()
         everywhere = devices.replicated(mesh)  # each process saves, and may look
@@ -122,13 +123,15 @@ class _Run:
             unrolled=mesh.devices.flat[0].platform == "cpu",
         )
         self.call_fn = jax.jit(call, donate_argnums=(0, 1), out_shardings=everywhere)
-        self.sheet_fn = jax.jit(self._draw_sheet, out_shardings=everywhere)
+        self.sheet_fn = None
+        if sheet := task.model.sheet:
+            self.sheet_fn = jax.jit(partial(self._draw_sheet, sheet), out_shardings=everywhere)
 
-    def _draw_sheet(self, state: State, inputs: Batch | None) -> Array:
+    def _draw_sheet(self, sheet: Callable[..., Array], state: State, inputs: Any) -> Array:
         model, rng = self.task.model, key_of(self.config.seed, "sample")
         if model.draw is not None:
             inputs = model.draw(rng, jnp.arange(SHEET_SAMPLES), None)
-        return model.sheet(state.trained, inputs, rng)
+        return sheet(state.trained, inputs, rng)
 
     def train(self) -> State:
         state = self._restore_or_init()
@@ -143,7 +146,7 @@ class _Run:
                         state = jax.jit(self.task.begin_phase, static_argnums=1)(state, phase)
                     state = self._train_phase(state, number, step, requested)
                     step = begin + phase.steps
-            if self.writer is None and jax.process_index() == 0:
+            if not self.claimed and jax.process_index() == 0:
                 self.bar.write(f"{self.folder} is already trained to {self.images / 1000:g} kimg")
         return state
 
@@ -188,8 +191,8 @@ class _Run:
             if step == first:  # the data is there and sound: now the folder becomes a run
                 self._claim(phase, step)
             before = self.images
-            requests = np.full(jax.local_device_count(), requested(), np.int32)
-            requests = devices.to_devices({"requests": requests}, self.mesh)["requests"]
+            signals = np.full(jax.local_device_count(), requested(), np.int32)
+            requests = devices.to_devices({"requests": signals}, self.mesh)["requests"]
             state, skips, metrics, asked = self.call_fn(state, skips, call, requests)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
@@ -204,10 +207,10 @@ class _Run:
                 last or _due(every, before, images)
                 for every in (config.log_every, config.save_every, config.sample_every)
             )
-            evaluate = self.evaluation and (
-                step == end or _due(config.evaluate_every, before, images)
-            )
-            save = save or evaluate
+            evaluation = self.evaluation
+            if evaluation and step != end and not _due(config.evaluate_every, before, images):
+                evaluation = None
+            save = save or evaluation is not None
             if log or save or step == steps:
                 values = self._check(*pending, state, number)
                 pending = None
@@ -227,8 +230,8 @@ class _Run:
             if sample:
                 self._write_samples(state, step, phase)
             scores = None
-            if evaluate:
-                scores = self._evaluate(state, step, requested)
+            if evaluation:
+                scores = self._evaluate(evaluation, state, step, requested)
                 last_log = time.monotonic(), images  # of the rate of training
             if save:
                 self.checkpoints.save(step, state, metrics=scores)
@@ -246,14 +249,14 @@ class _Run:
     def _claim(self, phase: Phase, step: int) -> None:
         contents = self.feed.data.contents(phase.image_size)
         workdir.claim(self.folder, self.config.to_dict(), contents, self.feed.data.fields)
-        if self.writer is None:
+        if not self.claimed:
             if jax.process_index() == 0:
                 if step:
                     self.bar.write(f"resuming {self.folder} from step {step}", file=sys.stderr)
                 if any(field.kind == "class" for field in self.feed.data.fields.values()):
                     classes = self.feed.data.classes(phase.image_size)
                     self.bar.write(_listed(classes), file=sys.stderr)
-            self.writer = workdir.Writer(self.folder, step=step)
+            self.writer, self.claimed = workdir.Writer(self.folder, step=step), True
 
     def _check(
         self,
@@ -289,13 +292,16 @@ class _Run:
                     step=jnp.full_like(state.step, step),
                     images=jnp.full_like(state.images, images),
                 )
-                self._stop(failure, state, *self.feed.batch(number, step - self._begin(number)))
+                batch, examples = self.feed.batch(number, step - self._begin(number))
+                self._stop(failure, state, batch, examples)
             if failure and jax.process_index() == 0:
                 self.bar.write(f"warning: {failure}; this update is skipped", file=sys.stderr)
             step, images = step + 1, images + batch_size
         return values
 
-    def _stop(self, failure: nonfinite.Failure, state: State, batch: Batch, examples: Any) -> None:
+    def _stop(
+        self, failure: nonfinite.Failure, state: State, batch: Mapping[str, Any], examples: Any
+    ) -> None:
         self.checkpoints.wait()
         report = nonfinite.write_report(
             self.folder, failure, state, batch, examples, self.watch.recent
@@ -309,10 +315,10 @@ class _Run:
         )
 
     def _evaluate(
-        self, state: State, step: int, requested: Callable[[], int]
+        self, evaluation: Evaluation, state: State, step: int, requested: Callable[[], int]
     ) -> dict[str, float] | None:
         """What the best checkpoint is known by; None where the run was asked to stop meanwhile."""
-        rows = self.evaluation.run(state, lambda: bool(agree(requested())))
+        rows = evaluation.run(state, lambda: bool(agree(requested())))
         if rows is None:
             return None
         for row in rows:
@@ -321,24 +327,24 @@ class _Run:
                 text = f"{self.images / 1000:g} kimg: {row['metric']} {row['value']:.5g}"
                 self.bar.write(text, file=sys.stderr)
         values = {row["metric"]: row["value"] for row in rows}
-        return {self.evaluation.best: values[self.evaluation.best]}
+        return {evaluation.best: values[evaluation.best]}
 
     def _write_samples(self, state: State, step: int, phase: Phase) -> None:
-        if self.task.model.sheet is None:
+        if self.sheet_fn is None:
             return
         inputs = self._pictured(phase) if self.task.model.draw is None else None
         sheet = jax.device_get(self.sheet_fn(state, inputs))
         self.writer.sheet(step, sheet, seed=self.config.seed)
 
     @cache  # noqa: B019 (a run lives as long as its batches)
-    def _pictured(self, phase: Phase) -> Batch:
+    def _pictured(self, phase: Phase) -> dict[str, np.ndarray]:
         return self.feed.pictured(phase)
 
     def close(self) -> None:
         try:
             self.checkpoints.close()
         finally:
-            if self.writer:
+            if self.claimed:
                 self.writer.close()
 
 

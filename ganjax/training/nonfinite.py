@@ -73,7 +73,7 @@ def write_report(
     folder: Path,
     failure: Failure,
     state: State,
-    batch: Mapping[str, np.ndarray],
+    batch: Mapping[str, Any],
     examples: Mapping[str, Sequence[str]],
     recent: Sequence[Mapping[str, float]],
 ) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -58,13 +58,13 @@ def plan(task: Task, data: Pipeline) -> Iterator[str]:
         count = sum(x.size for x in jax.tree.leaves(network.params))
         yield f"{role}: {count:,} parameters"
     steps: dict[tuple, _Step] = {}
-    work: Counter[tuple] = Counter()
+    work: dict[tuple, float] = defaultdict(float)
     for phase in task.phases:
         key = _key(phase)
         if key not in steps:
             steps[key] = _trace(task, data, phase, phase.batch_size)
         work[key] += phase.kimg * steps[key].flops
-    largest, *rest = (key for key, _ in work.most_common())
+    largest, *rest = sorted(work, key=work.__getitem__, reverse=True)
     smallest = min(steps, key=lambda key: steps[key].flops)
     order = dict.fromkeys([largest, smallest, *rest])
     steps |= _measure(task, data, {key: steps[key] for key in order})
@@ -106,8 +106,8 @@ def _trace(task: Task, data: Pipeline, phase: Phase, batch_size: int) -> _Step:
     state = jax.eval_shape(task.init, jax.random.key(0))
     batch = _batch(data, phase, batch_size)
     lowered = jax.jit(task.train_step, donate_argnums=0).lower(state, batch, jax.random.key(0))
-    flops = lowered.cost_analysis()["flops"] / batch_size
-    return _Step(phase, lowered, flops, time.monotonic() - begun)
+    cost: Any = lowered.cost_analysis()
+    return _Step(phase, lowered, cost["flops"] / batch_size, time.monotonic() - begun)
 
 
 def _measure(task: Task, data: Pipeline, steps: dict[tuple, _Step]) -> dict[tuple, _Step]:

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ def stop_requests() -> Iterator[Callable[[], int]]:
       A function that gives the number of the signal that came to this process, 0 for none.
     """
     received: list[int] = []
-    previous = {}
+    previous: dict[signal.Signals, Any] = {}
 
     def handle(number, frame):
         received.append(number)

@@ -13,8 +13,7 @@ from jax import Array
 Tree = Any
 
 
-@struct.dataclass
-class Network:
+class Network(struct.PyTreeNode):
     """One network in training.
 
     Attributes:
@@ -39,8 +38,7 @@ class Network:
         return {"params": self.params, "batch_stats": self.statistics}
 
 
-@struct.dataclass
-class Trained:
+class Trained(struct.PyTreeNode):
     """What a model draws with: a part of a run's state.
 
     Attributes:
@@ -52,8 +50,7 @@ class Trained:
     variables: dict[str, Tree]
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """A run between two steps.
 
     Attributes:
@@ -172,6 +169,6 @@ def average(
     """
     mesh = jax.sharding.get_abstract_mesh()
     batch_size *= math.prod(mesh.shape[axis] for axis in mesh.manual_axes)
-    half_life = jnp.minimum(half_life, ramp_up * images.astype(jnp.float32))
-    decay = jnp.where(half_life > 0, 0.5 ** (batch_size / jnp.maximum(half_life, 1e-8)), 0.0)
+    ramped = jnp.minimum(half_life, ramp_up * images.astype(jnp.float32))
+    decay = jnp.where(ramped > 0, 0.5 ** (batch_size / jnp.maximum(ramped, 1e-8)), 0.0)
     return jax.tree.map(lambda a, b: b + decay * (a - b), old, new)

@@ -99,7 +99,7 @@ def claim(
         described = {name: field._asdict() for name, field in fields.items()}
         for name, values in (
             (CONFIG, config),
-            (DATA, earlier | contents),
+            (DATA, {**earlier, **contents}),
             (FIELDS, described),
         ):
             write_atomic(folder / name, (json.dumps(values, indent=2) + "\n").encode())

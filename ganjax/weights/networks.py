@@ -26,7 +26,8 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
     Raises:
       UserError: weights are missing, or a layer is unknown or given twice.
     """
-    networks, owners = [], {}
+    networks = []
+    owners: dict[str, int] = {}
     for number, spec in enumerate(encoders):
         name, _, layers = spec.partition(":")
         wanted = tuple(layers.split(",")) if layers else vgg.LAYERS[:4]
@@ -42,7 +43,7 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
         owners |= dict.fromkeys(wanted, number)
 
     def perceive(images, layers):
-        features = {}
+        features: dict[str, Any] = {}
         for number, (module, params) in enumerate(networks):
             mine = tuple(layer for layer in layers if owners[layer] == number)
             if mine:

@@ -10,7 +10,7 @@ import math
 import pickletools
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from ganjax.weights.guard import MAX_BYTES, guarded
 _MAX_PICKLE = 64 * 2**20
 _MAX_ENTRIES = 100_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
@@ -78,7 +78,6 @@ class _Name(NamedTuple):
 class _Storage(NamedTuple):
     dtype: np.dtype
     key: str
-    count: int
 
 
 class _Tensor(NamedTuple):
@@ -90,7 +89,7 @@ class _Tensor(NamedTuple):
 
 class _Root(NamedTuple):
     value: Any
-    storages: dict[str, bytes | memoryview]
+    storages: Mapping[str, bytes | memoryview]
 
 
 def _read_zip(content: bytes) -> _Root:
@@ -165,7 +164,7 @@ def _arrays(root: _Root) -> Iterator[tuple[str, np.ndarray]]:
                 pending.append((f"{name}.", value, depth + 1))
 
 
-def _array(tensor: _Tensor, storages: dict[str, bytes | memoryview]) -> np.ndarray:
+def _array(tensor: _Tensor, storages: Mapping[str, bytes | memoryview]) -> np.ndarray:
     dtype = tensor.storage.dtype
     flat = np.frombuffer(storages[tensor.storage.key], dtype)
     shape, strides = tensor.shape, tensor.strides
@@ -200,6 +199,7 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
         del stack[first:]
         return values
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(file):
         match opcode.name:
             case "PROTO" | "FRAME":
@@ -218,9 +218,7 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
                 stack.append(tuple(pop_marked()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(opcode.name[-1])
-                values = tuple(stack[-count:])
-                del stack[-count:]
-                stack.append(values)
+                stack[-count:] = [tuple(stack[-count:])]
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
             case (
@@ -274,10 +272,10 @@ def _named(name: str) -> _Name:
 
 
 def _storage(persistent: Any) -> _Storage:
-    kind, storage_type, key, _, count, *views = persistent
+    kind, storage_type, key, _, _, *views = persistent
     if kind != "storage" or any(view is not None for view in views):
         raise ValueError("it refers to something that is no storage")
-    return _Storage(_DTYPES[storage_type.name.removeprefix("torch.")], str(key), int(count))
+    return _Storage(_DTYPES[storage_type.name.removeprefix("torch.")], str(key))
 
 
 def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:

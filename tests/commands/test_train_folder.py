@@ -85,7 +85,7 @@ def test_a_look_takes_few_of_many(here, monkeypatch):
         choose, "read_header", lambda content, read=choose.read_header: looked.append(read(content))
         or looked[-1]
     )  # fmt: skip
-    assert choose.look("many").count == 150 and 32 < len(looked) <= choose.SAMPLE
+    assert choose.look("many").size == 150 and 32 < len(looked) <= choose.SAMPLE
 
 
 def test_what_is_a_config_and_what_are_images(here):

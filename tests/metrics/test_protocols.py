@@ -78,7 +78,7 @@ def test_each_side_needs_what_the_name_says():
 
     moments = Statistic("moments", "inception", "tf1", 10_000)
     assert needs("fid10k") == (moments, moments)
-    assert needs("fid10k_full") == (moments, moments._replace(count=123, whole=True))
+    assert needs("fid10k_full") == (moments, moments._replace(size=123, whole=True))
     assert needs("is10k") == (moments._replace(what="logits"), None)
     assert needs("pr10k")[1] == Statistic("features", "vgg16", "", 10_000)
     assert needs("swd8k") == (Statistic("patches", "", "", 8000),) * 2

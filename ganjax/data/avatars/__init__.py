@@ -177,7 +177,7 @@ def _hash(indices: np.ndarray, seed: int, split: str) -> np.ndarray:
     """Uniform numbers in [0, 1), [N, A + pose], by SplitMix64 (Steele et al. 2014)."""
     if not 0 <= seed < 2**32:
         raise UserError(f"avatars' seed is 0 to {2**32 - 1}, not {seed}")
-    stream = np.uint64(seed * 2 + list(_SPLITS).index(split))
+    stream = np.array(seed * 2 + list(_SPLITS).index(split), np.uint64)
     columns = np.arange(len(ATTRIBUTES) + _POSE, dtype=np.uint64)
     state = _mix(stream) ^ _mix(indices[:, None] * np.uint64(1 << 8) + columns)
     return (_mix(state) >> np.uint64(11)) * 2.0**-53

@@ -8,6 +8,7 @@ is why it is long.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -117,15 +118,15 @@ def paint_portraits(attributes: Mapping[str, Array], pose: Array, height: int, w
     columns = (jnp.arange(width, dtype=jnp.float32) + 0.5 - width / 2) * pixel
     rows = (jnp.arange(height, dtype=jnp.float32) + 0.5 - height / 2) * pixel
     x0, y0 = columns[None, None, :], rows[None, :, None]
-    pose = [pose[:, k, None, None] for k in range(pose.shape[1])]
+    parts = [pose[:, k, None, None] for k in range(pose.shape[1])]
 
     # A small shift and scale of everything, and a tilt of the head about the neck.
-    scale = 1.18 + 0.08 * pose[2]
-    x = (x0 - 0.07 * (pose[0] - 0.5)) / scale
-    y = (y0 - 0.05 * (pose[1] - 0.5) - 0.085) / scale
-    tilt = 0.16 * (pose[3] - 0.5)
+    scale = 1.18 + 0.08 * parts[2]
+    x = (x0 - 0.07 * (parts[0] - 0.5)) / scale
+    y = (y0 - 0.05 * (parts[1] - 0.5) - 0.085) / scale
+    tilt = 0.16 * (parts[3] - 0.5)
     look = _Look(attributes)
-    canvas = _Canvas(_background(look, pose, x0, y0, pixel), scale / pixel)
+    canvas = _Canvas(_background(look, parts, x0, y0, pixel), scale / pixel)
     head_x, head_y = x + tilt * (y - 0.4), y - tilt * x
     head = _head(look, head_x, head_y)
     hair = _Hair(look, head_x, head_y, head)
@@ -170,7 +171,7 @@ class _Look:
 
     def choose(self, name: str, **distances: Array) -> Array:
         """The distance that belongs to each portrait's value; values without one paint nothing."""
-        chosen = _NONE
+        chosen: Any = _NONE
         for value, distance in distances.items():
             chosen = jnp.where(self.is_(name, value), distance, chosen)
         return chosen
@@ -198,7 +199,7 @@ class _Canvas:
         return red | (green << 8) | (blue << 16) | (self._mask << 24)
 
 
-def _background(look: _Look, pose, x, y, pixel: float) -> list[Array]:
+def _background(look: _Look, pose: list[Array], x, y, pixel: float) -> list[Array]:
     disc = _circle(x, y - 0.10, 0.86)
     stripes = (jnp.abs(_fraction(1.5 * (x + y) + pose[4]) - 0.5) - 0.25) / 2.12
     dots_x, dots_y = 2.6 * x + pose[4], 2.6 * y + pose[5]

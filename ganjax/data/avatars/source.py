@@ -1,6 +1,7 @@
 """Avatars, the embedded data set, as a source."""
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Avatars:
             raise UserError(f"avatars have no split {split!r}; there is {' and '.join(_SIZES)}")
         self._split = split
         # The painter's own text: portraits that were cached before a change are painted anew.
-        code = b"".join(Path(module.__file__).read_bytes() for module in (avatars, painter))
+        code = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (avatars, painter))
         self.digest = f"avatars {split} {hashlib.sha256(code).hexdigest()}"
 
     def __len__(self) -> int:

@@ -23,7 +23,8 @@ LPIPS_ALEX = {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 25
 
 def tiny_darknet(arrays: Arrays) -> Arrays:
     """Layers numbered from 1, as TensorFlow names what has no name."""
-    parameters, last = {}, len(darknet.CONVOLUTIONS)
+    parameters: dict[str, np.ndarray] = {}
+    last = len(darknet.CONVOLUTIONS)
     for number in range(1, last + 1):
         kernel = take(arrays, f"conv2d_{number}/kernel", 4)
         if number < last:
