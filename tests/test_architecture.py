@@ -21,13 +21,16 @@ ALLOWED = {
     "augment": {"adain"},
     "provenance": set(),
     "paths": {"errors"},
+    "locks": {"errors", "paths"},
     "config": {"errors", "paths"},
     "images": {"errors"},
     "outputs": {"errors", "images", "paths", "provenance"},
     "nets": NETWORKS,
-    "data": {"images", "errors", "paths", "progress"},
+    "data": {"images", "errors", "locks", "paths", "progress"},
     "conditions": {"data", "errors"},
-    "training": {"config", "data", "errors", "outputs", "paths", "progress", "provenance", "trees"},
+    "training": {
+        "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance", "trees",
+    },
     "weights": {"errors", "nets", "paths", "progress", "trees"},
     "tasks": NETWORKS | {
         "augment", "conditions", "config", "data", "images", "losses", "nets", "paths",
@@ -40,7 +43,7 @@ ALLOWED = {
     },
     "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
     "commands": {
-        "conditions", "config", "data", "errors", "evaluation", "images", "metrics",
+        "conditions", "config", "data", "errors", "evaluation", "images", "locks", "metrics",
         "outputs", "paths", "progress", "provenance", "runs", "stylize", "tasks", "training",
         "trees", "weights",
     },

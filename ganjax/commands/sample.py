@@ -168,7 +168,9 @@ def _write_growth(output, workdir: Path, with_metadata: bool) -> None:
     from ganjax.training.workdir import load_config
 
     seed = load_config(workdir)["seed"]
-    grids = sorted((workdir / "samples").glob("*.png"))
+    samples = workdir / "samples"
+    found = samples.iterdir() if samples.is_dir() else ()
+    grids = sorted(path for path in found if path.suffix == ".png")
     if not grids:
         raise UserError(f"{workdir} holds no samples; train until the first ones")
     checkpoint = f"steps {int(grids[0].stem)} to {int(grids[-1].stem)}"
