@@ -12,6 +12,7 @@ NETWORKS = {"ops", "adain", "transforms", "errors", "trees"}
 # What each room (a folder or a file of the package) may import of the others. Every room is here.
 ALLOWED = {
     "errors": set(),
+    "seeds": {"errors"},
     "trees": set(),
     "progress": set(),
     "ops": set(),
@@ -22,14 +23,15 @@ ALLOWED = {
     "provenance": set(),
     "paths": {"errors"},
     "locks": {"errors", "paths"},
-    "config": {"errors", "paths"},
+    "config": {"errors", "paths", "seeds"},
     "images": {"errors"},
     "outputs": {"errors", "images", "paths", "provenance"},
     "nets": NETWORKS,
-    "data": {"images", "errors", "locks", "paths", "progress"},
+    "data": {"images", "errors", "locks", "paths", "progress", "seeds"},
     "conditions": {"data", "errors"},
     "training": {
-        "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance", "trees",
+        "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance", "seeds",
+        "trees",
     },
     "weights": {"errors", "nets", "paths", "progress", "trees"},
     "tasks": NETWORKS | {
@@ -37,15 +39,16 @@ ALLOWED = {
         "training", "weights",
     },
     "stylize": {"adain", "transforms", "ops", "images", "nets", "weights", "data", "errors"},
-    "metrics": {"adain", "nets", "weights", "images", "errors", "paths"},
+    "metrics": {"adain", "nets", "weights", "images", "errors", "paths", "seeds"},
     "evaluation": {
-        "data", "errors", "images", "metrics", "paths", "progress", "tasks", "training",
+        "data", "errors", "images", "metrics", "paths", "progress", "seeds", "tasks",
+        "training",
     },
     "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
     "commands": {
         "conditions", "config", "data", "errors", "evaluation", "images", "locks", "metrics",
-        "outputs", "paths", "progress", "provenance", "runs", "stylize", "tasks", "training",
-        "trees", "weights",
+        "outputs", "paths", "progress", "provenance", "runs", "seeds", "stylize", "tasks",
+        "training", "trees", "weights",
     },
     "__main__": {"commands"},
 }  # fmt: skip

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ganjax import seeds
 from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
 from ganjax.errors import UserError
 
@@ -66,8 +67,7 @@ def main(argv: list[str]) -> None:
     leave_to_first()
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
-    if arguments.seed < 0:
-        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    seeds.check("--seed", arguments.seed)
     from ganjax.outputs import ANIMATIONS, PICTURES, Destination
 
     output = Destination(
@@ -112,7 +112,7 @@ def _load(arguments: argparse.Namespace):
     asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)
     if asked is not None:
         asked = jnp.broadcast_to(asked, (arguments.num, *asked.shape))
-    inputs = model.draw(jax.random.key(arguments.seed), jnp.arange(arguments.num), asked)
+    inputs = model.draw(seeds.key(arguments.seed), jnp.arange(arguments.num), asked)
 
     @jax.jit
     def images_of_chunk(trained, inputs):

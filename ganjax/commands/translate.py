@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ganjax import seeds
 from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
 from ganjax.errors import UserError
 
@@ -43,8 +44,7 @@ def main(argv: list[str]) -> None:
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     leave_to_first()
-    if arguments.seed < 0:
-        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    seeds.check("--seed", arguments.seed)
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
 
@@ -79,7 +79,7 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
             f"{arguments.workdir} is a model that takes {' and '.join(kinds)}"
             + (f"; use `{can}`" if can else "; it translates no images")
         )
-    rng = jax.random.key(arguments.seed)
+    rng = seeds.key(arguments.seed)
     translate = jax.jit(
         lambda image: model.sample(run.trained, {"source": image}, rng)[model.image]
     )
