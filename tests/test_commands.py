@@ -336,6 +336,25 @@ def test_a_device_that_is_not_there_is_one_line(platform):
         assert result.stderr.count("\n") == 1
 
 
+def test_names_of_raw_bytes_are_names(tmp_path):
+    """Where a command knows no better, files may have names that are no text."""
+    raw = os.fsdecode(bytes(tmp_path) + b"/\xe9")
+    os.makedirs(f"{raw}/in")
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(image).save(os.fsdecode(os.fsencode(f"{raw}/in/{number}") + b"\xe9.png"))
+    strict = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
+    words = ["-m", "ganjax", "evaluate", "--human", f"{raw}/in", f"{raw}/in", "--pairs", "3"]
+    asked = run(*words, "--output", f"{raw}/q.html", **strict)
+    assert asked.returncode == 0 and "wrote" in asked.stdout, asked.stderr
+    measured = run(
+        "-m", "ganjax", "evaluate", "--generated", f"{raw}/in", "--reference", f"{raw}/in",
+        "--metrics", "ssim,swd3", "--json", f"{raw}/rows.json", **strict,
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    assert [row["metric"] for row in json.loads(Path(f"{raw}/rows.json").read_text())]
+
+
 FOUND = "import jax; print(*{device.platform for device in jax.devices()})"
 
 

@@ -220,7 +220,7 @@ def test_another_config_is_refused_and_says_what_differs(straight):
     fit(make_task(), Streams(), make_config(log_every=1.0), folder)  # changes no update
 
 
-@pytest.mark.parametrize("name", ["a[1]", "a]", "a*", "a?", "a\\b"])
+@pytest.mark.parametrize("name", ["a[1]", "a]", "a*", "a?", "a\\b", os.fsdecode(b"a\xe9")])
 @pytest.mark.parametrize("above", [False, True])
 def test_a_path_that_orbax_takes_for_a_pattern_is_refused_before_training(
     tmp_path, monkeypatch, name, above

@@ -15,6 +15,8 @@ from ganjax.paths import cache_folder, run_folder
 
 def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
     """Runs a command on its arguments; what the user can mend ends in one line and status 2."""
+    if hasattr(sys.stdout, "reconfigure"):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command(words)
     except UserError as error:

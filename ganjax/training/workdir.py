@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from ganjax import locks
 from ganjax.config import flat
 from ganjax.data.fields import Field
+from ganjax.data.folder import printable
 from ganjax.errors import UserError
 from ganjax.outputs import make_grid, write_image
 from ganjax.paths import absolute, in_bucket, make_folder, write_atomic
@@ -39,7 +40,8 @@ FREE_FIELDS = (
 
 
 _BEFORE = {"checkpoints", locks.LOCK, locks.HOLDER}  # are there before the config is
-_UNSAFE = "[]*?\\"  # Orbax takes the paths of checkpoints for patterns
+# Orbax takes the paths of checkpoints for patterns, and no bytes that are not UTF-8.
+_UNSAFE = "[]*?\\"
 
 
 def check(
@@ -54,10 +56,11 @@ def check(
       UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
         something that is no run at all, its path cannot hold checkpoints, or it cannot be made.
     """
-    if unsafe := sorted(set(_UNSAFE) & set(str(absolute(folder)))):
+    whole = str(absolute(folder))
+    if unsafe := [c for c in dict.fromkeys(whole) if c in _UNSAFE or "\ud800" <= c <= "\udfff"]:
         raise UserError(
-            f"checkpoints cannot be kept in {absolute(folder)}, for the {' '.join(unsafe)} in its "
-            "path; give another --workdir"
+            f"checkpoints cannot be kept in {printable(whole)}, for the "
+            f"{printable(' '.join(unsafe))} in its path; give another --workdir"
         )
     if (folder / CONFIG).exists():
         old, new = flat(fill(load_config(folder))), flat(config)
