@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
 
 def _images(folder: Path) -> dict[str, Path]:
     """The images of a folder by their stems."""
-    from ganjax.formats import SUFFIXES
+    from ganjax.images.formats import SUFFIXES
 
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give a folder of images")

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ganjax import conditions
+from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
@@ -381,14 +381,13 @@ class Generator:
         """
         if num < 1:
             raise UserError(f"num is {num}; it must be 1 or more")
-        if seed < 0:
-            raise UserError(f"seed is {seed}; it must be 0 or more")
+        seeds.check("seed", seed)
         label = None
         if asked is not None:
             item = () if self.inputs["label"].kind == "class" else asked.shape[-1:]
             label = jnp.broadcast_to(asked, (num, *item))
         assert self._model.draw is not None
-        return self._model.draw(jax.random.key(seed), jnp.arange(num), label)
+        return self._model.draw(seeds.key(seed), jnp.arange(num), label)
 
     def images(self, inputs: Mapping[str, Array]) -> Iterator[np.ndarray]:
         """Draws an image for each row of `inputs`, uint8 [H, W, C], some at a time.
@@ -487,14 +486,13 @@ class Translator:
         Raises:
           UserError: it is no image.
         """
-        if seed < 0:
-            raise UserError(f"seed is {seed}; it must be 0 or more")
+        seeds.check("seed", seed)
         if _is_list(image):
             return [self(one, seed=seed) for one in image]
         pixels = as_pixels(image, channels=self._channels)
         height, width, _ = pixels.shape
         padded = pad_to_multiple(pixels, self._model.multiple)
-        result = self._program(self.trained, padded[None], jax.random.key(seed))
+        result = self._program(self.trained, padded[None], seeds.key(seed))
         return np.asarray(result[0])[:height, :width]
 
     def apply(self, trained: Any, images: Array, rng: Array | None = None) -> Array:

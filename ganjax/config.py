@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import math
 import os
 import re
 import runpy
@@ -14,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ganjax import seeds
 from ganjax.errors import UserError
 from ganjax.paths import expand
 
@@ -65,9 +67,13 @@ def check(config: ConfigDict) -> None:
     for name in ("batch_size", "steps_per_call", "keep_checkpoints"):
         if config.get(name, 1) < 1:
             raise UserError(f"{name} is {config[name]}; it must be 1 or more")
-    for name in ("seed", "max_skips"):
-        if config[name] < 0:
-            raise UserError(f"{name} is {config[name]}; it must be 0 or more")
+    seeds.check("seed", config.seed)
+    if config.max_skips < 0:
+        raise UserError(f"max_skips is {config.max_skips}; it must be 0 or more")
+    for name, value in flat(config).items():
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(x, float) and not math.isfinite(x) for x in values):
+            raise UserError(f"{name} is {value}; it must be a finite number")
     if not config.total_kimg > 0:
         raise UserError(f"total_kimg is {config.total_kimg}; it must be above 0")
     check_choice("parallel", config.parallel, ("jit", "pmap"))

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ganjax.errors import UserError
-from ganjax.formats import SUFFIXES
 from ganjax.images import opaque, to_uint8
+from ganjax.images.formats import SUFFIXES
 from ganjax.paths import make_folder, replacing, write_atomic
 from ganjax.provenance import xmp_packet
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import Program
-from ganjax.formats import SUFFIXES
+from ganjax.images.formats import SUFFIXES
 
 
 def build(*, path: Path, batch_size: int, image_size: int, workers: int = 2) -> Program:

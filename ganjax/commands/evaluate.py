@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_run_flag,
@@ -80,8 +81,7 @@ def main(argv: list[str]) -> None:
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     leave_to_first()
-    if arguments.seed < 0:
-        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    seeds.check("--seed", arguments.seed)
     if arguments.human or arguments.score:
         return _ask_people(arguments)
     if (arguments.workdir is None) == (arguments.generated is None):

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
 
 
 def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> None:
-    from ganjax.data.cache import lock
+    from ganjax import locks
     from ganjax.data.tfds import INSTALL, has_tensorflow, make_builder, prepare_command
 
     if manual_dir and not expand(manual_dir).is_dir():
@@ -78,7 +78,7 @@ def _prepare_tfds(name: str, data_dir: str | None, manual_dir: str | None) -> No
             raise UserError(f"preparing tfds:{name} needs TensorFlow, once: {INSTALL}")
         root = Path(builder.data_path).parents[len(name.split("/"))]
         root.mkdir(parents=True, exist_ok=True)
-        with lock(root / f".{name.replace('/', '_')}.lock", f"preparing tfds:{name}"):
+        with locks.wait_for(root / f".{name.replace('/', '_')}.lock", f"preparing tfds:{name}"):
             builder = make_builder(name, data_dir=data_dir)
             if not builder.info.splits:  # else another process has just done it
                 _download(builder, name, manual_dir)

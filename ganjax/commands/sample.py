@@ -4,12 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import (
-    add_cache_flag,
-    add_run_flag,
-    leave_to_first,
-    start_jax,
-)
+from ganjax import seeds
+from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -70,8 +66,7 @@ def main(argv: list[str]) -> None:
     leave_to_first()
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
-    if arguments.seed < 0:
-        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    seeds.check("--seed", arguments.seed)
     from ganjax.outputs import ANIMATIONS, PICTURES, Destination
 
     output = Destination(
@@ -148,7 +143,9 @@ def _write_growth(output, workdir: Path, with_metadata: bool) -> None:
     from ganjax.training.workdir import load_config
 
     seed = load_config(workdir)["seed"]
-    grids = sorted((workdir / "samples").glob("*.png"))
+    samples = workdir / "samples"
+    found = samples.iterdir() if samples.is_dir() else ()
+    grids = sorted(path for path in found if path.suffix == ".png")
     if not grids:
         raise UserError(f"{workdir} holds no samples; train until the first ones")
     checkpoint = f"steps {int(grids[0].stem)} to {int(grids[-1].stem)}"

@@ -15,6 +15,8 @@ from ganjax.paths import cache_folder, run_folder
 
 def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
     """Runs a command on its arguments; what the user can mend ends in one line and status 2."""
+    if hasattr(sys.stdout, "reconfigure"):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command(words)
     except UserError as error:
@@ -28,10 +30,27 @@ def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _fail(f"the disk is full ({error.filename or error}); make room and run the command again")
-    except RuntimeError as error:  # what XLA's own error type derives from
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except (RuntimeError, AssertionError) as error:  # what XLA's own error type derives from
+        if "RESOURCE_EXHAUSTED" in str(error):
+            _fail("the device's memory is full; lower batch_size, the size of images, or --tile")
+        if not _lacks_device():
             raise
-        _fail("the device's memory is full; lower batch_size or the size of the images, or --tile")
+        _fail(
+            f"JAX_PLATFORMS={os.environ['JAX_PLATFORMS']} asks for a device that JAX does not find "
+            "here; unset it to take what there is, or install JAX for that device (`pip install "
+            "'jax[cuda12]'`, `pip install 'jax[tpu]'`)"
+        )
+
+
+def _lacks_device() -> bool:
+    """Whether JAX cannot start the platform that $JAX_PLATFORMS names."""
+    if not os.environ.get("JAX_PLATFORMS") or "jax" not in sys.modules:
+        return False
+    try:
+        sys.modules["jax"].devices()
+    except (RuntimeError, AssertionError):  # which for CUDA fails without a word
+        return True
+    return False
 
 
 def _fail(message: str) -> None:

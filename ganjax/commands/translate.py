@@ -4,12 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import (
-    add_cache_flag,
-    add_run_flag,
-    leave_to_first,
-    start_jax,
-)
+from ganjax import seeds
+from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -48,8 +44,7 @@ def main(argv: list[str]) -> None:
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     leave_to_first()
-    if arguments.seed < 0:
-        raise UserError(f"--seed is {arguments.seed}; it must be 0 or more")
+    seeds.check("--seed", arguments.seed)
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
 

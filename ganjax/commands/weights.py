@@ -16,9 +16,9 @@ examples:
 
 `list` shows what can be fetched, from where and under which license, and the formats that `import`
 knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
-file that you have already (.pth, .h5, .npz or .safetensors; nothing in it is executed) into the
-parameters of a network: FORMAT.safetensors in $GANJAX_WEIGHTS, by default the folder `weights` of
-ganjax's cache, where every command finds it.
+file that you have already (PyTorch's, .h5, .npz or .safetensors, whatever its suffix; nothing in it
+is executed) into the parameters of a network: FORMAT.safetensors in $GANJAX_WEIGHTS, by default the
+folder `weights` of ganjax's cache, where every command finds it.
 """
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     add("--overwrite", action="store_true", help="replace other weights of the same network")
 
     add = commands.add_parser("import", help="convert a file that you have").add_argument
-    add("file", metavar="FILE", help=".pth, .pt, .h5, .npz or .safetensors")
+    add("file", metavar="FILE", help="PyTorch's, .h5, .npz or .safetensors, whatever its suffix")
     add("--as", dest="format", metavar="FORMAT", required=True, help="one that `list` shows")
     add("--name", metavar="NAME", help="what commands call the weights (default: FORMAT)")
     add("--output", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")

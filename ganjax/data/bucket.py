@@ -10,7 +10,8 @@ from typing import Any
 from fsspec import filesystem
 from fsspec.callbacks import Callback
 
-from ganjax.data.cache import lock, replaced
+from ganjax import locks
+from ganjax.data.cache import replaced
 from ganjax.data.folder import printable
 from ganjax.errors import UserError, one_line
 from ganjax.paths import cache_folder, run_folder
@@ -38,7 +39,7 @@ def fetch(uri: str) -> Path:
         objects = _list(root)
         if not _is_copied(objects, target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with lock(target.with_suffix(".lock"), f"copying {uri}"):
+            with locks.wait_for(target.with_suffix(".lock"), f"copying {uri}"):
                 if not _is_copied(objects, target):  # else another process has just done it
                     _copy(root, objects, target)
     except UserError:

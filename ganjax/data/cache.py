@@ -4,7 +4,6 @@ The arrays of one (source, image size, channels) lie in one folder as raw binary
 memory-mapped; several runs and processes share their pages.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganjax import locks
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
 from ganjax.progress import bar
@@ -89,7 +89,7 @@ def open_examples(
     if examples is None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with lock(target.with_suffix(".lock"), "decoding the same images"):
+            with locks.wait_for(target.with_suffix(".lock"), "decoding the same images"):
                 if _map(target) is None:  # else another process has just done it
                     _build(source, count, image_size, channels, target, progress=progress)
         except OSError as error:
@@ -103,22 +103,6 @@ def open_examples(
     if progress:
         _report(examples.broken, count, target)
     return examples
-
-
-@contextmanager
-def lock(path: Path, doing: str) -> Iterator[None]:
-    """Holds a lock that the system frees even if the process is killed.
-
-    Args:
-      doing: what another process, if it holds the lock, does.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is {doing}; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _map(target: Path) -> Examples | None:
@@ -158,8 +142,9 @@ def _build(
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """A new folder that takes the place of `target` once it is full; the caller holds the lock."""
-    for rest in target.parent.glob(f".{target.name}*"):  # of a process that was killed
-        shutil.rmtree(rest)
+    for rest in list(target.parent.iterdir()):
+        if rest.name.startswith(f".{target.name}"):  # of a process that was killed
+            shutil.rmtree(rest)
     temporary = target.with_name(f".{target.name}")
     temporary.mkdir()
     try:

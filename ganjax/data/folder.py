@@ -15,8 +15,8 @@ import numpy as np
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
-from ganjax.formats import SUFFIXES
 from ganjax.images import read_image
+from ganjax.images.formats import SUFFIXES
 from ganjax.paths import expand
 
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
@@ -163,6 +163,14 @@ def _read_file(path: Path) -> bytes:
         raise UserError(f"cannot be read: {error.strerror}") from error
 
 
+def stamp(status: os.stat_result) -> str:
+    """What tells a file from its later versions, and from another one of its name, size and date.
+
+    Not all that replaces a file gives it a date of its own; the date of the inode is the system's.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
 def _is_hidden(part: str) -> bool:
     return (part.startswith(".") and part != "..") or part == "__MACOSX"
 
@@ -194,7 +202,7 @@ def _open_folder(root: Path) -> Files:
             except OSError:  # a dangling link; reading it will say so
                 found[name] = "absent"
             else:
-                found[name] = f"{status.st_size} {status.st_mtime_ns}"
+                found[name] = stamp(status)
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:

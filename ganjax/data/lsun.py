@@ -13,7 +13,7 @@ import lmdb
 import numpy as np
 
 from ganjax.data.fields import IMAGE
-from ganjax.data.folder import MAX_BYTES, decode_images, printable, too_large
+from ganjax.data.folder import MAX_BYTES, decode_images, printable, stamp, too_large
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
 from ganjax.paths import expand
@@ -112,8 +112,8 @@ def open_lsun(path: str) -> Lsun:
         ) from error
     # All keys would take a while to read; writers leave other marks than these three seldom.
     status, entries = data.stat(), environment.stat()["entries"]
-    stamp = f"{entries} {first!r} {size} {last!r} {status.st_size} {status.st_mtime_ns}"
-    return Lsun(environment, hashlib.sha256(stamp.encode()).hexdigest(), path)
+    text = f"{entries} {first!r} {size} {last!r} {stamp(status)}"
+    return Lsun(environment, hashlib.sha256(text.encode()).hexdigest(), path)
 
 
 def _check_length(data: Path) -> None:

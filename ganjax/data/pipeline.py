@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganjax import seeds
 from ganjax.data.cache import Examples, open_examples
 from ganjax.data.fields import Field
 from ganjax.data.pyramid import Halved
@@ -158,8 +159,7 @@ class Pipeline(NamedTuple):
         process_count: int = 1,
     ) -> list["_Part"]:
         """What each stream gives to the batches of one process."""
-        if seed < 0:
-            raise UserError(f"seed is {seed}; it must be 0 or more")
+        seeds.check("seed", seed)
         opened = [
             _open(stream, _load_size(stream, image_size), self.cache_dir, process_index == 0)
             for stream in self.streams

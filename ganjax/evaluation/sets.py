@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 from PIL import Image
 
+from ganjax import seeds
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import VERSION, load_in_threads
 from ganjax.data.folder import Files
@@ -151,7 +152,7 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
 
     @partial(jax.jit, static_argnames="seed")
     def generate(trained: Trained, seed: int, index: Array) -> Array:
-        rng = jax.random.key(seed)
+        rng = seeds.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
         images = model.sample(trained, draw(rng, index, None), rng)[model.image]
         return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
@@ -187,7 +188,7 @@ def make_translator(
 
     @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
     def translate(trained: Trained, seed: int, number: int, batch: Batch) -> Array:
-        rng = jax.random.fold_in(jax.random.key(seed), number)
+        rng = jax.random.fold_in(seeds.key(seed), number)
         return _to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
 
     def make(trained: Trained, seed: int) -> ImageSet:

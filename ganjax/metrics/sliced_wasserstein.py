@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ganjax import seeds
 from ganjax.errors import UserError
 
 _PATCH, _PATCHES = 7, 128  # pixels along a side; patches per image and level
@@ -45,7 +46,7 @@ def descriptors(
     for batch in batches:
         shape = shape or batch.shape[1:]
         _check_images(batch, shape)
-        key, numbers = jax.random.key(seed), count + np.arange(len(batch), dtype=np.uint32)
+        key, numbers = seeds.key(seed), count + np.arange(len(batch), dtype=np.uint32)
         for side, patches in _patches(batch, key, numbers).items():
             # float16 halves hundreds of megabytes; its rounding, at random and 1/2000 of a value,
             # is lost among the patches: their number is what the distance is sure by.

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from ganjax import locks
 from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
 from ganjax.progress import bar
@@ -73,19 +75,21 @@ def fit(
       fill: completes the config of a run that an older version saved.
 
     Raises:
-      UserError: the folder holds another run or one on other images, a save failed, or more than
+      UserError: the folder holds another run or one on other images, another process trains in
+        it, a save failed, or more than
         `max_skips` updates in succession were not finite; the last of these is kept for
         `nonfinite.replay`.
-      Interrupted: SIGINT or SIGTERM came; the state is saved.
+      Interrupted: SIGINT, SIGTERM or SIGHUP came; the state is saved.
     """
     workdir.check(folder, config, fill)
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     task = devices.spread(task, config.get("parallel", "jit"), mesh)
-    run = _Run(task, data, config, folder, mesh, evaluation, start)
-    try:
-        return run.train()
-    finally:
-        run.close()
+    with locks.hold(folder) if jax.process_index() == 0 else nullcontext():
+        run = _Run(task, data, config, folder, mesh, evaluation, start)
+        try:
+            return run.train()
+        finally:
+            run.close()
 
 
 class _Run:

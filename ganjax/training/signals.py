@@ -1,6 +1,8 @@
-"""Requests to stop: SIGINT and SIGTERM, collected until a step is done."""
+"""Requests to stop: SIGINT, SIGTERM and SIGHUP, collected until a step is done."""
 
+import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +26,9 @@ class Interrupted(Exception):
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], int]]:
-    """Collects SIGINT and SIGTERM, so that the step under way ends; a second one is not held.
+    """Collects signals to stop, so that the step under way ends; a second one is not held.
+
+    SIGHUP, which comes when a terminal closes, is one of them unless it is ignored, as by `nohup`.
 
     Yields:
       A function that gives the number of the signal that came to this process, 0 for none.
@@ -34,9 +38,14 @@ def stop_requests() -> Iterator[Callable[[], int]]:
 
     def handle(number, frame):
         received.append(number)
+        if number == signal.SIGHUP:
+            _leave_terminal()
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         # JAX's own handler, where several processes have joined, is none that Python knows.
         previous[number] = signal.signal(number, handle) or signal.SIG_DFL
     try:
@@ -44,6 +53,15 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """Sends output to nowhere: writing to a terminal that is gone is an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def agree(request: int) -> int:

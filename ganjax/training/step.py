@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganjax import seeds
 from ganjax.training.state import State
 from ganjax.training.task import Batch
 
@@ -20,7 +21,7 @@ def key_of(seed: int, purpose: str) -> Array:
     """The random key of a run for "sample", "train" or "init"."""
     # Random numbers are functions of (seed, step): nothing random is in the state.
     number = ("sample", "train", "init").index(purpose)
-    return jax.random.fold_in(jax.random.key(seed), number)
+    return jax.random.fold_in(seeds.key(seed), number)
 
 
 def train_key(seed: int, step: Array) -> Array:

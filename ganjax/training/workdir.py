@@ -12,11 +12,13 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from ml_collections import ConfigDict
 
+from ganjax import locks
 from ganjax.config import flat
 from ganjax.data.fields import Field
+from ganjax.data.folder import printable
 from ganjax.errors import UserError
 from ganjax.outputs import make_grid, write_image
-from ganjax.paths import in_bucket, make_folder, write_atomic
+from ganjax.paths import absolute, in_bucket, make_folder, write_atomic
 from ganjax.provenance import provenance
 
 CONFIG = "config.json"
@@ -37,6 +39,11 @@ FREE_FIELDS = (
 )
 
 
+_BEFORE = {"checkpoints", locks.LOCK, locks.HOLDER}  # are there before the config is
+# Orbax takes the paths of checkpoints for patterns, and no bytes that are not UTF-8.
+_UNSAFE = "[]*?\\"
+
+
 def check(
     folder: Path, config: ConfigDict, fill: Callable[[Mapping[str, Any]], ConfigDict]
 ) -> None:
@@ -47,8 +54,14 @@ def check(
 
     Raises:
       UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
-        something that is no run at all, or it cannot be made.
+        something that is no run at all, its path cannot hold checkpoints, or it cannot be made.
     """
+    whole = str(absolute(folder))
+    if unsafe := [c for c in dict.fromkeys(whole) if c in _UNSAFE or "\ud800" <= c <= "\udfff"]:
+        raise UserError(
+            f"checkpoints cannot be kept in {printable(whole)}, for the "
+            f"{printable(' '.join(unsafe))} in its path; give another --workdir"
+        )
     if (folder / CONFIG).exists():
         old, new = flat(fill(load_config(folder))), flat(config)
         differing = [
@@ -63,7 +76,7 @@ def check(
             )
     elif folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder as --workdir")
-    elif folder.is_dir() and any(child.name != "checkpoints" for child in folder.iterdir()):
+    elif folder.is_dir() and {child.name for child in folder.iterdir()} - _BEFORE:
         raise UserError(
             f"{folder} is not empty and holds no run ({CONFIG} is missing); give another --workdir"
         )

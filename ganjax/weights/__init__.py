@@ -1,6 +1,8 @@
 """Trained weights: foreign formats, published networks, and where they lie on this machine."""
 
 import os
+import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,30 +24,77 @@ def weights_folder() -> Path:
 
 
 def read(path: str | Path) -> "dict[str, np.ndarray]":
-    """Reads the arrays of a weight file: .safetensors, .pth / .pt, Keras .h5, .npz.
+    """Reads the arrays of a weight file: safetensors, PyTorch's, Keras' .h5, .npz.
+
+    Its content says which it is, whatever its suffix. What wraps the arrays in it is left out of
+    their names, and named on stderr: keys like "state_dict", and the "module" of
+    `torch.nn.DataParallel` and "_orig_mod" of `torch.compile`.
 
     Raises:
-      UserError: the file is missing, damaged or hostile, or its suffix is none of these.
+      UserError: the file is missing, damaged or hostile, or none of these.
     """
     path = Path(path)
-    match path.suffix.lower():
-        case ".safetensors":
+    keys: list[str] = []
+    match _kind(path) or _SUFFIXES.get(path.suffix.lower()):
+        case "safetensors":
             from ganjax.weights.safetensors import read_safetensors
 
-            return read_safetensors(path)
-        case ".pth" | ".pt":
-            from ganjax.weights.pth import read_pth
+            arrays = read_safetensors(path)
+        case "pth":
+            from ganjax.weights.pth import read_checkpoint
 
-            return read_pth(path)
-        case ".h5" | ".hdf5" | ".keras":
+            arrays, keys = read_checkpoint(path)
+        case "h5":
             from ganjax.weights.h5 import read_h5
 
-            return read_h5(path)
-        case ".npz":
+            arrays = read_h5(path)
+        case "npz":
             from ganjax.weights.npz import read_npz
 
-            return read_npz(path)
-    raise UserError(f"{path}: give weights as .safetensors, .pth, .h5 or .npz")
+            arrays = read_npz(path)
+        case _:
+            raise UserError(f"{path}: give weights as .safetensors, .pth, .h5 or .npz")
+    plain = {_without_wrappers(name): array for name, array in arrays.items()}
+    if len(plain) < len(arrays):  # of two wrapped networks, say
+        plain = arrays
+    wrappers = {part for name in arrays.keys() - plain.keys() for part in name.split(".")}
+    if keys or wrappers:
+        taken = [f"the part {'.'.join(keys)!r} of it"] if keys else []
+        dropped = [f"names without {part!r}" for part in _WRAPPERS if part in wrappers]
+        print(f"{path}: read {', '.join(taken + dropped)}", file=sys.stderr)
+    return plain
+
+
+_SUFFIXES = {
+    ".safetensors": "safetensors", ".pth": "pth", ".pt": "pth", ".h5": "h5", ".hdf5": "h5",
+    ".keras": "h5", ".npz": "npz",
+}  # fmt: skip
+_WRAPPERS = ("module", "_orig_mod")
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _kind(path: Path) -> str:
+    """What a file begins as; "" for nothing that is known."""
+    try:
+        if not path.is_file():  # to open a pipe would never end
+            return ""
+        with path.open("rb") as file:
+            start = file.read(9)
+        if start[:4] == b"PK\3\4":
+            names = zipfile.ZipFile(path).namelist()
+            if any(name.split("/")[-1] == "data.pkl" for name in names):
+                return "pth"
+            return "npz" if all(name.endswith(".npy") for name in names) else "h5"
+    except Exception:  # zipfile ends damaged directories in many types of errors
+        return ""
+    if start[8:] == b"{" and start[4:8] == bytes(4):  # after the length of the header
+        return "safetensors"
+    if start[:8] == b"\x89HDF\r\n\x1a\n":
+        return "h5"
+    return "pth" if start[:1] == b"\x80" and start[1:2] <= b"\5" else ""
 
 
 def load(name: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A .pth file is a pickle, a program for a stack machine, beside raw tensors. `pickle` would run any
 function that the program names. Here the program is only read: a small interpreter knows the
-opcodes that state dicts need, and the few names in `_ALLOWED`, none of which it calls.
+opcodes that state dicts and settings need, and calls none of the names in it.
+What any other name makes, like an `argparse.Namespace`, is left out.
 """
 
 import io
@@ -20,6 +21,7 @@ from ganjax.weights.guard import MAX_BYTES, guarded
 
 _MAX_PICKLE = 64 * 2**20
 _MAX_ENTRIES = 100_000
+_MAX_DEPTH = 4  # of dicts in dicts
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
@@ -33,13 +35,17 @@ _DTYPES: dict[str, np.dtype] = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-_ALLOWED = {
-    "collections.OrderedDict",
-    "torch._utils._rebuild_tensor",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter",
-    *(f"torch.{name}" for name in _DTYPES),
-}
+_DICTS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter")
+_PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+_TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
+# No settings are made by these. Nothing that a file names is called in any case; one with them was
+# made to do harm elsewhere, which is worth a word.
+_HARMFUL = set(
+    "os posix nt subprocess sys shutil socket runpy importlib ctypes pty code webbrowser".split()
+)
+_BUILTINS = set("set frozenset list dict tuple slice range complex bytearray object int".split())
+# Under which a checkpoint holds a network's tensors beside other things: the first that is there.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params", "generator")
 
 
 def read_pth(path: str | Path) -> dict[str, np.ndarray]:
@@ -47,15 +53,20 @@ def read_pth(path: str | Path) -> dict[str, np.ndarray]:
 
     Args:
       path: a file written by `torch.save`; its dict may hold dicts, whose keys are then joined
-        with dots.
+        with dots. Of a checkpoint of several parts, those under one of `_WRAPPERS`.
 
     Returns:
       Name -> array; bfloat16 as float32. What is no tensor (epochs, settings) is left out.
 
     Raises:
-      UserError: the file is missing, damaged, too large, holds no tensors, or names what state
-        dicts have no need of.
+      UserError: the file is missing, damaged, too large, holds no tensors, or names what runs
+        programs.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """`read_pth`, and under which keys of the file the arrays are."""
     path = Path(path)
     with guarded(path, ".pth") as size:
         if size > MAX_BYTES:
@@ -63,10 +74,29 @@ def read_pth(path: str | Path) -> dict[str, np.ndarray]:
         content = path.read_bytes()
         zipped = zipfile.is_zipfile(io.BytesIO(content))
         root = _read_zip(content) if zipped else _read_legacy(content)
-        arrays = dict(_arrays(root))
+        value, keys = _unwrapped(root.value)
+        arrays = dict(_arrays(root._replace(value=value)))
         if not arrays:
-            raise ValueError("it holds no tensors")
-    return arrays
+            raise ValueError("it holds no tensors by name; give what `model.state_dict()` saves")
+    return arrays, keys
+
+
+def _unwrapped(value: Any) -> tuple[Any, list[str]]:
+    keys: list[str] = []
+    # A number beside them, like the best accuracy, may be a tensor, too.
+    while isinstance(value, dict) and not any(
+        isinstance(x, _Tensor) and x.shape for x in value.values()
+    ):
+        inside = [key for key in _WRAPPERS if isinstance(value.get(key), dict) and value[key]]
+        if not inside or len(keys) == _MAX_DEPTH:
+            break
+        keys.append(inside[0])
+        value = value[inside[0]]
+    return value, keys
+
+
+class _LeftOut:
+    """What the file makes of a class that no tensor is made of; nothing of it is kept."""
 
 
 class _Name(NamedTuple):
@@ -160,7 +190,7 @@ def _arrays(root: _Root) -> Iterator[tuple[str, np.ndarray]]:
                 if budget < 0:
                     raise ValueError(f"its tensors take more than {MAX_BYTES >> 30} GiB")
                 yield name, array
-            elif isinstance(value, dict) and depth < 4:
+            elif isinstance(value, dict) and depth < _MAX_DEPTH:
                 pending.append((f"{name}.", value, depth + 1))
 
 
@@ -224,7 +254,8 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
             case (
                 "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE"
                 | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINSTRING" | "SHORT_BINSTRING" | "INT"
-                | "LONG" | "UNICODE"
+                | "LONG" | "LONG4" | "FLOAT" | "UNICODE" | "BINBYTES" | "SHORT_BINBYTES"
+                | "BINBYTES8" | "BYTEARRAY8"
             ):  # fmt: skip
                 stack.append(argument)
             case "BINPUT" | "LONG_BINPUT":
@@ -233,18 +264,25 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
                 memo[len(memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
-            case "APPEND":
-                value = stack.pop()
-                stack[-1].append(value)
-            case "APPENDS":
-                values = pop_marked()
-                stack[-1].extend(values)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                stack[-1][key] = value
-            case "SETITEMS":
-                values = pop_marked()
-                stack[-1].update(zip(values[::2], values[1::2], strict=True))
+            case "POP":
+                stack.pop()
+            case "POP_MARK":
+                pop_marked()
+            case "APPEND" | "APPENDS":
+                values = [stack.pop()] if opcode.name == "APPEND" else pop_marked()
+                if not isinstance(stack[-1], _LeftOut):
+                    stack[-1].extend(values)
+            case "SETITEM" | "SETITEMS":
+                values = [stack.pop(-2), stack.pop()] if opcode.name == "SETITEM" else pop_marked()
+                if not isinstance(stack[-1], _LeftOut):
+                    stack[-1].update(zip(values[::2], values[1::2], strict=True))
+            case "EMPTY_SET":
+                stack.append(_LeftOut())
+            case "ADDITEMS":
+                pop_marked()
+            case "FROZENSET":
+                pop_marked()
+                stack.append(_LeftOut())
             case "GLOBAL":
                 stack.append(_named(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
@@ -258,7 +296,10 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_rebuild(function, arguments))
-            case "BUILD":  # attributes of an OrderedDict, such as its _metadata
+            case "NEWOBJ" | "NEWOBJ_EX":
+                del stack[-2 if opcode.name == "NEWOBJ" else -3 :]
+                stack.append(_LeftOut())
+            case "BUILD":  # attributes: of settings, or an OrderedDict's _metadata
                 stack.pop()
             case other:
                 raise ValueError(f"its pickle uses {other}, which state dicts have no need of")
@@ -266,8 +307,10 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
 
 
 def _named(name: str) -> _Name:
-    if name not in _ALLOWED:
-        raise ValueError(f"it names {name!r:.100}, which state dicts have no need of")
+    first, *rest = parts = name.split(".")
+    builtin = first in ("builtins", "__builtin__")
+    if _HARMFUL & set(parts) or (builtin and ".".join(rest) not in _BUILTINS):
+        raise ValueError(f"it names {name!r:.100}, which runs programs and has no place in weights")
     return _Name(name)
 
 
@@ -275,18 +318,25 @@ def _storage(persistent: Any) -> _Storage:
     kind, storage_type, key, _, _, *views = persistent
     if kind != "storage" or any(view is not None for view in views):
         raise ValueError("it refers to something that is no storage")
-    return _Storage(_DTYPES[storage_type.name.removeprefix("torch.")], str(key))
+    dtype = _DTYPES.get(storage_type.name.removeprefix("torch."))
+    if dtype is None:
+        raise ValueError(f"it holds tensors of {storage_type.name!r:.100}, which no weights have")
+    return _Storage(dtype, str(key))
 
 
 def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:
     match function:
         case _Name("collections.OrderedDict"):
             return dict(*arguments)
-        case _Name("torch._utils._rebuild_parameter") if isinstance(arguments[0], _Tensor):
+        case _Name(name) if name in _DICTS:
+            return {}
+        case _Name(name) if name in _PARAMETERS and isinstance(arguments[0], _Tensor):
             return arguments[0]
-        case _Name("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2"):
+        case _Name("torch._tensor._rebuild_from_type_v2"):  # of a subclass of tensors
+            return _rebuild(arguments[0], arguments[2])
+        case _Name(name) if name in _TENSORS:
             storage, offset, shape, strides = arguments[:4]
             if not isinstance(storage, _Storage):
                 raise ValueError("a tensor has no storage")
             return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
-    raise ValueError("its pickle calls what is no part of a tensor")
+    return _LeftOut()

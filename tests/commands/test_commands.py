@@ -37,8 +37,11 @@ def command(*words) -> list[str]:
     return [sys.executable, *map(str, words)]
 
 
-def run(*words) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def run(*words, cwd=ROOT, **environment) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*words),
+        cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
 
 
 def load_state(workdir: Path, step: int):
@@ -319,6 +322,57 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         run_command(main, [])
     assert exit.value.code == 2
     assert capsys.readouterr().err.startswith("error: the disk is full")
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda", "gpu", "nonsense"])
+def test_a_device_that_is_not_there_is_one_line(platform):
+    code = "import jax, ganjax.commands.terminal as t; t.run_command(lambda _: {}, [])"
+    if platform in run("-c", FOUND, JAX_PLATFORMS="").stdout.replace("gpu", "gpu cuda"):
+        pytest.skip("it is there")
+    for use in ("jax.devices()", "jax.jit(lambda: 1)()", "jax.numpy.zeros(3)"):
+        result = run("-c", code.format(use), JAX_PLATFORMS=platform)
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.startswith(f"error: JAX_PLATFORMS={platform} asks for a device")
+        assert result.stderr.count("\n") == 1
+
+
+def test_names_of_raw_bytes_are_names(tmp_path):
+    """Where a command knows no better, files may have names that are no text."""
+    raw = os.fsdecode(bytes(tmp_path) + b"/\xe9")
+    os.makedirs(f"{raw}/in")
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(image).save(os.fsdecode(os.fsencode(f"{raw}/in/{number}") + b"\xe9.png"))
+    strict = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
+    words = ["-m", "ganjax", "evaluate", "--human", f"{raw}/in", f"{raw}/in", "--pairs", "3"]
+    asked = run(*words, "--output", f"{raw}/q.html", **strict)
+    assert asked.returncode == 0 and "wrote" in asked.stdout, asked.stderr
+    measured = run(
+        "-m", "ganjax", "evaluate", "--generated", f"{raw}/in", "--reference", f"{raw}/in",
+        "--metrics", "ssim,swd3", "--json", f"{raw}/rows.json", **strict,
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    assert [row["metric"] for row in json.loads(Path(f"{raw}/rows.json").read_text())]
+
+
+FOUND = "import jax; print(*{device.platform for device in jax.devices()})"
+
+
+@pytest.mark.parametrize("script", ["train", "stylize"])
+def test_started_above_the_clone(script, tmp_path):
+    """There `ganjax` is the clone's folder, unless an installed one is found; no network starts."""
+    (tmp_path / "ganjax").symlink_to(ROOT)
+    bare = {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
+    for words in (["-S", "-m", f"ganjax.{script}"], ["-S", f"ganjax/{script}.py"]):
+        result = run(*words, "--help", cwd=tmp_path, **bare)
+        assert result.returncode == 0 and "examples:" in result.stdout, result.stderr
+    # As with an installed package: a later place of the path has the package itself.
+    for words in (["-m", "ganjax", script], ["-c", CONSOLE, script]):
+        result = run(*words, "--help", cwd=tmp_path, PYTHONPATH=str(ROOT))
+        assert result.returncode == 0 and "examples:" in result.stdout, result.stderr
+
+
+CONSOLE = "from ganjax.commands import main; main()"  # as pip writes it
 
 
 @pytest.mark.slow

@@ -239,6 +239,20 @@ def test_digest_follows_the_content(tmp_path):
     assert len({first, touched, open_source(f"folder:{folder}").digest}) == 3
 
 
+@pytest.mark.parametrize("way", ["rename", "in place"])
+def test_another_file_of_the_same_name_size_and_date_is_another(tmp_path, way):
+    folder = write_tree(tmp_path / "data", TREE)
+    first, path = open_source(f"folder:{folder}").digest, folder / "dog/1.png"
+    before, target = path.stat(), path if way == "in place" else tmp_path / "new.png"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    target.write_bytes(content)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    target.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert open_source(f"folder:{folder}").digest != first
+
+
 def test_digest_of_a_zip_ignores_its_own_date(tmp_path):
     first = open_source(f"folder:{write_zip(tmp_path / 'a.zip', TREE)}").digest
     os.utime(tmp_path / "a.zip", ns=(1, 1))

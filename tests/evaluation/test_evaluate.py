@@ -323,7 +323,7 @@ def test_pairs_are_compared_by_name(tmp_path, capsys):
 
 
 def test_color_profiles_count_unless_raw_values_are_asked_for(tmp_path, capsys):
-    cases = Path(__file__).parent / "cases"
+    cases = Path(__file__).parents[1] / "cases"
     for folder, name in (("a", "scene_p3.png"), ("b", "scene.png")):
         (tmp_path / folder).mkdir()
         shutil.copy(cases / name, tmp_path / folder / "scene.png")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -215,6 +216,48 @@ def test_another_config_is_refused_and_says_what_differs(straight):
     with pytest.raises(UserError, match=r"data\.source is \"b\", was \"a\"; seed is 2, was 1"):
         fit(make_task(), Streams(), make_config(seed=2, data={"source": "b"}), folder)
     fit(make_task(), Streams(), make_config(log_every=1.0), folder)  # changes no update
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a]", "a*", "a?", "a\\b", os.fsdecode(b"a\xe9")])
+@pytest.mark.parametrize("above", [False, True])
+def test_a_path_that_orbax_takes_for_a_pattern_is_refused_before_training(
+    tmp_path, monkeypatch, name, above
+):
+    folder = tmp_path / name
+    if above:  # the folder's own name is sound, but not the one it is started in
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        folder = Path("run")
+    data = Streams()
+    with pytest.raises(UserError, match="in its path; give another --workdir") as refused:
+        fit(make_task(), data, make_config(), folder)
+    assert "\n" not in str(refused.value) and not data.served and not folder.exists()
+
+
+def test_a_run_that_was_moved_to_such_a_path_can_be_read(straight, tmp_path):
+    state, folder = straight
+    moved = shutil.copytree(folder, tmp_path / "a[1]*")
+    assert_same(Checkpoints.read_only(moved / "checkpoints").load(TOTAL_STEPS, state), state)
+
+
+def test_a_second_training_into_one_folder_is_refused(tmp_path):
+    class Second(Streams):
+        """Starts another training when the first one takes its third batch."""
+
+        def batches(self, **which):
+            for number, batch in enumerate(super().batches(**which)):
+                if number == 2:
+                    with pytest.raises(UserError, match=rf"process {os.getpid()} on \S+ is train"):
+                        fit(make_task(), Streams(), make_config(), tmp_path / "run")
+                    self.tried = True
+                yield batch
+
+    data = Second(interrupt=(4, 5))
+    with pytest.raises(Interrupted):
+        fit(make_task(), data, make_config(), tmp_path / "run")
+    assert data.tried
+    with pytest.raises(Interrupted):  # the lock is free again
+        fit(make_task(), Streams(interrupt=(4, 9)), make_config(), tmp_path / "run")
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Readers of weight files: what they read, against bytes made by hand, and what they refuse."""
 
+import argparse
+import collections
+import datetime
 import io
 import json
 import pickle
@@ -631,6 +634,90 @@ def test_pth_whose_dicts_share_dicts_ends_soon(tmp_path):
     path = tmp_path / "a.pth"
     path.write_bytes(zipped(program.replace(b"u0", b"u")[:-1] + b"u.", {}))
     refused(read_pth, path)
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("plain.pth.tar", ""),
+        ("module.pth", "names without 'module'"),
+        ("state_dict.pth", "the part 'state_dict' of it"),
+        ("namespace.pth", "the part 'state_dict' of it"),
+    ],
+)
+def test_what_torch_saves_around_a_network_is_left_out_and_said_so(name, says, capsys):
+    arrays = read(CASES / name)
+    assert sorted(arrays) == [f"lin{n}.model.1.weight" for n in range(5)]
+    same(arrays, read(CASES / "plain.pth.tar"))
+    said = capsys.readouterr().err
+    assert said == (f"{CASES / name}: read {says}\n" if says else "")
+
+
+@pytest.mark.parametrize(
+    "suffix", [".pth.tar", ".pt", ".bin", ".ckpt", ".model", "", ".npz", ".h5"]
+)
+def test_content_decides_whatever_the_suffix(made, suffix):
+    _, path, make = made
+    path = path.with_name(f"weights{suffix}")
+    path.write_bytes(make(ARRAYS))
+    same(read(path), ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "prefix"),
+    [
+        (["model_state_dict"], ""),
+        (["model", "state_dict"], "module."),
+        (["params_ema"], "_orig_mod."),
+        (["params"], "_orig_mod.module."),
+        (["generator"], ""),
+    ],
+)
+def test_wrappers_in_each_other(tmp_path, keys, prefix, capsys):
+    path = tmp_path / "a.ckpt"
+    array = np.arange(4, dtype=np.float32)
+    weight = tensor("0", "Float", 4, 0, (4,), (1,))
+    inside = state_dict({f"{prefix}features.module.0.weight": weight})[2:-1]
+    for key in keys[::-1]:
+        # Beside them lie the optimizer's moments, the best accuracy, and older weights.
+        rest = {"optimizer": state_dict({"m": weight})[2:-1], "best": tensor("1", "Float", 1)}
+        if key == "params_ema":
+            rest["params"] = state_dict({"features.0.weight": tensor("1", "Float", 1)})[2:-1]
+        inside = state_dict({**rest, key: inside})[2:-1]
+    path.write_bytes(zipped(b"\x80\x02" + inside + b".", {"0": little(array), "1": bytes(4)}))
+    same(read(path), {"features.0.weight": array})
+    assert ".".join(keys) in capsys.readouterr().err
+
+
+class Settings(dict):
+    """Whatever people subclass."""
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_settings_beside_the_tensors_are_left_out(tmp_path, protocol):
+    loop: list = []
+    loop.append((loop, {"a": loop}))
+    settings = {
+        "args": argparse.Namespace(lr=0.1, sizes=[1, 2], where=Path("a/b")),
+        "numpy": [np.float64(0.5), np.int32(3), np.arange(3), np.dtype("f4")],
+        "sets": ({1, 2}, frozenset("ab"), set()),
+        "counts": [collections.Counter("aab"), collections.defaultdict(list, {"a": [1]})],
+        "own": Settings(a=1, b=Settings()),
+        "time": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+        "bytes": [b"x" * 300, b"y", bytearray(b"z"), 2**70, 1.5, slice(1, 2), 1j],
+        "loop": loop,
+    }
+    # Each value in a dict's text, between its opcodes for the beginning and the end.
+    programs = {name: pickle.dumps(value, protocol) for name, value in settings.items()}
+    for name, program in programs.items():
+        path = tmp_path / f"{name}.pth"
+        head, value = program[:2], program[2:-1]
+        items = text("w") + tensor("0", "Float", 4, 0, (4,), (1,)) + text(name) + value
+        path.write_bytes(zipped(head + b"}(" + items + b"u.", {"0": bytes(16)}))
+        same(read_pth(path), {"w": np.zeros(4, np.float32)})
 
 
 def test_unknown_suffixes_are_refused(tmp_path):

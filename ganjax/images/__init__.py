@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
-from ganjax.formats import (
+from ganjax.images.formats import (
     FORMATS,
     open_image,
     read_orientation,
     without_metadata,
 )
-from ganjax.profiles import to_srgb
-from ganjax.samples import Samples, declared, guess
+from ganjax.images.profiles import to_srgb
+from ganjax.images.samples import Samples, declared, guess
 
 Result = TypeVar("Result")
 MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB

@@ -14,12 +14,12 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from ganjax import images, samples
+from ganjax import images
 from ganjax.data.folder import list_pictures, open_files
 from ganjax.errors import UserError
-from ganjax.images import read_image, to_float, to_uint8
+from ganjax.images import read_image, samples, to_float, to_uint8
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 
 
 def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
