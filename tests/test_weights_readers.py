@@ -716,11 +716,7 @@ def test_settings_beside_the_tensors_are_left_out(tmp_path, protocol):
         path = tmp_path / f"{name}.pth"
         head, value = program[:2], program[2:-1]
         items = text("w") + tensor("0", "Float", 4, 0, (4,), (1,)) + text(name) + value
-        path.write_bytes(
-            zipped(
-                head + b"}(" + text("w") + network + text(name) + value + b"u.", {"0": bytes(16)}
-            )
-        )
+        path.write_bytes(zipped(head + b"}(" + items + b"u.", {"0": bytes(16)}))
         same(read_pth(path), {"w": np.zeros(4, np.float32)})
 
 
