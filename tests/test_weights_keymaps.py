@@ -243,7 +243,8 @@ def test_the_published_files(test_weights):
         for k in range(1, 6):
             arrays = weights.read(test_weights / "wct_16x" / f"{kind}_relu{k}_1.pth")
             make = compressed if kind == "encoder" else compressed_decoder
-            check_torch(convert(format_name, arrays), arrays, make(k)[1])
+            names = {ours: name.removeprefix("model.") for ours, name in make(k)[1].items()}
+            check_torch(convert(format_name, arrays), arrays, names)
     for kind, format_name, make in (
         ("vgg_normalised", "vgg19_normalised", normalized),
         ("feature_invertor", "wct_decoder", decoder),
