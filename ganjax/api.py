@@ -537,7 +537,7 @@ def measure(
 
     >>> images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
     >>> measure(images, images, "psnr,ssim")
-    {'psnr': inf, 'ssim': 1.0}
+    {'psnr': 100.0, 'psnr_equal_pairs': 20, 'ssim': 1.0}
 
     Args:
       generated: a folder, a .zip file or a data source like "avatars"; or images in memory, uint8

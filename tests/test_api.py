@@ -436,7 +436,7 @@ def test_what_is_measured_is_what_the_command_measures(sets, tmp_path):
     evaluate.main(words)
     rows = {row["metric"]: row for row in json.loads(Path("out.json").read_text())}
     found = ganjax.measure("a", tmp_path / "b", METRICS)
-    assert list(found) == ["swd8", "swd8_value_16", "psnr", "ssim"]
+    assert list(found) == ["swd8", "swd8_value_16", "psnr", "psnr_equal_pairs", "ssim"]
     assert all(found[name] == rows[name]["value"] for name in rows)
     in_memory = ganjax.measure(sets["a"], jnp.asarray(sets["b"]), METRICS)
     assert in_memory == found

@@ -12,6 +12,7 @@ NETWORKS = {"ops", "adain", "transforms", "errors", "trees"}
 # What each room (a folder or a file of the package) may import of the others. Every room is here.
 ALLOWED = {
     "errors": set(),
+    "records": set(),
     "seeds": {"errors"},
     "trees": set(),
     "progress": set(),
@@ -30,8 +31,8 @@ ALLOWED = {
     "data": {"images", "errors", "locks", "paths", "progress", "seeds"},
     "conditions": {"data", "errors"},
     "training": {
-        "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance", "seeds",
-        "trees",
+        "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance",
+        "records", "seeds", "trees",
     },
     "weights": {"errors", "nets", "paths", "progress", "trees"},
     "tasks": NETWORKS | {
@@ -41,7 +42,7 @@ ALLOWED = {
     "stylize": {"adain", "transforms", "ops", "images", "nets", "weights", "data", "errors"},
     "metrics": {"adain", "nets", "weights", "images", "errors", "paths", "seeds"},
     "evaluation": {
-        "data", "errors", "images", "metrics", "paths", "progress", "seeds", "tasks",
+        "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
         "training",
     },
     "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
@@ -51,8 +52,8 @@ ALLOWED = {
     },
     "commands": {
         "api", "conditions", "config", "data", "errors", "evaluation", "images", "locks",
-        "metrics", "outputs", "paths", "progress", "provenance", "runs", "seeds", "stylize",
-        "tasks", "training", "trees", "weights",
+        "metrics", "outputs", "paths", "progress", "provenance", "records", "runs", "seeds",
+        "stylize", "tasks", "training", "trees", "weights",
     },
     "__main__": {"commands"},
 }  # fmt: skip

@@ -1,12 +1,11 @@
 """Measures generated images: `ganjax evaluate --workdir runs/dcgan_avatars`."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ganjax import seeds
+from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_run_flag,
@@ -144,7 +143,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
         append_metrics(arguments.workdir, rows)
     if arguments.json:
-        write_atomic(arguments.json, (json.dumps(rows, indent=1) + "\n").encode())
+        write_atomic(arguments.json, (records.dumps(rows, indent=1) + "\n").encode())
 
 
 def _open_images(arguments: argparse.Namespace, mesh: Any):
@@ -218,7 +217,11 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     """A line per metric: its value, and what else it comes with; details are in the JSON."""
     width = max(len(row["metric"]) for row in rows)
     for row in rows:
-        more = {name: x for name, x in row.items() if isinstance(x, float) and name not in _KNOWN}
+        more = {
+            name: x
+            for name, x in row.items()
+            if name in _COUNTS or (isinstance(x, float) and name not in _KNOWN)
+        }
         words = [
             f"{name} {x:.5g}"
             for name, x in more.items()
@@ -228,6 +231,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 _KNOWN = ("value", "kimg")
+_COUNTS = ("equal_pairs", "subset_size")
 
 
 def _ask_people(arguments: argparse.Namespace) -> None:

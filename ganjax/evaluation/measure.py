@@ -17,7 +17,7 @@ from ganjax.images import to_float
 from ganjax.metrics import attributes, extractors, pairs
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
-from ganjax.metrics.kernel import kernel_distance
+from ganjax.metrics.kernel import fitting_size, kernel_distance
 from ganjax.metrics.manifold import density_coverage, precision_recall
 from ganjax.metrics.protocols import Protocol, Statistic
 from ganjax.metrics.protocols import statistics as statistics_of
@@ -268,7 +268,10 @@ def compare(protocol: Protocol, generated: Values, reference: Values) -> dict[st
             )
             return {"value": frechet_distance(*moments)}
         case "kernel":
-            return _with_deviation(kernel_distance(reference["features"], generated["features"]))
+            features = reference["features"], generated["features"]
+            size = fitting_size(*map(len, features))
+            distance = _with_deviation(kernel_distance(*features, subset_size=size))
+            return {**distance, "subset_size": size}
         case "inception_score":
             return _with_deviation(inception_score(generated["logits"]))
         case "precision_recall":
@@ -336,15 +339,25 @@ def measure_pairs(
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
     files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
+    equal = 0
     with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
         for _, read in files:
-            a, b = map(to_float, read())
+            both = read()
+            equal += int(np.array_equal(*both))
+            a, b = map(to_float, both)
             seen = {name: (s.perceive(a), s.perceive(b)) for name, s in sights.items()}
             for p in wanted:
                 value = pairs.compare(p.kind, *seen[p.extractor], sights[p.extractor].channels)
                 values[p].append(np.asarray(value).item())
             counter.update()
     return [
-        Result(p, {"value": float(np.mean(v))}, sights[p.extractor].digest, len(v), len(v))
+        Result(
+            p,
+            # Of those, PSNR has but its bound.
+            {"value": float(np.mean(v))} | ({"equal_pairs": equal} if p.kind == "psnr" else {}),
+            sights[p.extractor].digest,
+            len(v),
+            len(v),
+        )
         for p, v in values.items()
     ]

@@ -30,7 +30,7 @@ def kernel_distance(
       real: [N, D].
       fake: [M, D].
       subsets: how many pairs of subsets to take the mean over.
-      subset_size: rows in each, drawn without replacement.
+      subset_size: rows in each, drawn without replacement; see `fitting_size`.
       seed: of the draws.
 
     Returns:
@@ -63,6 +63,11 @@ def kernel_distance(
         x, y = subset
         distances.append(_discrepancy(x, y, a, b))
     return float(np.mean(distances)), float(np.std(distances))
+
+
+def fitting_size(real: int, fake: int) -> int:
+    """Rows of a subset: 1000, or all of the smaller set, for which torch-fidelity must be told."""
+    return min(1000, real, fake)
 
 
 # float64 products would take twice the time. Those of float32 are taken about a common center c and

@@ -37,7 +37,7 @@ _PAIRED = {
 }
 _FEWEST = {
     "frechet": 2,
-    "kernel": 1000,  # the size of its subsets
+    "kernel": 2,
     "inception_score": 10,  # its splits
     "precision_recall": 4,  # a 3rd neighbor beside the point itself
     "density_coverage": 6,

@@ -14,6 +14,7 @@ from jax import Array
 from ganjax.errors import UserError
 
 _RANGE = 2.0
+MOST_PSNR = 100.0  # dB: what images of 150,000 values have of which one is off by 1 of 255
 _SIGMA, _RADIUS = 1.5, 5  # of the Gaussian window of 11x11 pixels
 _K1, _K2 = 0.01, 0.03
 # Of the scales of MS-SSIM, finest first; they sum to 1.
@@ -29,14 +30,15 @@ def psnr(a: Array, b: Array) -> Array:
       a, b: float images [..., H, W, C] in [-1, 1].
 
     Returns:
-      [...] in dB, in float32 or wider; infinite for equal images.
+      [...] in dB, in float32 or wider, at most `MOST_PSNR`, which equal images have.
 
     Raises:
       UserError: the shapes differ, or the images are integers.
     """
     a, b = _comparable(a, b)
     error = jnp.mean(jnp.square(a - b), axis=(-3, -2, -1))
-    return 10 * jnp.log10(_RANGE**2 / error)
+    # A bound on the error rather than on the result: the gradient of equal images is finite, too.
+    return 10 * jnp.log10(_RANGE**2 / jnp.maximum(error, _RANGE**2 / 10 ** (MOST_PSNR / 10)))
 
 
 def ssim(a: Array, b: Array) -> Array:

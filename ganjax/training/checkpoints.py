@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import sys
 import warnings
 import zlib
@@ -137,6 +138,8 @@ class Checkpoints:
         """
         self.wait()
         arrays = named_leaves(state)
+        # One without a finite value is no best, and JSON has no other numbers.
+        metrics = {name: x for name, x in (metrics or {}).items() if math.isfinite(x)}
         try:
             self._pending = (
                 step,
@@ -144,7 +147,7 @@ class Checkpoints:
                     step,
                     {"state": arrays},
                     force=True,
-                    metrics=dict(metrics) if metrics else None,
+                    metrics=metrics or None,
                     custom_metadata={"digests": _digests(arrays)},
                 ),
             )

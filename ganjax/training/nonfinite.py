@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ganjax import records
 from ganjax.errors import UserError
 from ganjax.paths import write_atomic
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
@@ -98,7 +99,7 @@ def write_report(
             "examples": {name: list(names) for name, names in examples.items()},
             "recent": list(recent),
         }
-        write_atomic(target / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+        write_atomic(target / "report.json", (records.dumps(report, indent=1) + "\n").encode())
     return target
 
 

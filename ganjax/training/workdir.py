@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from ml_collections import ConfigDict
 
-from ganjax import locks
+from ganjax import locks, records
 from ganjax.config import flat
 from ganjax.data.fields import Field
 from ganjax.data.folder import printable
@@ -104,7 +104,7 @@ def claim(
         have different ones.
     """
     # All processes find the same: what the first one writes is what the others have, too.
-    digest = zlib.crc32(json.dumps(contents).encode())
+    digest = zlib.crc32(records.dumps(contents).encode())
     if len(np.unique(process_allgather(np.uint32(digest)))) > 1:
         raise UserError("the processes of this run have different images; give all the same")
     earlier = _earlier(folder, contents)
@@ -115,7 +115,7 @@ def claim(
             (DATA, {**earlier, **contents}),
             (FIELDS, described),
         ):
-            write_atomic(folder / name, (json.dumps(values, indent=2) + "\n").encode())
+            write_atomic(folder / name, (records.dumps(values, indent=2) + "\n").encode())
 
 
 def _earlier(folder: Path, contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def load_fields(folder: Path) -> dict[str, Field]:
 
 
 def _show(flat: Mapping[str, Any], name: str) -> str:
-    return json.dumps(flat[name]) if name in flat else "absent"
+    return records.dumps(flat[name]) if name in flat else "absent"
 
 
 class Writer:
@@ -199,7 +199,7 @@ class Writer:
         self._folder = folder
         if (folder / METRICS).exists():
             rows = [row for row in read_metrics(folder) if row["step"] <= step]
-            text = "".join(json.dumps(row) + "\n" for row in rows)
+            text = "".join(records.dumps(row) + "\n" for row in rows)
             write_atomic(folder / METRICS, text.encode())
         self._events = Events(folder / "tensorboard", step=step)
 
@@ -244,7 +244,7 @@ def append_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Appends rows to metrics.jsonl, in one piece: the run may be going on."""
     if jax.process_index() != 0:
         return
-    path, text = folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows)
+    path, text = folder / METRICS, "".join(records.dumps(row) + "\n" for row in rows)
     if in_bucket(path):
         path.write_text((path.read_text() if path.exists() else "") + text)
     else:

@@ -25,6 +25,7 @@ from ganjax.evaluation import monitor as evaluation
 from ganjax.evaluation import sets as image_sets
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
+from ganjax.metrics.kernel import fitting_size, kernel_distance
 from ganjax.metrics.protocols import Statistic, parse
 from ganjax.nets.vgg import VGG19
 from ganjax.nets.vgg16 import VGG16
@@ -313,7 +314,7 @@ def test_pairs_are_compared_by_name(tmp_path, capsys):
     (row,) = run(capsys, "--generated", a, "--reference", b, "--metrics", "psnr")
     expected = np.mean([10 * np.log10(255**2 / error) for error in errors])
     np.testing.assert_allclose(row["value"], expected, rtol=1e-5)
-    assert row["n"] == 3
+    assert row["n"] == 3 and row["equal_pairs"] == 0
     (b / "0002.bmp").unlink()
     with pytest.raises(UserError, match="b has no image 0002; metrics of pairs need the same"):
         run(capsys, "--generated", a, "--reference", b, "--metrics", "psnr")
@@ -338,6 +339,27 @@ def test_color_profiles_count_unless_raw_values_are_asked_for(tmp_path, capsys):
     assert np.abs(np.asarray(stored)[0].astype(int) - np.asarray(shown)[0]).mean() > 4
     with pytest.raises(UserError, match="raw_colors is for files"):
         image_sets.open_set("avatars", mesh, image_size=(16, 16), raw_colors=True)
+
+
+def test_equal_pairs_leave_a_finite_mean_and_are_counted(tmp_path, capsys):
+    a, b = (write_images(tmp_path / name, 3, seed=1) for name in "ab")
+    other = np.asarray(Image.open(b / "0001.png"))
+    Image.fromarray(other ^ 1).save(b / "0001.png")
+    (row,) = run(capsys, "--generated", a, "--reference", b, "--metrics", "psnr")
+    np.testing.assert_allclose(row["value"], (100 + 10 * np.log10(255**2) + 100) / 3, rtol=1e-5)
+    assert row["equal_pairs"] == 2
+
+
+def test_kernel_distances_of_few_images_take_all_that_there_are(tmp_path, capsys):
+    a, b = (write_images(tmp_path / n, 20, seed=k, shift=40 * k) for k, n in enumerate("ab"))
+    rows = run(
+        capsys, "--generated", a, "--reference", b, "--metrics", "kernel20_tiny_darknet,kid10",
+    )  # fmt: skip
+    assert [row["subset_size"] for row in rows] == [20, 10]
+    x, y = (features_of(sorted(folder.iterdir())) for folder in (a, b))
+    wanted, _ = kernel_distance(x, y, subsets=1, subset_size=20)
+    np.testing.assert_allclose(rows[0]["value"], wanted, rtol=1e-3)
+    assert fitting_size(5000, 3000) == 1000 and fitting_size(5000, 30) == 30
 
 
 @pytest.mark.slow

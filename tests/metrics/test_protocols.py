@@ -60,7 +60,7 @@ def test_several_names_keep_their_order_and_come_once():
         ("zzz", "there is fid5k_full, fid5k"),
         ("is10k_full", "uses no reference"),
         ("swd8k_full", "leave _full out"),
-        ("kid500", "give 1000 or more"),
+        ("kid1", "give 2 or more"),
         ("fid1", "give 2 or more"),
         ("pr3", "give 4 or more"),
         (" , ", "no metric is named"),

@@ -243,7 +243,8 @@ def test_the_published_files(test_weights):
         for k in range(1, 6):
             arrays = weights.read(test_weights / "wct_16x" / f"{kind}_relu{k}_1.pth")
             make = compressed if kind == "encoder" else compressed_decoder
-            check_torch(convert(format_name, arrays), arrays, make(k)[1])
+            names = {ours: name.removeprefix("model.") for ours, name in make(k)[1].items()}
+            check_torch(convert(format_name, arrays), arrays, names)
     for kind, format_name, make in (
         ("vgg_normalised", "vgg19_normalised", normalized),
         ("feature_invertor", "wct_decoder", decoder),
@@ -261,7 +262,7 @@ SMALL = {
     "vgg19_normalised": lambda: normalized(2),
     "vgg19_keras": keras,
     "vgg19_16x": lambda: compressed(2),
-    "adain_decoder": lambda: decoder(2),
+    "adain_decoder": decoder,
     "wct_decoder": lambda: decoder(2),
     "wct_decoder_16x": lambda: compressed_decoder(2),
 }
@@ -325,6 +326,26 @@ def test_other_formats_are_refused(small):
     for other in FORMATS:
         if other != format_name and {other, format_name} != alike:
             refused(other, arrays)
+
+
+def test_small_networks_are_no_others():
+    """What only a part, or a narrower network, of the same names is."""
+    arrays, names = normalized(4)
+    whole = {f"model.{ours.replace('_', '')}": name for ours, name in names.items()}
+    wide = {
+        f"{n}.{p}": arrays[f"{name}.{p}"] for n, name in whole.items() for p in ("weight", "bias")
+    }
+    heads, _ = compressed(4)
+    refused("vgg19_16x", {k: v for k, v in heads.items() if "_aux" in k} | wide, "by 3x3")
+    refused("vgg19_normalised", {k.removeprefix("model."): v for k, v in heads.items()})
+    for depth in (1, 2, 3, 5):
+        refused("adain_decoder", decoder(depth)[0], "decoders from relu4_1 have 9")
+    narrow, _ = compressed(1)
+    for name, value in narrow.items():
+        if name.startswith("model.conv11"):
+            axis = 1 if name.endswith("_aux.weight") else 0
+            narrow[name] = value if name.endswith("_aux.bias") else value.take(range(8), axis)
+    refused("vgg19_16x", narrow, "it must map 3 channels to 24")
 
 
 def test_unknown_formats_are_refused():

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import html
 import io
-import json
 import math
 import random
 import re
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from ganjax import records
 from ganjax.errors import UserError
 from ganjax.images import cover, read_image
 from ganjax.paths import write_atomic
@@ -89,14 +89,14 @@ def write_page(
         key[trial] = {"pair": pair, "left": "a" if a_is_left else "b"}
 
     content = {"question": question, "trials": trials, "images": images}
-    page = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    page = hashlib.sha256(records.dumps(content).encode()).hexdigest()[:16]
     secret = {"page": page, "question": question, "names": names, "pairs": drawn, "trials": key}
-    key_text = json.dumps(secret, indent=1).encode()
+    key_text = records.dumps(secret, indent=1).encode()
     beside = key_path(output)
     if beside.is_file() and beside.read_bytes() != key_text:
         raise UserError(f"{beside} is the key of another page; move it, or name another page")
     write_atomic(beside, key_text)
-    data = json.dumps({"page": page, "images": images, "trials": trials})
+    data = records.dumps({"page": page, "images": images, "trials": trials})
     write_atomic(output, _fill_template(question, data).encode(errors="replace"))
     return beside
 

@@ -61,7 +61,9 @@ FORMATS = {
     ),
     "vgg19_keras": Format("VGG-19 of Keras (.h5)", vgg19.keras_vgg),
     "vgg19_16x": Format("VGG-19 compressed 16x (encoder_relu4_1.pth)", vgg19.compressed_vgg),
-    "adain_decoder": Format("AdaIN's decoder (decoder.pth)", vgg19.mirrored_decoder),
+    "adain_decoder": Format(
+        "AdaIN's decoder (decoder.pth)", partial(vgg19.mirrored_decoder, layers=("relu4_1",))
+    ),
     "wct_decoder": Format(
         "a decoder of WCT (feature_invertor_conv3_1.pth)", vgg19.mirrored_decoder
     ),

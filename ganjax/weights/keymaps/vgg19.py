@@ -1,7 +1,7 @@
 """VGG-19 as an encoder, and the decoders that mirror it: layouts of style transfer."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def compressed_vgg(arrays: Arrays) -> Arrays:
     last = _deepest(stripped, ours)
     names = ["conv0", *vgg.convolutions(last)]
     parameters = torch_layers(stripped, {n.replace("_", ""): n for n in names})
-    width = parameters["conv1_1/bias"].shape[0]  # 16; 24 in the file that ends at relu1_1
+    width = 24 if last == "relu1_1" else 16
     _check(parameters, names, 3, [3, *_encoder_widths(names[1:], width)])
     for block in range(1, int(last[4]) + 1):
         head = f"head{block}_1"
@@ -83,18 +83,22 @@ def compressed_vgg(arrays: Arrays) -> Arrays:
     return parameters
 
 
-def mirrored_decoder(arrays: Arrays) -> Arrays:
-    """`decoder.pth` of AdaIN and `feature_invertor_conv*.pth` of WCT: both number their modules."""
+def mirrored_decoder(arrays: Arrays, layers: Sequence[str] = vgg.LAYERS) -> Arrays:
+    """`decoder.pth` of AdaIN and `feature_invertor_conv*.pth` of WCT: both number their modules.
+
+    Args:
+      layers: that it may start from.
+    """
     found = (re.fullmatch(r"([0-9]{1,3})\.weight", name) for name in arrays)
-    layers = sorted(int(match[1]) for match in found if match)
-    depths = {len(vgg.convolutions(layer)): layer for layer in vgg.LAYERS}
-    if len(layers) not in depths:
+    modules = sorted(int(match[1]) for match in found if match)
+    depths = {len(vgg.convolutions(layer)): layer for layer in layers}
+    if len(modules) not in depths:
         raise UserError(
-            f"the file has {len(layers)} convolutions; decoders of VGG-19 have "
+            f"the file has {len(modules)} convolutions; decoders from {', '.join(layers)} have "
             f"{', '.join(map(str, depths))}"
         )
-    names = vgg.convolutions(depths[len(layers)])[::-1]
-    return _decoder(arrays, dict(zip(map(str, layers), names, strict=True)), 64)
+    names = vgg.convolutions(depths[len(modules)])[::-1]
+    return _decoder(arrays, dict(zip(map(str, modules), names, strict=True)), 64)
 
 
 def compressed_decoder(arrays: Arrays) -> Arrays:
