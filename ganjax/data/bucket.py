@@ -12,12 +12,10 @@ from fsspec.callbacks import Callback
 
 from ganjax import locks
 from ganjax.data.cache import replaced
-from ganjax.data.folder import printable
+from ganjax.data.folder import LISTING, printable
 from ganjax.errors import UserError, one_line
 from ganjax.paths import cache_folder, run_folder
 from ganjax.progress import bar
-
-_LISTING = ".listing.json"  # in each copy: what it is a copy of
 
 
 def fetch(uri: str) -> Path:
@@ -75,7 +73,7 @@ def _inside(root: str, name: str) -> str:
 
 def _is_copied(objects: dict[str, list[int]], target: Path) -> bool:
     try:
-        return json.loads((target / _LISTING).read_text()) == objects
+        return json.loads((target / LISTING).read_text()) == objects
     except (OSError, ValueError):
         return False
 
@@ -95,7 +93,7 @@ def _copy(root: str, objects: dict[str, list[int]], target: Path) -> None:
             raise UserError(f"gs://{root} was changed while it was copied; run again")
         for path, (_, generation) in zip(paths, objects.values(), strict=True):
             os.utime(path, ns=(generation, generation))  # by which sources tell versions of files
-        (folder / _LISTING).write_text(json.dumps(objects))
+        (folder / LISTING).write_text(json.dumps(objects))
 
 
 class _Bytes(Callback):

@@ -19,6 +19,7 @@ from ganjax.images import read_image
 from ganjax.images.formats import SUFFIXES
 from ganjax.paths import expand
 
+LISTING = ".listing.json"  # in a copy of a folder in a bucket: what it is a copy of
 MAX_BYTES = 256 * 2**20  # of one image file; what claims or unpacks to more is no honest image
 _MAX_RATIO = 200  # of unpacking what is above 16 MiB; even uncompressed photos stay below 3
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others cannot be told where to stop
@@ -163,12 +164,21 @@ def _read_file(path: Path) -> bytes:
         raise UserError(f"cannot be read: {error.strerror}") from error
 
 
-def stamp(status: os.stat_result) -> str:
+def stamp(path: Path, *, copied: bool) -> str:
     """What tells a file from its later versions, and from another one of its name, size and date.
 
     Not all that replaces a file gives it a date of its own; the date of the inode is the system's.
+
+    Args:
+      copied: from a bucket (`LISTING` is there). Then its date is the object's generation, which
+        is the same on all machines and tells all versions.
+
+    Raises:
+      OSError: the file is not there.
     """
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    status = path.stat()
+    text = f"{status.st_size} {status.st_mtime_ns}"
+    return text if copied else f"{text} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _is_hidden(part: str) -> bool:
@@ -181,6 +191,7 @@ def _is_image(name: str) -> bool:
 
 def _open_folder(root: Path) -> Files:
     found, paths, others, inside = {}, {}, [], root.resolve()
+    copied = (root / LISTING).exists()
 
     def refuse(error: OSError) -> NoReturn:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}")
@@ -198,11 +209,9 @@ def _open_folder(root: Path) -> Files:
                 continue
             paths[name] = path
             try:
-                status = os.stat(path)
+                found[name] = stamp(path, copied=copied)
             except OSError:  # a dangling link; reading it will say so
                 found[name] = "absent"
-            else:
-                found[name] = stamp(status)
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:

@@ -13,7 +13,7 @@ import lmdb
 import numpy as np
 
 from ganjax.data.fields import IMAGE
-from ganjax.data.folder import MAX_BYTES, decode_images, printable, stamp, too_large
+from ganjax.data.folder import LISTING, MAX_BYTES, decode_images, printable, stamp, too_large
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
 from ganjax.paths import expand
@@ -111,8 +111,8 @@ def open_lsun(path: str) -> Lsun:
             f"data.source lsun:{path} is no LMDB that can be read: {one_line(error)}"
         ) from error
     # All keys would take a while to read; writers leave other marks than these three seldom.
-    status, entries = data.stat(), environment.stat()["entries"]
-    text = f"{entries} {first!r} {size} {last!r} {stamp(status)}"
+    entries, copied = environment.stat()["entries"], (data.parent / LISTING).exists()
+    text = f"{entries} {first!r} {size} {last!r} {stamp(data, copied=copied)}"
     return Lsun(environment, hashlib.sha256(text.encode()).hexdigest(), path)
 
 
