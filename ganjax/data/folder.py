@@ -1,11 +1,11 @@
-"""Images in a folder or a .zip, found recursively; first-level folders are classes."""
+"""Images in a folder or a .zip, found recursively, with their classes."""
 
 import hashlib
 import os
 import stat
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from ganjax.data.fields import IMAGE, Field
+from ganjax.data.labels import LISTS, find_labels, in_order
 from ganjax.data.source import Broken
 from ganjax.errors import UserError, one_line
 from ganjax.images import read_image
@@ -47,6 +48,7 @@ class Files:
     Args:
       stamps: relative name with "/" between folders -> what tells a file from its later versions.
       read: name -> the file's bytes; raises UserError where it cannot.
+      lists: see `find_labels`.
 
     Attributes:
       names: in order.
@@ -56,15 +58,23 @@ class Files:
 
     raw_colors = False
 
-    def __init__(self, stamps: dict[str, str], read: Callable[[str], bytes]):
+    def __init__(
+        self,
+        stamps: dict[str, str],
+        read: Callable[[str], bytes],
+        lists: Mapping[str, Callable[[], bytes]] | None = None,
+    ):
         self.names, self.read = sorted(stamps), read
-        first = [name.split("/")[0] if "/" in name else "" for name in self.names]
-        classes = sorted(set(first))
         self.fields = {"image": IMAGE}
-        if classes != [""]:
-            self.fields["label"] = Field("class", names=tuple(classes))
-        self._labels = np.searchsorted(np.array(classes), np.array(first)).astype(np.int32)
+        labels = find_labels(self.names, lists or {})
+        if labels:
+            classes = in_order(labels)
+            self.fields["label"] = Field("class", names=classes)
+            numbers = {label: number for number, label in enumerate(classes)}
+            self._labels = np.array([numbers[label] for label in labels], np.int32)
         lines = "".join(f"{name}\t{stamps[name]}\n" for name in self.names)
+        if labels and lists:
+            lines += "\n".join(labels)
         self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
@@ -191,6 +201,7 @@ def _is_image(name: str) -> bool:
 
 def _open_folder(root: Path) -> Files:
     found, paths, others, inside = {}, {}, [], root.resolve()
+    lists, links = {}, []
     copied = (root / LISTING).exists()
 
     def refuse(error: OSError) -> NoReturn:
@@ -199,10 +210,14 @@ def _open_folder(root: Path) -> Files:
     # Links to folders are not followed: a link to a parent would never end.
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _is_hidden(name)]
+        links += [name for name in folders if Path(folder, name).is_symlink()]
         for file in files:
             path = Path(folder, file)
             name = printable(path.relative_to(root).as_posix())
             if _is_hidden(file):
+                continue
+            if file in LISTS:
+                lists[name] = partial(_read_file, path)
                 continue
             if not _is_image(name):
                 others.append(name)
@@ -212,6 +227,12 @@ def _open_folder(root: Path) -> Files:
                 found[name] = stamp(path, copied=copied)
             except OSError:  # a dangling link; reading it will say so
                 found[name] = "absent"
+    if links:
+        print(
+            f"{root}: {len(links)} linked folders are passed over: {', '.join(links[:_NAMED])}; "
+            "copy or move them there to have them read",
+            file=sys.stderr,
+        )
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:
@@ -220,7 +241,7 @@ def _open_folder(root: Path) -> Files:
             raise UserError("is a link out of the folder")
         return _read_file(path)
 
-    return Files(found, read)
+    return Files(found, read, lists)
 
 
 def _open_zip(path: Path) -> Files:
@@ -236,15 +257,21 @@ def _open_zip(path: Path) -> Files:
         raise
     except Exception as error:  # zipfile ends damaged directories in many types of errors
         raise UserError(f"{path} cannot be opened: {printable(one_line(error))}") from error
-    found, infos, others = {}, {}, []
+    found, infos, others, lists = {}, {}, [], []
     for info in archive.infolist():
-        name = printable(info.filename)
+        # Some programs on Windows write their own separator.
+        written = info.filename.replace("\\", "/")
+        while written.startswith("./"):
+            written = written[2:]
+        name = printable(written)
         # `is_dir` fails on a name that is empty.
-        if name.endswith("/") or any(map(_is_hidden, PurePosixPath(info.filename).parts)):
+        if name.endswith("/") or any(map(_is_hidden, PurePosixPath(written).parts)):
             continue
+        infos[name] = info
         if _is_image(name):
-            infos[name] = info
             found[name] = f"{info.file_size} {info.CRC:08x}"
+        elif PurePosixPath(name).name in LISTS:
+            lists.append(name)
         else:
             others.append(name)
     _check_found(path, found, others)
@@ -265,7 +292,7 @@ def _open_zip(path: Path) -> Files:
         except Exception as error:  # zipfile ends damaged members in many types of errors
             raise UserError(f"cannot be unpacked: {printable(one_line(error))}") from error
 
-    return Files(found, read)
+    return Files(found, read, {name: partial(read, name) for name in lists})
 
 
 def printable(name: str) -> str:

@@ -37,6 +37,8 @@ FREE_FIELDS = (
     "max_skips",
     "data.cache_dir",
 )
+# Fields that say where the data lies; what it is, `DATA` knows.
+PLACES = ("data.source", "data.content", "data.style")
 
 
 _BEFORE = {"checkpoints", locks.LOCK, locks.HOLDER}  # are there before the config is
@@ -53,8 +55,9 @@ def check(
       fill: completes the config of a run that an older version saved.
 
     Raises:
-      UserError: the folder holds a run whose config differs in more than `FREE_FIELDS`, or
-        something that is no run at all, its path cannot hold checkpoints, or it cannot be made.
+      UserError: the folder holds a run whose config differs in more than `FREE_FIELDS` and
+        `PLACES`, or something that is no run at all, its path cannot hold checkpoints, or it
+        cannot be made.
     """
     whole = str(absolute(folder))
     if unsafe := [c for c in dict.fromkeys(whole) if c in _UNSAFE or "\ud800" <= c <= "\udfff"]:
@@ -64,10 +67,12 @@ def check(
         )
     if (folder / CONFIG).exists():
         old, new = flat(fill(load_config(folder))), flat(config)
+        # The same images are the same data, wherever they lie; `claim` compares them.
+        free = (*FREE_FIELDS, *(PLACES if (folder / DATA).exists() else ()))
         differing = [
             f"{name} is {_show(new, name)}, was {_show(old, name)}"
             for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name) and name not in FREE_FIELDS
+            if old.get(name) != new.get(name) and name not in free
         ]
         if differing:
             raise UserError(

@@ -213,8 +213,9 @@ def test_a_finished_run_is_left_as_it_is(straight):
 
 def test_another_config_is_refused_and_says_what_differs(straight):
     _, folder = straight
-    with pytest.raises(UserError, match=r"data\.source is \"b\", was \"a\"; seed is 2, was 1"):
-        fit(make_task(), Streams(), make_config(seed=2, data={"source": "b"}), folder)
+    data = {"source": "b", "limit": 5}  # where the data lies makes no difference
+    with pytest.raises(UserError, match=r"config: data\.limit is 5, was absent; seed is 2, was 1"):
+        fit(make_task(), Streams(), make_config(seed=2, data=data), folder)
     fit(make_task(), Streams(), make_config(log_every=1.0), folder)  # changes no update
 
 
