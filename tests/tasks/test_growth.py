@@ -92,7 +92,7 @@ def _coarse_to_fine() -> Task:
 
     phases = (Phase("32x32", 2.0, 8, (32, 32)),)
     draw = lambda rng, index, label: {"index": index}  # noqa: E731
-    model = Model({}, {"samples": IMAGE}, draw, sample, None)
+    model = Model({}, {"samples": IMAGE}, draw, sample, None, real="image")
     return Task(model, lambda rng: State.start({}), None, phases)
 
 

@@ -16,10 +16,19 @@ from ganjax.training.checkpoints import Checkpoints
 ROOT = Path(__file__).parents[2]
 
 
+# Makes stdin the terminal of its session, then becomes the command.
+OWN_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 @pytest.fixture(autouse=True)
 def _keep(monkeypatch):
     monkeypatch.setattr(signals, "_leave_terminal", lambda: None)
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests are run under
     yield
     signal.signal(signal.SIGHUP, before)
 
@@ -47,21 +56,14 @@ def test_nohup_goes_on():
 def test_a_run_saves_when_its_terminal_closes(tmp_path):
     workdir, (ours, terminal) = tmp_path / "run", pty.openpty()
     words = [
-        *(sys.executable, "train.py", "--config=configs/dcgan_avatars.py:smoke"),
+        *(sys.executable, "-c", OWN_TERMINAL, sys.executable),
+        *("train.py", "--config=configs/dcgan_avatars.py:smoke"),
         *("--config.data.image_size=16", "--config.model.width=4", f"--workdir={workdir}"),
         *("--config.total_kimg=1000", "--config.save_every=100"),
     ]
 
-    def own_terminal():
-        import fcntl
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
     files = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-    with subprocess.Popen(
-        words, cwd=ROOT, start_new_session=True, preexec_fn=own_terminal, **files
-    ) as process:
+    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, **files) as process:
         os.close(terminal)
         deadline = time.monotonic() + 300
         while not (workdir / "metrics.jsonl").exists():
