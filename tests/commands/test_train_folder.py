@@ -154,7 +154,7 @@ def test_a_folder_is_trained_on_and_gone_on_with(here, capsys):
     fill(here / "other", 20)
     with pytest.raises(SystemExit):
         commands.run("train", ["other", "--workdir=runs/my photos", *TINY])
-    assert 'was "folder:my photos"' in capsys.readouterr().err
+    assert "holds a run on other images or labels" in capsys.readouterr().err
 
 
 def test_what_was_chosen_is_chosen_again(here):
