@@ -251,7 +251,8 @@ def test_prepare_decodes(tiny, tmp_path, capsys):
 
 def run_prepare(*arguments: str, before: str = "") -> subprocess.CompletedProcess:
     """Runs the command in a process of its own, as TensorFlow is not to be imported here."""
-    code = f"{before}\nfrom ganjax.commands.prepare import main, run_command; run_command(main)"
+    code = "import sys; from ganjax import commands; commands.run('prepare', sys.argv[1:])"
+    code = f"{before}\n{code}"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300
     )
