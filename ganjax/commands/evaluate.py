@@ -8,6 +8,7 @@ from typing import Any
 from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_model_flags,
     add_run_flag,
     check_parent,
     leave_to_first,
@@ -52,14 +53,7 @@ def main(argv: list[str]) -> None:
         "data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
-    add(
-        "--checkpoint", "--step", metavar="STEP",
-        help="step to load, or best (default: the newest)",
-    )  # fmt: skip
-    add(
-        "--average", choices=("ema", "live"), default="ema",
-        help="the running average of the networks, or their last weights (default: ema)",
-    )  # fmt: skip
+    add_model_flags(parser, "--step")
     add(
         "--image_size", metavar="SIZE",
         help="scale and crop --generated and --reference, to 64 or 96x64 (default: as they are, "

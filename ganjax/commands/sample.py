@@ -5,7 +5,13 @@ import sys
 from pathlib import Path
 
 from ganjax import seeds
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_model_flags,
+    add_run_flag,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -46,15 +52,11 @@ def main(argv: list[str]) -> None:
         "--overwrite", action="store_true",
         help="replace FILE, or all images that an earlier call wrote to FOLDER",
     )  # fmt: skip
-    add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
+    add_model_flags(parser)
     add("--label", default="", metavar="NAME", help="a class, by its name or number")
     add(
         "--attributes", default="", metavar="NAME=VALUE,...",
         help="values of attributes; those that are not named are drawn",
-    )  # fmt: skip
-    add(
-        "--average", choices=("ema", "live"), default="ema",
-        help="the running average of the networks, or their last weights (default: ema)",
     )  # fmt: skip
     add(
         "--growth", action="store_true",

@@ -90,6 +90,22 @@ def add_run_flag(parser: argparse.ArgumentParser, *, required: bool = True, use:
     parser.add_argument("--workdir", required=required, type=run_folder, metavar="DIR", help=text)
 
 
+def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:
+    """Adds --checkpoint and --average, which choose the weights of a run, as `runs.load` does.
+
+    Args:
+      aliases: other names of --checkpoint.
+    """
+    parser.add_argument(
+        "--checkpoint", *aliases, metavar="STEP",
+        help="step to load, or best (default: the newest)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--average", choices=("ema", "live"), default="ema",
+        help="the running average of the networks, or their last weights (default: ema)",
+    )  # fmt: skip
+
+
 def check_parent(option: str, path: Path | None) -> None:
     """Checks that a file can be made at `path`, where one is given.
 

@@ -5,7 +5,13 @@ import sys
 from pathlib import Path
 
 from ganjax import seeds
-from ganjax.commands.terminal import add_cache_flag, add_run_flag, leave_to_first, start_jax
+from ganjax.commands.terminal import (
+    add_cache_flag,
+    add_model_flags,
+    add_run_flag,
+    leave_to_first,
+    start_jax,
+)
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -34,11 +40,7 @@ def main(argv: list[str]) -> None:
         help="FILE.png or .jpg for one picture, else a folder: NAME.png",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
-    add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
-    add(
-        "--average", choices=("ema", "live"), default="ema",
-        help="the running average of the networks, or their last weights (default: ema)",
-    )  # fmt: skip
+    add_model_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
