@@ -17,7 +17,8 @@ def make(
 
     With `name` "muon", the steps of kernels are orthogonal matrices [inputs, outputs] (Jordan et
     al. 2024, https://kellerjordan.github.io/posts/muon), as long as Adam's usually are (Liu et al.
-    2025, arXiv:2502.16982, equation 4); other parameters are Adam's.
+    2025, arXiv:2502.16982, equation 4); other parameters are
+    moved by NAdam.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
     `decay_from`, it falls linearly to 0 from that share of the run on; with `clip_norm`, longer

@@ -221,6 +221,21 @@ def make_compact(**options):
     return task._replace(init=lambda rng: task.init(rng).started_from("stylizer", start))
 
 
+def test_each_content_of_a_group_meets_each_style_of_the_group():
+    """The step of a batch in two groups is that of all their pairs, written out."""
+    batch, rows = draw_batch(), [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3)]
+    content, style = (list(column) for column in zip(*rows, strict=True))
+    pairs = {"content": batch["content"][content], "style": batch["style"][style]}
+    results = []
+    for given, group in ((batch, 2), (pairs, 1)):
+        task = make_toy(group=group, covariance_layers=LAYERS, covariance_weight=0.5)
+        state, metrics = jax.jit(task.train_step)(task.init(None), given, jax.random.key(0))
+        results.append((state.networks["stylizer"].params, metrics))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *results)
+    alone = jax.jit(make_toy().train_step)(make_toy().init(None), batch, jax.random.key(0))[1]
+    assert abs(alone["loss_style"] - results[0][1]["loss_style"]) > 1e-3
+
+
 @pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
     """The networks are traced only: CPUs take minutes for what they lack arithmetic for."""
@@ -372,6 +387,7 @@ def test_layers_come_from_the_encoder_that_was_named_for_them(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"group": 3}, "group is 3; give a divisor of batch_size 4"),
         ({"data.image_size": "40"}, "data.image_size is 40; give a multiple of 16"),
         ({"data.image_size": "32x48", "data.vary_styles": True}, "give a square"),
         ({"data.channels": 1}, r"data.channels is 1; adain takes 3 \(RGB\)"),
