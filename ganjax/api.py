@@ -143,7 +143,7 @@ class Stylizer:
         Args:
           content: a picture, or a list of them.
           style: a picture or what `encode` gave; of a list, a mixture.
-          alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
+          alpha: in [0, 1]; 1 is the full style, 0 the content itself.
           weights: of a list of styles, 0 or more; by default all alike.
           content_mask: white where the style goes; one, or one for each style of a mixture. A mask
             is a picture or a bool array [H, W]; it is scaled to the size of its picture.
@@ -227,7 +227,7 @@ class Stylizer:
           contents: floats [B, H, W, 3] in [-1, 1].
           styles: floats [B or 1, H', W', 3] in [-1, 1], or what `encode` gave; of a list, a
             mixture.
-          alpha: in [0, 1], a scalar.
+          alpha: in [0, 1], a scalar; 0 gives the contents back.
           weights: of a list of styles, [N], 0 or more; by default all alike.
 
         Returns:
@@ -257,11 +257,16 @@ class Stylizer:
             lambda *leaves: jnp.stack([jnp.broadcast_to(x, (batch, *x.shape[1:])) for x in leaves]),
             *found,
         )
-        images = stylizer.stylize(
-            params,
-            pad_to_multiple(contents, stylizer.multiple),
-            blend_transfer(stylizer.transform, statistics, shares),
-        )
+        padded = pad_to_multiple(contents, stylizer.multiple)
+
+        def draw(shares: Array) -> Array:
+            transfer = blend_transfer(stylizer.transform, statistics, shares)
+            return stylizer.stylize(params, padded, transfer)
+
+        images = draw(shares)
+        if len(found) > len(mixture):  # what the model loses of the content comes back
+            lost = padded - draw(jnp.eye(len(found))[-1])
+            images = images + (1 - alpha) * lost
         return images[:, :height, :width]
 
     def _encode(self, params: Any, images: Array, name: str):
