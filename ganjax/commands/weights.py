@@ -91,10 +91,10 @@ def _fetch(arguments: argparse.Namespace) -> None:
     source, folder = find(arguments.name), _folder(arguments.output)
     path = fetch(source, folder, sha256=arguments.sha256, unverified=arguments.unverified)
     print(f"{path} is there (license: {source.license})", file=sys.stderr)
-    if source.format:
-        target = folder / f"{source.name}.safetensors"
-        with opened(source, path) as file:
-            _import(file, source.format, target, overwrite=arguments.overwrite)
+    with opened(source, path) as file:
+        for name in filter(None, (source.format, source.beside)):
+            target = folder / f"{name}.safetensors"
+            _import(file, name, target, overwrite=arguments.overwrite)
 
 
 def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> None:

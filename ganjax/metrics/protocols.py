@@ -34,6 +34,7 @@ _PAIRED = {
         for network in ("vgg19", "vgg19_16x")
     },
     "lpips_vgg": ("lpips", "vgg16"),
+    "lpips_alex": ("lpips", "alexnet"),
 }
 _FEWEST = {
     "frechet": 2,

@@ -368,7 +368,7 @@ def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
     random = np.random.default_rng(0)
     modules = {
-        "vgg16": VGG16(dense=False),
+        "vgg16_features": VGG16(dense=False),
         "vgg19_normalised": VGG19(width=4),
         "vgg19_16x": VGG19(width=4, head_width=64),
     }
@@ -400,7 +400,7 @@ def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys
         outputs = [apply({"params": params[name]}, z) for z in (x, y)]
         return [{k: np.asarray(v[0], np.float64) for k, v in z.items()} for z in outputs]
 
-    f, g = features("vgg16")
+    f, g = features("vgg16_features")
     f, g = (
         {k: z / np.linalg.norm(z, axis=-1, keepdims=True) for k, z in h.items()} for h in (f, g)
     )

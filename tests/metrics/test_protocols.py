@@ -27,6 +27,7 @@ from ganjax.metrics.protocols import Protocol, Statistic, parse, statistics
         ("psnr", ("psnr", 0, False, "", "")),
         ("ms_ssim", ("ms_ssim", 0, False, "", "")),
         ("lpips_vgg", ("lpips", 0, False, "vgg16", "")),
+        ("lpips_alex", ("lpips", 0, False, "alexnet", "")),
         ("style_loss_vgg19", ("style_loss", 0, False, "vgg19", "")),
         ("gram_distance_vgg19_16x", ("gram_distance", 0, False, "vgg19_16x", "")),
     ],
@@ -47,7 +48,7 @@ def test_several_names_keep_their_order_and_come_once():
         ("frechet7k_darknet", "did you mean frechet7k_tiny_darknet"),
         ("frechet5k_avatar", "did you mean frechet5k_avatars"),
         ("ms_sim", "did you mean ms_ssim"),
-        ("lpips_alex", "did you mean lpips_vgg"),
+        ("lpips_alexnet", "did you mean lpips_alex"),
         ("style_vgg19", "did you mean style_loss_vgg19"),
         ("fid", "did you mean fid5k"),
         ("fid5k_tiny_darknet", "unknown"),  # never FID on other features
