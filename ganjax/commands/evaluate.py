@@ -22,13 +22,14 @@ examples:
   ganjax evaluate --workdir runs/my_faces --checkpoint best \\
       --metrics fid50k_full,kid50k,pr10k                               the published metrics
   ganjax evaluate --generated fakes.zip --reference photos/ \\
-      --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
+      --metrics frechet5k_vgg16,kernel5k_vgg16                         two sets of images
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
 A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
-which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
+which features; docs/metrics.md explains each. Weights of VGG-16 (64 MB) are fetched by pip at their
+first use. Results of a run are appended to its metrics.jsonl.
 Image number i of a seed is always the same image, and the same command gives the same numbers.
 """
 
@@ -93,6 +94,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.commands.weights import fetch_missing
     from ganjax.evaluation import measure, monitor
     from ganjax.paths import write_atomic
 
@@ -103,6 +105,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     if paired:
         if arguments.workdir or not arguments.reference:
             raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
+        fetch_missing(measure.weights_of(paired))
         results += measure.measure_pairs(
             paired,
             arguments.generated,
@@ -120,6 +123,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         if not rest:
             sizes = [images.size for images in (generated, reference) if images]
             rest = monitor.default_metrics(about["reference"], *sizes)
+        fetch_missing(measure.weights_of(rest))
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(

@@ -63,6 +63,15 @@ class Result(NamedTuple):
     reference_size: int
 
 
+def weights_of(wanted: Sequence[Protocol]) -> tuple[str, ...]:
+    """Names of the weights that metrics need, each once."""
+    names: dict[str, None] = {}
+    for p in wanted:
+        own = (extractors.weights_of(p.extractor),) if p.extractor else ()
+        names |= dict.fromkeys(pairs.weights_of(p.extractor) if p.paired else own)
+    return tuple(names)
+
+
 def load_programs(wanted: Sequence[Protocol], mesh: Mesh) -> dict[tuple[str, str], Program]:
     """The extractors that metrics need, by (extractor, resizing).
 

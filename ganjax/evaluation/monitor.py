@@ -35,15 +35,15 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
 
 
 def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
-    """What suits sets of these sizes, one of them of a source, and needs no download.
+    """What suits sets of these sizes, one of them of a source.
 
-    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once. Of
-    files, some may be broken: where all are needed, all that are good will do.
+    The classifier of portraits for avatars, else VGG-16, whose weights are fetched once. Of files,
+    some may be broken: where all are needed, all that are good will do.
     """
     size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
     embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
-    extractor = "avatars" if embedded else "tiny_darknet"
+    extractor = "avatars" if embedded else "vgg16"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""

