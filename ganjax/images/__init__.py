@@ -323,7 +323,7 @@ def _pixels(
     image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
     image = _eight_bits(image, samples, name, reading)
     if not reading.raw_colors:
-        image = to_srgb(image, opened.info)
+        image = to_srgb(image, opened.info, name)
     image = _to_mode(image, _MODES[channels])
     if image_size:
         image = cover(image, image_size)

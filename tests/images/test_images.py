@@ -353,6 +353,62 @@ def test_gray_is_converted_by_profile_and_gamma(channels):
         assert read_image(png[:33] + chunks + png[33:])[0, 0, 0] == 55
 
 
+def _p3_as_srgb(pixels: np.ndarray) -> np.ndarray:
+    """By the matrices of https://www.w3.org/TR/css-color-4/#color-conversion-code."""
+    p3 = np.array([[608311, 189793, 198249], [35783, 247089, 198249], [0, 32229, 5220557]]) / [
+        [1250200, 714400, 1000160],
+        [156275, 357200, 2500400],
+        [1, 714400, 5000800],
+    ]
+    srgb = np.array([[12831, -329, -1974], [-851781, 1648619, 36519], [705, -2585, 705]]) / [
+        [3959, 214, 3959], [878810, 878810, 878810], [12673, 12673, 667],
+    ]  # fmt: skip
+    x = pixels / 255
+    light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) @ (srgb @ p3).T
+    curve = np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055
+    )
+    return 255 * np.clip(curve, 0, 1)
+
+
+def _coded(pixels: np.ndarray, *numbers: int) -> bytes:
+    file = encode(pixels)
+    return file[:33] + chunk_of(b"cICP", bytes(numbers)) + file[33:]
+
+
+def test_colors_that_numbers_tell(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    pixels = noise(20, 30)
+    p3 = _coded(pixels, 12, 13, 0, 1)
+    shown = read_image(p3)
+    np.testing.assert_allclose(shown, _p3_as_srgb(pixels), atol=0.6)
+    np.testing.assert_array_equal(read_image(p3, reading=Reading(raw_colors=True)), pixels)
+    # They go before a profile, and stay where other metadata is broken.
+    broken = chunk_of(b"zTXt", b"Comment\0\0" + LARGE)
+    for chunk in (chunk_of(b"iCCP", b"icc\0\0" + zlib.compress(_gray_profile(1.0))), broken):
+        np.testing.assert_array_equal(read_image(p3[:33] + chunk + p3[33:]), shown)
+    for numbers in ((1, 13), (1, 1), (2, 2)):
+        np.testing.assert_array_equal(read_image(_coded(pixels, *numbers, 0, 1)), pixels)
+    linear = np.full((2, 3), 55, np.uint8)
+    assert abs(int(read_image(_coded(linear, 1, 8, 0, 1), channels=1)[0, 0, 0]) - 128) <= 1
+    assert not capsys.readouterr().err
+    for numbers in ((9, 16, 0, 1), (9, 18, 0, 1), (1, 13, 0, 0)):  # PQ, HLG, not the full range
+        for _ in range(2):
+            np.testing.assert_array_equal(read_image(_coded(pixels, *numbers)), pixels)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "read as if they were sRGB's" in line
+    pillow_heif.register_heif_opener()
+    flat = np.full((64, 64, 3), (200, 50, 20), np.uint8)
+    names = {"color_primaries": 12, "transfer_characteristics": 13, "full_range_flag": 1}
+    avif = encode(flat, "AVIF", quality=95)
+    box = avif.index(b"colrnclx") + 8
+    for file in (
+        encode(flat, "HEIF", quality=95, matrix_coefficients=6, save_nclx_profile=True, **names),
+        avif[:box] + b"\0\x0c" + avif[box + 2 :],
+    ):
+        np.testing.assert_allclose(read_image(file), _p3_as_srgb(flat), atol=3)
+
+
 def chunk_of(kind: bytes, data: bytes) -> bytes:
     body = kind + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
