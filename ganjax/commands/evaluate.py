@@ -186,13 +186,12 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
             with config.unlocked():
                 config.data.range = arguments.range or config.data.range
                 config.data.follow_links |= arguments.follow_links
-            return monitor.open_data(
-                run.model,
-                config,
-                mesh,
-                size or generated.image_size,
-                raw_colors=arguments.raw_colors,
-            )
+            at, raw = size or generated.image_size, arguments.raw_colors
+            try:
+                return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
+            except UserError as error:
+                hint = "" if "--reference" in str(error) else "; --reference names other images"
+                raise UserError(f"{error}{hint}") from error
         return open_set(
             arguments.reference,
             mesh,

@@ -1,8 +1,10 @@
 """What a source of images is, and the one way to name it."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -73,6 +75,21 @@ def is_there(spec: str) -> bool:
     """
     path = spec.removeprefix("folder:")
     return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
+
+
+def seen_from(folder: Path, spec: str) -> str:
+    """`spec` with its path from `folder` on, where that exists and does not from here on."""
+    found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
+    if not found or spec in _AVATARS or found[3] and found[1] != "paired:":
+        return spec
+    kind, path, split = found.groups(default="")
+    names = [path]
+    while names[-1] != (shorter := re.sub(r"[@*]\d+$", "", names[-1])):  # see `streams.unpaired`
+        names.append(shorter)
+    here, there = (
+        any(os.path.exists(base / expand(name)) for name in names) for base in (Path(), folder)
+    )
+    return f"{kind}{folder / path}{split}" if there and not here else spec
 
 
 def open_source(
