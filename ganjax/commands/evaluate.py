@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     check_parent,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -64,6 +67,7 @@ def main(argv: list[str]) -> None:
         "--raw_colors", action="store_true",
         help="leave color profiles of files out, as other tools do (default: convert to sRGB)",
     )  # fmt: skip
+    add_reading_flags(parser)
     add("--batch_size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
     add("--save_features", type=Path, metavar="FILE", help="write all features to FILE.npz")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
@@ -101,7 +105,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
     results, run = [], {"seed": arguments.seed}
-    run |= {"raw_colors": True} if arguments.raw_colors else {}
+    run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
         if arguments.workdir or not arguments.reference:
             raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
@@ -110,7 +114,7 @@ def _measure(arguments: argparse.Namespace) -> None:
             paired,
             arguments.generated,
             arguments.reference,
-            raw_colors=arguments.raw_colors,
+            **reading(arguments),
         )
         run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
@@ -150,8 +154,8 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
     from ganjax.images import parse_image_size
 
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
-    raw = arguments.raw_colors
-    generated = open_set(arguments.generated, mesh, image_size=size, raw_colors=raw)
+    asked = reading(arguments)
+    generated = open_set(arguments.generated, mesh, image_size=size, **asked)
     # What is measured once need not be remembered; references are.
     generated = generated._replace(digest="")
 
@@ -163,7 +167,7 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
             mesh,
             image_size=size,
             default_size=generated.image_size,
-            raw_colors=raw,
+            **asked,
         )
 
     about = {"generated": arguments.generated, "reference": arguments.reference}
@@ -183,14 +187,21 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
 
     def open_reference():
         if not arguments.reference:
-            at = size or generated.image_size
-            return monitor.open_data(run.model, config, mesh, at, raw_colors=arguments.raw_colors)
+            with config.unlocked():
+                config.data.range = arguments.range or config.data.range
+                config.data.follow_links |= arguments.follow_links
+            at, raw = size or generated.image_size, arguments.raw_colors
+            try:
+                return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
+            except UserError as error:
+                hint = "" if "--reference" in str(error) else "; --reference names other images"
+                raise UserError(f"{error}{hint}") from error
         return open_set(
             arguments.reference,
             mesh,
             image_size=size or generated.image_size,
             channels=config.data.channels,
-            raw_colors=arguments.raw_colors,
+            **reading(arguments),
         )
 
     about = {
@@ -243,7 +254,10 @@ def _ask_people(arguments: argparse.Namespace) -> None:
     if not arguments.output:
         raise UserError("--human needs --output=FILE.html, the page to write")
     a, b = (
-        {picture.name: picture.read for picture in list_pictures([name])}
+        {
+            picture.name: partial(picture.pixels, may_shrink=True)
+            for picture in list_pictures([name], **reading(arguments))
+        }
         for name in arguments.human
     )
     key = page.write_page(

@@ -8,8 +8,10 @@ from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -41,6 +43,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
     add_model_flags(parser)
+    add_reading_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
@@ -50,7 +53,7 @@ def main(argv: list[str]) -> None:
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
 
-    pictures = list_pictures(arguments.input)
+    pictures = list_pictures(arguments.input, **reading(arguments))
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -81,7 +84,8 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         for picture, target in zip(pictures, targets, strict=True):
             if target not in skipped:
                 try:
-                    image = translator(picture.read(), seed=arguments.seed)
+                    pixels = picture.pixels(channels=run.config.data.channels)
+                    image = translator(pixels, seed=arguments.seed)
                     write_image(target, image, made=made)
                     written += 1
                 except UserError as error:

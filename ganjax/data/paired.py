@@ -11,7 +11,7 @@ from ganjax.data.fields import IMAGE
 from ganjax.data.folder import Files, open_files
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
-from ganjax.images import cover, read_image
+from ganjax.images import DECLARED, Reading, cover, read_image
 
 SPLITS = ("train", "val", "test")
 
@@ -35,7 +35,7 @@ class SideBySide:
             if split not in found:
                 raise UserError(f"there is no folder {split}, only {', '.join(sorted(found))}")
             names = [name for name in names if split in name.split("/")[:-1]]
-        self._names, self._read = names, files.read
+        self._names, self._read, self._reading = names, files.read, files.reading
         self.digest = f"side by side, {split if found else 'all'}: {files.digest}"
 
     def __len__(self) -> int:
@@ -51,7 +51,9 @@ class SideBySide:
         broken = []
         for name in map(self.name, indices):
             try:
-                image = read_image(self._read(name), channels=channels, may_shrink=True)
+                image = read_image(
+                    self._read(name), channels=channels, may_shrink=True, reading=self._reading
+                )
                 if image.shape[1] % 2:
                     raise UserError(f"is {image.shape[1]} pixels wide, which has no two halves")
             except UserError as error:
@@ -93,7 +95,9 @@ class Portraits:
         return {"a": paint(arrays["mask"]), "b": arrays["image"]}, broken
 
 
-def open_paired(where: str, *, split: str) -> Source:
+def open_paired(
+    where: str, *, split: str, reading: Reading = DECLARED, follow_links: bool = False
+) -> Source:
     """Opens PATH[:SPLIT], a folder or .zip of images side by side, or `avatars`.
 
     Raises:
@@ -102,4 +106,5 @@ def open_paired(where: str, *, split: str) -> Source:
     path, _, own_split = where.partition(":")
     if path == "avatars":
         return Portraits(split=own_split or split)
-    return SideBySide(open_files(path), split=own_split or split)
+    files = open_files(path, reading=reading, follow_links=follow_links)
+    return SideBySide(files, split=own_split or split)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganjax.data.pipeline import Stream
-from ganjax.data.source import is_there, open_source
+from ganjax.data.source import Source, is_there, open_source
 from ganjax.errors import UserError
-from ganjax.images import parse_image_size
+from ganjax.images import Reading, parse_image_size
+from ganjax.images.samples import parse_range
 
 
 def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
@@ -20,7 +21,7 @@ def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = open_source(data.source)
+    source = _open(data.source, data)
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
@@ -46,7 +47,7 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
     total = sum(weight for _, _, weight in specs)
     return tuple(
         Stream(
-            open_source(source),
+            _open(source, data),
             {"image": name},
             data.channels,
             data.flip,
@@ -57,6 +58,11 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
         )
         for source, load_size, weight in specs
     )
+
+
+def _open(source: str, data: Any) -> Source:
+    reading = Reading(range=parse_range(data.range))
+    return open_source(source, reading=reading, follow_links=data.follow_links)
 
 
 def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:

@@ -13,7 +13,7 @@ from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
 from ganjax.errors import UserError
 from ganjax.evaluation.sets import ImageSet, open_pairs
-from ganjax.images import to_float
+from ganjax.images import DECLARED, Reading, to_float
 from ganjax.metrics import attributes, extractors, pairs
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
@@ -333,13 +333,14 @@ def measure_pairs(
     generated: str | Sequence[Any],
     reference: str | Sequence[Any],
     *,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
     progress: bool = True,
 ) -> list[Result]:
     """Metrics of equally named images in two sets (`sets.open_pairs`): means over all pairs.
 
     Args:
-      raw_colors: leave color profiles out.
+      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
 
     Raises:
       UserError: weights are missing, or an image has no partner or one of a wrong size.
@@ -347,7 +348,9 @@ def measure_pairs(
     sights = {name: pairs.load(name) for name in dict.fromkeys(p.extractor for p in wanted)}
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
+    files = open_pairs(
+        generated, reference, one_size=one_size, reading=reading, follow_links=follow_links
+    )
     equal = 0
     with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
         for _, read in files:

@@ -12,7 +12,8 @@ from ganjax import tasks
 from ganjax.errors import UserError
 from ganjax.evaluation.measure import Result, check_needs, load_programs, measure
 from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set
-from ganjax.images import parse_image_size
+from ganjax.images import Reading, parse_image_size
+from ganjax.images.samples import parse_range
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
@@ -106,7 +107,8 @@ def open_data(
         channels=config.data.channels,
         limit=config.data.limit,
         array=array,
-        raw_colors=raw_colors,
+        reading=Reading(parse_range(config.data.range), raw_colors),
+        follow_links=config.data.follow_links,
     )
 
 

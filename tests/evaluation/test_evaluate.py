@@ -24,6 +24,7 @@ from ganjax.errors import UserError
 from ganjax.evaluation import measure
 from ganjax.evaluation import monitor as evaluation
 from ganjax.evaluation import sets as image_sets
+from ganjax.images import Reading
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.kernel import fitting_size, kernel_distance
@@ -335,12 +336,13 @@ def test_color_profiles_count_unless_raw_values_are_asked_for(tmp_path, capsys):
     assert converted["value"] > 45 and raw["value"] < 35
     assert raw["raw_colors"] and "raw_colors" not in converted
     mesh, _ = evaluation.split_batch(8)
-    sets = [image_sets.open_set(f"{tmp_path}/a", mesh, raw_colors=raw) for raw in (True, False)]
+    asked = (Reading(raw_colors=True), Reading())
+    sets = [image_sets.open_set(f"{tmp_path}/a", mesh, reading=reading) for reading in asked]
     assert sets[0].digest != sets[1].digest
     (stored, _), (shown, _) = (next(images.batches(1, 8)) for images in sets)
     assert np.abs(np.asarray(stored)[0].astype(int) - np.asarray(shown)[0]).mean() > 4
     with pytest.raises(UserError, match="raw_colors is for files"):
-        image_sets.open_set("avatars", mesh, image_size=(16, 16), raw_colors=True)
+        image_sets.open_set("avatars", mesh, image_size=(16, 16), reading=asked[0])
 
 
 def test_equal_pairs_leave_a_finite_mean_and_are_counted(tmp_path, capsys):
