@@ -409,6 +409,27 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return ((blended + 127) // 255).astype(np.uint8)
 
 
+def with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    """What a model drew of an image with transparent parts, with these: uint8 [H, W, 4].
+
+    On white it looks like `drawn`. Where that equals `seen`, and where nothing can be seen, the
+    colors are those of `rgba`.
+
+    Args:
+      drawn: uint8 [H, W, 3].
+      seen: `rgba` on white, from `opaque`.
+      rgba: uint8 [H, W, 4].
+    """
+    alpha = rgba[:, :, 3]
+    result = rgba.copy()
+    result[alpha == 255, :3] = drawn[alpha == 255]
+    part = (alpha > 0) & (alpha < 255)
+    change = drawn[part].astype(np.float32) - seen[part]
+    colors = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
+    result[part, :3] = np.clip(np.round(colors), 0, 255).astype(np.uint8)
+    return result
+
+
 def pad_to_multiple(array: Any, size: int) -> Any:
     """A copy of [..., H, W, C], mirrored at the bottom and the right to multiples of `size`.
 

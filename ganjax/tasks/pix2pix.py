@@ -125,14 +125,17 @@ def _generator(config: ConfigDict) -> UNet:
 def make_model(generator: UNet) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
-    Dropout, the only noise that pix2pix has, is drawn from `rng`.
+    Each is translated by itself, as by training with one pair at a time: statistics of a batch
+    would mix it with its neighbors. Dropout, the only noise that pix2pix has, follows from `rng`,
+    for all images alike.
     """
 
-    def translate(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        source, noise = as_float(inputs["source"]), rng if generator.dropout else None
-        return generator.apply(trained.variables["generator"], source, rng=noise)
+    def translate(trained: Trained, inputs: Inputs, rng: Array | None) -> Array:
+        variables, noise = trained.variables["generator"], rng if generator.dropout else None
+        one = lambda image: generator.apply(variables, image[None], rng=noise)[0]  # noqa: E731
+        return jax.vmap(one)(as_float(inputs["source"]))
 
-    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
         return {"samples": translate(trained, inputs, rng)}
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
