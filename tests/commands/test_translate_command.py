@@ -113,7 +113,7 @@ def test_transparent_parts_stay_transparent():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gray_and_16_bits_are_what_they_look_like(tmp_path, channels):
-    gray = picture(16, 20, 1).reshape(16, 20)
+    gray = np.ascontiguousarray(picture(16, 20)[..., 0])
     Image.fromarray(gray).save(tmp_path / "8.png")
     Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "16.png")
     for name in ("8.png", "16.png"):
