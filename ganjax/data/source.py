@@ -74,11 +74,12 @@ def is_there(spec: str) -> bool:
     return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
 
 
-def open_source(spec: str, *, split: str = "train") -> Source:
+def open_source(spec: str, *, split: str = "train", folders: Sequence[str] = ()) -> Source:
     """Opens the source that a text names: one of `FORMS`.
 
     Args:
       split: "train" or "test", for the sources that have both.
+      folders: of pairs, see `paired.open_paired`.
 
     Raises:
       UserError: the form is unknown, or there is no such data.
@@ -103,7 +104,7 @@ def open_source(spec: str, *, split: str = "train") -> Source:
         case "paired" if where:
             from ganjax.data.paired import open_paired
 
-            return open_paired(where, split=split)
+            return open_paired(where, split=split, folders=folders)
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 

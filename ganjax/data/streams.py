@@ -20,7 +20,7 @@ def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = open_source(data.source)
+    source = open_source(data.source, folders=data.get("folders", ()))
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"

@@ -93,8 +93,8 @@ def open_data(
             "the run's data has no images to compare with; name some, --reference=SOURCE (in "
             "training, set evaluate_every to 0)"
         )
-    (array,) = (
-        name
+    ((array, source),) = (
+        (name, stream.source)
         for stream in tasks.make_data(config).streams
         for name, new_name in stream.names.items()
         if new_name == model.real
@@ -102,6 +102,7 @@ def open_data(
     return open_set(
         config.data.source,
         mesh,
+        source=source,
         image_size=image_size,
         channels=config.data.channels,
         limit=config.data.limit,

@@ -53,6 +53,7 @@ def open_set(
     name: str,
     mesh: Mesh,
     *,
+    source: Any = None,
     image_size: tuple[int, int] | None = None,
     default_size: tuple[int, int] | None = None,
     channels: int = 3,
@@ -66,6 +67,7 @@ def open_set(
 
     Args:
       name: of a source, as `ganjax.data.source` knows them.
+      source: the source itself, where it is open already.
       image_size: (H, W) that images are scaled to until they cover it, and cut out; None to leave
         files as they are.
       default_size: the same for sources whose images have no size of their own, like avatars.
@@ -78,7 +80,7 @@ def open_set(
       UserError: there is no such source, it is empty, lacks the array, has no size of its own, or
         no files to leave color profiles out of.
     """
-    source: Any = open_source(name)
+    source = open_source(name) if source is None else source
     if array not in source.fields:
         raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
     if raw_colors:

@@ -45,8 +45,11 @@ def defaults() -> ConfigDict:
     config.total_kimg = 80.0  # thousands of pairs to train on: 200 epochs of 400
     config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
 
-    config.data.source = ""  # paired:PATH, a folder or .zip of images side by side | paired:avatars
-    config.data.direction = "AtoB"  # AtoB: from the left image to the right one | BtoA
+    config.data.source = ""  # paired:PATH, a folder or .zip of pairs | paired:avatars
+    # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
+    # else a file holds A on its left and B on its right half.
+    config.data.folders = ()
+    config.data.direction = "AtoB"  # AtoB: from A to B | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
 
