@@ -80,7 +80,6 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
     """Whether all pictures could be read."""
     from ganjax import progress, runs
     from ganjax.api import Translator
-    from ganjax.images import as_pixels
     from ganjax.outputs import write_image
     from ganjax.provenance import COMPOSITE, provenance
 
@@ -97,7 +96,7 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         for picture, target in zip(pictures, targets, strict=True):
             if target not in skipped:
                 try:
-                    source = as_pixels(picture.read(), channels=4)
+                    source = translator.read(picture.read())
                     image = translator(source, seed=seed, tile=arguments.tile)
                     if arguments.side_by_side:
                         image = _beside(source, image)

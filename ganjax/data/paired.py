@@ -1,6 +1,7 @@
 """Pairs of images: side by side in one file as pix2pix has it, or in two folders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -8,8 +9,9 @@ from PIL import Image
 
 from ganjax.data.avatars.palette import paint
 from ganjax.data.avatars.source import Avatars
-from ganjax.data.fields import IMAGE
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import open_files
+from ganjax.data.label_maps import LabelMaps
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
 from ganjax.images import cover, read_image
@@ -17,11 +19,11 @@ from ganjax.images import cover, read_image
 SPLITS = ("train", "val", "test")
 FOLDERS = (("A", "B"), ("image", "label"), ("images", "labels"))
 _SHAPES = 0.02  # by which the proportions of two images of a pair may differ
-Picture = np.ndarray  # uint8 [H, W, C]
+Picture = np.ndarray  # uint8 [H, W, C], or of a label map [H, W]
 
 
 class Pairs:
-    """Examples of two images, `a` and `b`, uint8 [N, H, W, C] each.
+    """Examples of two pictures, `a` and `b`: images uint8 [N, H, W, C] or label maps [N, H, W].
 
     Both are scaled until they cover the frame, and cut alike.
 
@@ -30,14 +32,25 @@ class Pairs:
         or those of a and b.
       read: name -> content.
       digest: see `Source`.
+      maps: how the sides that are label maps are written.
+      levels: see `read_image`.
     """
 
-    fields = {"a": IMAGE, "b": IMAGE}
-
     def __init__(
-        self, examples: Sequence[tuple[str, ...]], read: Callable[[str], bytes], digest: str
+        self,
+        examples: Sequence[tuple[str, ...]],
+        read: Callable[[str], bytes],
+        digest: str,
+        *,
+        maps: Mapping[str, LabelMaps],
+        levels: tuple[float, float] | None,
     ):
-        self._examples, self._read, self.digest = examples, read, digest
+        self._examples, self._read, self._maps, self._levels = examples, read, maps, levels
+        self.digest = f"{digest} {dict(maps)} {levels}" if maps or levels else digest
+        self.fields = {
+            side: Field("label_map", names=maps[side].names) if side in maps else IMAGE
+            for side in ("a", "b")
+        }
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -51,28 +64,52 @@ class Pairs:
         """See `Source`.
 
         Raises:
-          UserError: the two files of an example differ in their proportions.
+          UserError: a label map has a wrong value, or the two files of an example differ in their
+            proportions.
         """
-        sides: dict[str, list[Picture]] = {"a": [], "b": []}
+        found: dict[str, list[Picture]] = {side: [] for side in self.fields}
         broken = []
         for index in indices:
-            files, images = self._examples[index], []
-            try:
-                for file in files:
-                    images.append(read_image(self._read(file), channels=channels, may_shrink=True))
-                if len(files) == 1:
-                    images = _halves(images[0])
-            except UserError as error:
-                reason = str(error).removeprefix("image ")
-                failed = files[len(images) % len(files)]
-                where = "" if failed == files[0] else f"has a partner {failed} that "
-                broken.append(Broken(files[0], where + reason))
+            files = self._examples[index]
+            pictures = self._decode(files, channels)
+            if isinstance(pictures, Broken):
+                broken.append(pictures)
                 continue
-            _check_shapes(files, images)
-            for side, image in zip(sides.values(), images, strict=True):
-                side.append(_fitted(image, image_size))
-        empty = np.empty((0, *image_size, channels), np.uint8)
-        return {name: np.stack(side) if side else empty for name, side in sides.items()}, broken
+            _check_shapes(files, pictures)
+            for side, picture in zip(found, pictures, strict=True):
+                nearest = self.fields[side].kind == "label_map"
+                found[side].append(_fitted(picture, image_size, nearest=nearest))
+        arrays = {}
+        for side, pictures in found.items():
+            shape, kind = self.fields[side].array(image_size, channels)
+            arrays[side] = np.stack(pictures) if pictures else np.empty((0, *shape), kind)
+        return arrays, broken
+
+    def _decode(self, files: tuple[str, ...], channels: int) -> list[Picture] | Broken:
+        @cache  # of both halves
+        def values(file: str, maps: LabelMaps | None) -> Picture:
+            content = self._read(file)
+            if maps:
+                return maps.read(content)
+            return read_image(content, channels=channels, may_shrink=True, levels=self._levels)
+
+        pictures = []
+        for number, side in enumerate(self.fields):
+            file, maps = files[number % len(files)], self._maps.get(side)
+            try:
+                picture = values(file, maps)
+                if len(files) == 1:
+                    picture = _halves(picture)[number]
+            except UserError as error:
+                where = "" if file == files[0] else f"has a partner {file} that "
+                return Broken(files[0], where + str(error).removeprefix("image "))
+            if maps:
+                try:
+                    picture = maps.look_up(picture, self._read(file))
+                except UserError as error:
+                    raise UserError(f"{file} {error}") from error
+            pictures.append(picture)
+        return pictures
 
 
 def _halves(image: Picture) -> list[Picture]:
@@ -90,9 +127,10 @@ def _check_shapes(files: Sequence[str], images: Sequence[Picture]) -> None:
         )
 
 
-def _fitted(image: Picture, image_size: tuple[int, int]) -> Picture:
-    flat = image[:, :, 0] if image.shape[2] == 1 else image
-    return np.asarray(cover(Image.fromarray(flat), image_size)).reshape(*image_size, -1)
+def _fitted(picture: Picture, image_size: tuple[int, int], *, nearest: bool) -> Picture:
+    flat = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
+    fitted = np.asarray(cover(Image.fromarray(flat), image_size, nearest=nearest))
+    return fitted.reshape(*image_size, *picture.shape[2:])
 
 
 class Portraits:
@@ -119,7 +157,14 @@ class Portraits:
         return {"a": paint(arrays["mask"]), "b": arrays["image"]}, broken
 
 
-def open_paired(where: str, *, split: str, folders: Sequence[str] = ()) -> Source:
+def open_paired(
+    where: str,
+    *,
+    split: str,
+    folders: Sequence[str] = (),
+    maps: Mapping[str, LabelMaps] | None = None,
+    levels: tuple[float, float] | None = None,
+) -> Source:
     """Opens PATH[:SPLIT], a folder or .zip of pairs, or `avatars`.
 
     Where there are two folders of the names `folders`, or of one of `FOLDERS`, they hold a and b;
@@ -128,6 +173,7 @@ def open_paired(where: str, *, split: str, folders: Sequence[str] = ()) -> Sourc
     Args:
       split: of folders named `SPLITS`, where there are any; all others are passed over.
       folders: the names of a's folder and b's; () for `FOLDERS`.
+      maps, levels: see `Pairs`.
 
     Raises:
       UserError: there is no such data or split, a file has no partner, or a side has no file.
@@ -135,6 +181,8 @@ def open_paired(where: str, *, split: str, folders: Sequence[str] = ()) -> Sourc
     path, _, own_split = where.partition(":")
     split = own_split or split
     if path == "avatars":
+        if maps:
+            raise UserError("the masks of paired:avatars are images; give data.source=avatars")
         return Portraits(split=split)
     if len(folders) not in (0, 2) or len({*folders}) != len(folders):
         raise UserError(
@@ -147,7 +195,8 @@ def open_paired(where: str, *, split: str, folders: Sequence[str] = ()) -> Sourc
         form = f"in {two[0]} and {two[1]}"
     else:
         examples, form = [(name,) for name in names], "side by side"
-    return Pairs(examples, files.read, f"{form}, {split if found else 'all'}: {files.digest}")
+    digest = f"{form}, {split if found else 'all'}: {files.digest}"
+    return Pairs(examples, files.read, digest, maps=maps or {}, levels=levels)
 
 
 def _of_split(names: Sequence[str], split: str) -> tuple[list[str], bool]:

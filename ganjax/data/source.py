@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -74,12 +74,12 @@ def is_there(spec: str) -> bool:
     return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
 
 
-def open_source(spec: str, *, split: str = "train", folders: Sequence[str] = ()) -> Source:
+def open_source(spec: str, *, split: str = "train", **pairs: Any) -> Source:
     """Opens the source that a text names: one of `FORMS`.
 
     Args:
       split: "train" or "test", for the sources that have both.
-      folders: of pairs, see `paired.open_paired`.
+      pairs: how those of paired:PATH are read, see `paired.open_paired`.
 
     Raises:
       UserError: the form is unknown, or there is no such data.
@@ -104,7 +104,7 @@ def open_source(spec: str, *, split: str = "train", folders: Sequence[str] = ())
         case "paired" if where:
             from ganjax.data.paired import open_paired
 
-            return open_paired(where, split=split, folders=folders)
+            return open_paired(where, split=split, **pairs)
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 

@@ -3,24 +3,33 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ganjax.data.label_maps import LabelMaps
 from ganjax.data.pipeline import Stream
 from ganjax.data.source import is_there, open_source
 from ganjax.errors import UserError
-from ganjax.images import parse_image_size
+from ganjax.images import parse_image_size, parse_levels
 
 
-def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
+def single(
+    data: Any,
+    names: Mapping[str, str],
+    *,
+    maps: Mapping[str, LabelMaps] | None = None,
+    **settings: Any,
+) -> Stream:
     """The stream of `data.source`.
 
     Args:
       data: the config's fields `data`.
       names: array of the source -> array of the batch.
+      maps: see `paired.Pairs`.
       settings: other attributes of `Stream`.
 
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = open_source(data.source, folders=data.get("folders", ()))
+    levels = parse_levels(data.get("range", ""))
+    source = open_source(data.source, folders=data.get("folders", ()), maps=maps, levels=levels)
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"

@@ -134,7 +134,7 @@ def _make_set(
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
         arrays = _good_images(ordered, count, image_size, channels, name)
         for rows, valid in _rebatch(arrays, wanted, batch_size):
-            yield _to_mesh(_to_rgb(rows), mesh), valid
+            yield _to_mesh(to_rgb(rows), mesh), valid
 
     attributes = None
     if isinstance(source, Avatars):
@@ -157,7 +157,7 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         rng = seeds.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
         images = model.sample(trained, draw(rng, index, None), rng)[model.image]
-        return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
+        return jax.lax.with_sharding_constraint(to_rgb(to_uint8(images)), split)
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -191,7 +191,7 @@ def make_translator(
     @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
     def translate(trained: Trained, seed: int, number: int, batch: Batch) -> Array:
         rng = jax.random.fold_in(seeds.key(seed), number)
-        return _to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
+        return to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -396,7 +396,7 @@ def _to_mesh(images: np.ndarray, mesh: Mesh) -> Array:
     return devices.to_devices({"image": images[first : first + rows]}, mesh)["image"]
 
 
-def _to_rgb(images: Any) -> Any:
+def to_rgb(images: Any) -> Any:
     """uint8 [..., H, W, 1 (gray), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
     xp = jnp if isinstance(images, jax.Array) else np
     if images.shape[-1] == 1:

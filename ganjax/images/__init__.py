@@ -82,6 +82,7 @@ def read_image(
     image_size: tuple[int, int] | None = None,
     may_shrink: bool = False,
     raw_colors: bool = False,
+    levels: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
@@ -100,6 +101,7 @@ def read_image(
       image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
       may_shrink: decode a JPEG above the limit of pixels at the fraction that is below it.
       raw_colors: leave the color profile out, as other tools do.
+      levels: what is black and what is white in files of more than 8 bits, whatever they declare.
 
     Returns:
       uint8 [H, W, channels].
@@ -113,9 +115,46 @@ def read_image(
 
     def decode(opened: Any) -> np.ndarray:
         _prepare(opened, name, image_size, may_shrink)
-        return _pixels(opened, name, channels, image_size, raw_colors)
+        return _pixels(opened, name, channels, image_size, raw_colors, levels)
 
     return _read(file, name, decode)
+
+
+def read_values(content: bytes, *, colors: bool) -> np.ndarray:
+    """The values in an image file as they are, without profile, transparency or scaling to 8 bits.
+
+    Args:
+      colors: read colors, [H, W, 3]; else the indices of a palette, or gray values, [H, W].
+
+    Raises:
+      UserError: it has colors where none are wanted, or see `read_image`.
+    """
+
+    def decode(opened: Any) -> np.ndarray:
+        _prepare(opened, "image", None, may_shrink=False)
+        image = _upright(opened)
+        if colors:
+            return np.asarray(image.convert("RGB"))
+        if len(image.getbands()) > 1:
+            raise UserError("image has colors and no numbers of classes; name them in data.colors")
+        return np.asarray(image)
+
+    return _read(content, "image", decode)
+
+
+def parse_levels(text: str) -> tuple[float, float] | None:
+    """ "0,4095" -> (0.0, 4095.0): what is black and what is white; None for "".
+
+    Raises:
+      UserError: the text is no such pair.
+    """
+    try:
+        black, white = map(float, text.split(",")) if text else (0, 1)
+    except ValueError:
+        black, white = 0, 0
+    if not black < white:
+        raise UserError(f"data.range is {text!r:.40}; give what is black and what white, as 0,4095")
+    return (black, white) if text else None
 
 
 class Header(NamedTuple):
@@ -198,6 +237,7 @@ def as_pixels(
     name: str = "image",
     may_shrink: bool = False,
     raw_colors: bool = False,
+    levels: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """An image that a caller has, as `read_image` would give it if it came from a file.
 
@@ -206,7 +246,7 @@ def as_pixels(
         what `read_image` takes.
       channels: 1 gray, 3 RGB or 4 RGBA.
       name: what messages call it.
-      may_shrink, raw_colors: see `read_image`.
+      may_shrink, raw_colors, levels: see `read_image`.
 
     Returns:
       uint8 [H, W, channels]; the array itself where it has that shape.
@@ -218,10 +258,16 @@ def as_pixels(
     (4, 6, 3)
     """
     if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
-        return read_image(image, channels=channels, may_shrink=may_shrink, raw_colors=raw_colors)
+        return read_image(
+            image,
+            channels=channels,
+            may_shrink=may_shrink,
+            raw_colors=raw_colors,
+            levels=levels,
+        )
     if isinstance(image, Image.Image):
         try:
-            return _pixels(image, name, channels, None, raw_colors)
+            return _pixels(image, name, channels, None, raw_colors, levels)
         except Exception as error:  # Pillow decodes here what was only opened before
             raise UserError(f"{name} is damaged: {one_line(error)}") from error
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
@@ -274,19 +320,26 @@ def _pixels(
     channels: int,
     image_size: tuple[int, int] | None,
     raw_colors: bool,
+    levels: tuple[float, float] | None,
 ) -> np.ndarray:
     samples = declared(opened)
-    # Pillow itself turns TIFFs when it loads them.
-    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
-    opened.load()
-    image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
-    image = _eight_bits(image, samples, name)
+    if levels:
+        samples = samples._replace(range=levels)
+    image = _eight_bits(_upright(opened), samples, name)
     if not raw_colors:
         image = to_srgb(image, opened.info)
     image = _to_mode(image, _MODES[channels])
     if image_size:
         image = cover(image, image_size)
     return _as_array(image)
+
+
+def _upright(opened: Any) -> Image.Image:
+    """The pixels of an opened file, turned as EXIF says."""
+    # Pillow itself turns TIFFs when it loads them.
+    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
+    opened.load()
+    return opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
 
 
 def _as_array(image: Image.Image) -> np.ndarray:
@@ -372,10 +425,13 @@ def _has_transparency(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
-def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+def cover(image: Image.Image, image_size: tuple[int, int], *, nearest: bool = False) -> Image.Image:
     """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the center.
 
     The filter is bicubic and widened by the scale, so that nothing aliases.
+
+    Args:
+      nearest: see `resize`.
     """
     height, width = image_size
     if image.size == (width, height):
@@ -384,7 +440,8 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     crop_width, crop_height = width * scale, height * scale
     left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    kernel = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    return image.resize((width, height), kernel, box=box)
 
 
 def resize(image: np.ndarray, image_size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:

@@ -49,6 +49,9 @@ def defaults() -> ConfigDict:
     # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
     # else a file holds A on its left and B on its right half.
     config.data.folders = ()
+    # What is black and what is white in files of more than 8 bits, like "0,4095"; "" for what they
+    # declare.
+    config.data.range = ""
     config.data.direction = "AtoB"  # AtoB: from A to B | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
@@ -109,6 +112,17 @@ def model_from_config(config: ConfigDict) -> Model:
 
 
 def _generator(config: ConfigDict) -> UNet:
+    model, downs = config.model, count_downs(config)
+    dtype = jnp.dtype(model.dtype)
+    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype=dtype)
+
+
+def count_downs(config: ConfigDict) -> int:
+    """The halvings of the U-Net that the fields `model` describe, which are checked.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
     model, sides = config.model, parse_image_size(config.data.image_size)
     check_choice("model.norm", model.norm, ("batch", "instance"))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
@@ -121,8 +135,7 @@ def _generator(config: ConfigDict) -> UNet:
         raise UserError(
             f"data.image_size is {config.data.image_size}; give multiples of {2 ** max(downs, 2)}"
         )
-    dtype = jnp.dtype(model.dtype)
-    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype)
+    return downs
 
 
 def make_model(generator: UNet) -> Model:

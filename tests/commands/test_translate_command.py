@@ -134,7 +134,7 @@ def test_arguments_out_of_their_range():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "pix2pix"
-    return save_run(folder, "pix2pix", model__width=2)
+    return save_run(folder, "pix2pix", model__width=2, data__image_size="16")
 
 
 def test_files_keep_their_names_and_one_that_is_broken_stops_none(run, tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_an_image_is_what_its_own_windows_make_up(feather):
 
 def test_tiles_fade_linearly_into_each_other():
     left, right = tiles.cut((8, 64), 32, margin=8, grain=8)
-    parts = [(left, np.zeros((8, 40, 1), np.uint8)), (right, np.full((8, 40, 1), 200, np.uint8))]
+    parts = [(left, np.zeros((8, 48, 1), np.uint8)), (right, np.full((8, 48, 1), 200, np.uint8))]
     row = tiles.join((8, 64), parts, feather=4)[3, :, 0]
     ramp = np.clip((np.arange(64) + 0.5 - 28) / 8, 0, 1) * 200
     np.testing.assert_array_equal(row, np.rint(ramp))
