@@ -33,14 +33,15 @@ from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import (
+    Reading,
     as_pixels,
     opaque,
     pad_to_multiple,
     parse_image_size,
-    parse_levels,
     to_uint8,
     with_alpha,
 )
+from ganjax.images.samples import parse_range
 from ganjax.images.tiles import cut, join
 from ganjax.nets.stylizers import blend_transfer
 from ganjax.paths import run_folder
@@ -469,7 +470,7 @@ class Translator:
         model = run.model
         _check_use(model, "translate", name)
         self._model, self._channels = model, run.config.data.channels
-        self._levels = parse_levels(run.config.data.get("range", ""))
+        self._reading = Reading(parse_range(run.config.data.range))
         self.trained, self.checkpoint = run.trained, run.checkpoint
         self._program = jax.jit(
             lambda trained, images, rng: to_uint8(self._translate(trained, images, rng))
@@ -519,7 +520,7 @@ class Translator:
         _check_counts(tile=tile)
         if _is_list(image):
             return [self(one, seed=seed, tile=tile) for one in image]
-        rgba = self.read(image)
+        rgba = as_pixels(image, channels=4, reading=self._reading)
         if self._channels == 4:
             return self._draw(rgba, seed, tile)
         seen = opaque(rgba)
@@ -527,14 +528,6 @@ class Translator:
         if rgba[:, :, 3].min() == 255:
             return drawn
         return with_alpha(as_pixels(drawn), seen, rgba)
-
-    def read(self, image: Any) -> np.ndarray:
-        """An image as the run reads those of its data (`data.range`): uint8 [H, W, 4].
-
-        Raises:
-          UserError: it is no image.
-        """
-        return as_pixels(image, channels=4, levels=self._levels)
 
     def _draw(self, pixels: np.ndarray, seed: int | None, tile: int) -> np.ndarray:
         """Translates uint8 [H, W, C] whole, or in tiles."""

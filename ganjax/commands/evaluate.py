@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     check_parent,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -22,14 +25,15 @@ examples:
   ganjax evaluate --workdir runs/my_faces --checkpoint best \\
       --metrics fid50k_full,kid50k,pr10k                               the published metrics
   ganjax evaluate --generated fakes.zip --reference photos/ \\
-      --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
+      --metrics frechet5k_vgg16,kernel5k_vgg16                         two sets of images
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
   ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
 A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
-which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
+which features; docs/metrics.md explains each. Weights of VGG-16 (64 MB) are fetched by pip at their
+first use. Results of a run are appended to its metrics.jsonl.
 Image number i of a seed is always the same image, and the same command gives the same numbers.
 """
 
@@ -64,6 +68,7 @@ def main(argv: list[str]) -> None:
         "--raw_colors", action="store_true",
         help="leave color profiles of files out, as other tools do (default: convert to sRGB)",
     )  # fmt: skip
+    add_reading_flags(parser)
     add("--batch_size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
     add("--save_features", type=Path, metavar="FILE", help="write all features to FILE.npz")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
@@ -94,6 +99,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.commands.weights import fetch_missing
     from ganjax.evaluation import measure, monitor
     from ganjax.paths import write_atomic
 
@@ -101,8 +107,9 @@ def _measure(arguments: argparse.Namespace) -> None:
     rest = [protocol for protocol in wanted if not protocol.paired]
     results: list[Any] = []
     run = {"seed": arguments.seed}
-    run |= {"raw_colors": True} if arguments.raw_colors else {}
+    run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
+        fetch_missing(measure.weights_of(paired))
         if arguments.workdir:
             found, about = _measure_examples(arguments, paired)
             results += found
@@ -114,7 +121,7 @@ def _measure(arguments: argparse.Namespace) -> None:
                 paired,
                 arguments.generated,
                 arguments.reference,
-                raw_colors=arguments.raw_colors,
+                **reading(arguments),
             )
             run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
@@ -127,6 +134,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         if not rest:
             sizes = [images.size for images in (generated, reference) if images]
             rest = monitor.default_metrics(about["reference"], *sizes)
+        fetch_missing(measure.weights_of(rest))
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(
@@ -153,8 +161,8 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
     from ganjax.images import parse_image_size
 
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
-    raw = arguments.raw_colors
-    generated = open_set(arguments.generated, mesh, image_size=size, raw_colors=raw)
+    asked = reading(arguments)
+    generated = open_set(arguments.generated, mesh, image_size=size, **asked)
     # What is measured once need not be remembered; references are.
     generated = generated._replace(digest="")
 
@@ -166,7 +174,7 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
             mesh,
             image_size=size,
             default_size=generated.image_size,
-            raw_colors=raw,
+            **asked,
         )
 
     about = {"generated": arguments.generated, "reference": arguments.reference}
@@ -178,6 +186,9 @@ def _load_run(arguments: argparse.Namespace):
     from ganjax import runs
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    with run.config.unlocked():
+        run.config.data.range = arguments.range or run.config.data.range
+        run.config.data.follow_links |= arguments.follow_links
     about = {
         "step": run.step,
         "kimg": int(run.trained.images) / 1000,
@@ -212,14 +223,18 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
 
     def open_reference():
         if not arguments.reference:
-            at = size or generated.image_size
-            return monitor.open_data(run.model, config, mesh, at, raw_colors=arguments.raw_colors)
+            at, raw = size or generated.image_size, arguments.raw_colors
+            try:
+                return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
+            except UserError as error:
+                hint = "" if "--reference" in str(error) else "; --reference names other images"
+                raise UserError(f"{error}{hint}") from error
         return open_set(
             arguments.reference,
             mesh,
             image_size=size or generated.image_size,
             channels=config.data.channels,
-            raw_colors=arguments.raw_colors,
+            **reading(arguments),
         )
 
     return generated, open_reference, about
@@ -265,7 +280,10 @@ def _ask_people(arguments: argparse.Namespace) -> None:
     if not arguments.output:
         raise UserError("--human needs --output=FILE.html, the page to write")
     a, b = (
-        {picture.name: picture.read for picture in list_pictures([name])}
+        {
+            picture.name: partial(picture.pixels, may_shrink=True)
+            for picture in list_pictures([name], **reading(arguments))
+        }
         for name in arguments.human
     )
     key = page.write_page(

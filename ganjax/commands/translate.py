@@ -8,8 +8,10 @@ from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -53,6 +55,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
+    add_reading_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
@@ -63,8 +66,11 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--tile is {arguments.tile}; it must be 0 or more")
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
+    from ganjax.training import workdir
 
-    pictures = list_pictures(arguments.input)
+    data = workdir.load_config(arguments.workdir)["data"]
+    arguments.range = arguments.range or data.get("range", "")  # as it was trained
+    pictures = list_pictures(arguments.input, **reading(arguments))
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -96,7 +102,7 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         for picture, target in zip(pictures, targets, strict=True):
             if target not in skipped:
                 try:
-                    source = translator.read(picture.read())
+                    source = picture.pixels(channels=4)
                     image = translator(source, seed=seed, tile=arguments.tile)
                     if arguments.side_by_side:
                         image = _beside(source, image)

@@ -1,6 +1,6 @@
 """Pairs of images: side by side in one file as pix2pix has it, or in two folders."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import PurePosixPath
 
@@ -10,11 +10,11 @@ from PIL import Image
 from ganjax.data.avatars.palette import paint
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.fields import IMAGE, Field
-from ganjax.data.folder import open_files
+from ganjax.data.folder import Files, open_files
 from ganjax.data.label_maps import LabelMaps
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
-from ganjax.images import cover, read_image
+from ganjax.images import DECLARED, Reading, cover, read_image
 
 SPLITS = ("train", "val", "test")
 FOLDERS = (("A", "B"), ("image", "label"), ("images", "labels"))
@@ -30,23 +30,21 @@ class Pairs:
     Args:
       examples: the files of each example: one that holds a on its left and b on its right half,
         or those of a and b.
-      read: name -> content.
-      digest: see `Source`.
+      files: of all names.
+      form: what tells these examples from others of the same files.
       maps: how the sides that are label maps are written.
-      levels: see `read_image`.
     """
 
     def __init__(
         self,
         examples: Sequence[tuple[str, ...]],
-        read: Callable[[str], bytes],
-        digest: str,
+        files: Files,
+        form: str,
         *,
         maps: Mapping[str, LabelMaps],
-        levels: tuple[float, float] | None,
     ):
-        self._examples, self._read, self._maps, self._levels = examples, read, maps, levels
-        self.digest = f"{digest} {dict(maps)} {levels}" if maps or levels else digest
+        self._examples, self._files, self._maps = examples, files, maps
+        self.digest = f"{form}: {files.digest}" + (f" {dict(maps)}" if maps else "")
         self.fields = {
             side: Field("label_map", names=maps[side].names) if side in maps else IMAGE
             for side in ("a", "b")
@@ -88,10 +86,11 @@ class Pairs:
     def _decode(self, files: tuple[str, ...], channels: int) -> list[Picture] | Broken:
         @cache  # of both halves
         def values(file: str, maps: LabelMaps | None) -> Picture:
-            content = self._read(file)
+            content = self._files.read(file)
             if maps:
                 return maps.read(content)
-            return read_image(content, channels=channels, may_shrink=True, levels=self._levels)
+            reading = self._files.reading
+            return read_image(content, channels=channels, may_shrink=True, reading=reading)
 
         pictures = []
         for number, side in enumerate(self.fields):
@@ -105,7 +104,7 @@ class Pairs:
                 return Broken(files[0], where + str(error).removeprefix("image "))
             if maps:
                 try:
-                    picture = maps.look_up(picture, self._read(file))
+                    picture = maps.look_up(picture, self._files.read(file))
                 except UserError as error:
                     raise UserError(f"{file} {error}") from error
             pictures.append(picture)
@@ -163,7 +162,8 @@ def open_paired(
     split: str,
     folders: Sequence[str] = (),
     maps: Mapping[str, LabelMaps] | None = None,
-    levels: tuple[float, float] | None = None,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
 ) -> Source:
     """Opens PATH[:SPLIT], a folder or .zip of pairs, or `avatars`.
 
@@ -173,7 +173,8 @@ def open_paired(
     Args:
       split: of folders named `SPLITS`, where there are any; all others are passed over.
       folders: the names of a's folder and b's; () for `FOLDERS`.
-      maps, levels: see `Pairs`.
+      maps: see `Pairs`.
+      reading, follow_links: of files, see `folder.open_files`.
 
     Raises:
       UserError: there is no such data or split, a file has no partner, or a side has no file.
@@ -185,18 +186,16 @@ def open_paired(
             raise UserError("the masks of paired:avatars are images; give data.source=avatars")
         return Portraits(split=split)
     if len(folders) not in (0, 2) or len({*folders}) != len(folders):
-        raise UserError(
-            f"data.folders is {tuple(folders)}; give two names, that of a and that of b"
-        )
-    files = open_files(path)
+        raise UserError(f"data.folders is {tuple(folders)}; give two names, of a and of b")
+    files = open_files(path, reading=reading, follow_links=follow_links)
     names, found = _of_split(files.names, split)
     if two := _find_folders(names, path, tuple(folders)):
         examples = _partners(names, *two, path)
         form = f"in {two[0]} and {two[1]}"
     else:
         examples, form = [(name,) for name in names], "side by side"
-    digest = f"{form}, {split if found else 'all'}: {files.digest}"
-    return Pairs(examples, files.read, digest, maps=maps or {}, levels=levels)
+    form += f", {split if found else 'all'}"
+    return Pairs(examples, files, form, maps=maps or {})
 
 
 def _of_split(names: Sequence[str], split: str) -> tuple[list[str], bool]:

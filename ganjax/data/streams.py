@@ -5,9 +5,10 @@ from typing import Any
 
 from ganjax.data.label_maps import LabelMaps
 from ganjax.data.pipeline import Stream
-from ganjax.data.source import is_there, open_source
+from ganjax.data.source import Source, is_there, open_source
 from ganjax.errors import UserError
-from ganjax.images import parse_image_size, parse_levels
+from ganjax.images import Reading, parse_image_size
+from ganjax.images.samples import parse_range
 
 
 def single(
@@ -28,8 +29,7 @@ def single(
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    levels = parse_levels(data.get("range", ""))
-    source = open_source(data.source, folders=data.get("folders", ()), maps=maps, levels=levels)
+    source = _open(data.source, data, folders=data.get("folders", ()), maps=maps)
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
@@ -55,7 +55,7 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
     total = sum(weight for _, _, weight in specs)
     return tuple(
         Stream(
-            open_source(source),
+            _open(source, data),
             {"image": name},
             data.channels,
             data.flip,
@@ -66,6 +66,11 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
         )
         for source, load_size, weight in specs
     )
+
+
+def _open(source: str, data: Any, **pairs: Any) -> Source:
+    reading = Reading(range=parse_range(data.range))
+    return open_source(source, reading=reading, follow_links=data.follow_links, **pairs)
 
 
 def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:

@@ -14,7 +14,7 @@ from ganjax.data.avatars.occlusion import hide
 from ganjax.data.label_maps import UNLABELED
 from ganjax.errors import UserError
 from ganjax.evaluation.sets import ImageSet, open_pairs
-from ganjax.images import to_float
+from ganjax.images import DECLARED, Reading, to_float
 from ganjax.metrics import attributes, extractors, pairs, segmentation
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
@@ -62,6 +62,15 @@ class Result(NamedTuple):
     digest: str
     size: int
     reference_size: int
+
+
+def weights_of(wanted: Sequence[Protocol]) -> tuple[str, ...]:
+    """Names of the weights that metrics need, each once."""
+    names: dict[str, None] = {}
+    for p in wanted:
+        own = (extractors.weights_of(p.extractor),) if p.extractor else ()
+        names |= dict.fromkeys(pairs.weights_of(p.extractor) if p.paired else own)
+    return tuple(names)
 
 
 def load_programs(wanted: Sequence[Protocol], mesh: Mesh) -> dict[tuple[str, str], Program]:
@@ -325,7 +334,8 @@ def measure_pairs(
     generated: str | Sequence[Any],
     reference: str | Sequence[Any],
     *,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
     progress: bool = True,
 ) -> list[Result]:
     """Metrics of equally named images in two sets (`sets.open_pairs`).
@@ -334,25 +344,28 @@ def measure_pairs(
     generated images count as the nearest one.
 
     Args:
-      raw_colors: leave color profiles out.
+      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
 
     Raises:
       UserError: weights are missing, an image has no partner or one of a wrong size, or the
         reference has too many colors for label maps.
     """
     one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
+    files = open_pairs(
+        generated, reference, one_size=one_size, reading=reading, follow_links=follow_links
+    )
     results = []
     if images := [protocol for protocol in wanted if not protocol.of_labels]:
         both = (read() for _, read in files)
         results += compare_images(images, both, len(files), progress=progress)
     if labels := [protocol for protocol in wanted if protocol.of_labels]:
         colors = _colors(read()[1] for _, read in files)
-        maps = ([_nearest(image, colors) for image in read()] for _, read in files)
         names = [bytes(color).hex() for color in colors.tolist()]
-        results += compare_labels(
-            labels, ((a, b) for a, b in maps), names, len(files), progress=progress
+        maps = (
+            (_nearest(made, colors), _nearest(true, colors))
+            for made, true in (read() for _, read in files)
         )
+        results += compare_labels(labels, maps, names, len(files), progress=progress)
     return results
 
 

@@ -23,7 +23,8 @@ from ganjax.evaluation.measure import (
     measure,
 )
 from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set, to_rgb
-from ganjax.images import parse_image_size, to_uint8
+from ganjax.images import Reading, parse_image_size, to_uint8
+from ganjax.images.samples import parse_range
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
@@ -46,15 +47,15 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
 
 
 def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
-    """What suits sets of these sizes, one of them of a source, and needs no download.
+    """What suits sets of these sizes, one of them of a source.
 
-    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once. Of
-    files, some may be broken: where all are needed, all that are good will do.
+    The classifier of portraits for avatars, else VGG-16, whose weights are fetched once. Of files,
+    some may be broken: where all are needed, all that are good will do.
     """
     size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
     embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
-    extractor = "avatars" if embedded else "tiny_darknet"
+    extractor = "avatars" if embedded else "vgg16"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""
@@ -104,8 +105,8 @@ def open_data(
             "the run's data has no images to compare with; name some, --reference=SOURCE (in "
             "training, set evaluate_every to 0)"
         )
-    ((array, source),) = (
-        (name, stream.source)
+    (array,) = (
+        name
         for stream in tasks.make_data(config).streams
         for name, new_name in stream.names.items()
         if new_name == model.real
@@ -113,12 +114,13 @@ def open_data(
     return open_set(
         config.data.source,
         mesh,
-        source=source,
         image_size=image_size,
         channels=config.data.channels,
         limit=config.data.limit,
         array=array,
-        raw_colors=raw_colors,
+        reading=Reading(parse_range(config.data.range), raw_colors),
+        follow_links=config.data.follow_links,
+        folders=config.data.get("folders", ()),
     )
 
 

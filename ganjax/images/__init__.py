@@ -5,7 +5,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from ganjax.images.formats import (
     without_metadata,
 )
 from ganjax.images.profiles import to_srgb
-from ganjax.images.samples import Samples, declared, guess
+from ganjax.images.samples import Guess, Range, Samples, declared, guess
 
 Result = TypeVar("Result")
 MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB
@@ -29,6 +29,7 @@ _LIMIT = "GANJAX_MAX_MEGAPIXELS"
 _REDUCED = 4  # times as many pixels may a JPEG have that is decoded at a fraction
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
+_LOOKED_AT = 2**16  # pixels of an image, for what its samples may mean
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _TRANSPOSE = {
@@ -40,6 +41,23 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by the EXIF orientation; from 5 on images lie on their side
+
+
+class Reading(NamedTuple):
+    """How files are read that say too little of it, or what is not true.
+
+    Attributes:
+      range: (black, white) of gray images of more than 8 bits; None for what the file declares.
+      raw_colors: leave color profiles out, as other tools do.
+      guess: (samples of a file that declares no range, its name) -> what they mean.
+    """
+
+    range: Range | None = None
+    raw_colors: bool = False
+    guess: Callable[[Iterable[np.ndarray], Any], Guess] = guess
+
+
+DECLARED = Reading()
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -81,8 +99,7 @@ def read_image(
     channels: int = 3,
     image_size: tuple[int, int] | None = None,
     may_shrink: bool = False,
-    raw_colors: bool = False,
-    levels: tuple[float, float] | None = None,
+    reading: Reading = DECLARED,
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
@@ -100,14 +117,14 @@ def read_image(
       channels: 1 gray, 3 RGB or 4 RGBA.
       image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
       may_shrink: decode a JPEG above the limit of pixels at the fraction that is below it.
-      raw_colors: leave the color profile out, as other tools do.
-      levels: what is black and what is white in files of more than 8 bits, whatever they declare.
+      reading: what the file does not say, or not truly.
 
     Returns:
       uint8 [H, W, channels].
 
     Raises:
-      UserError: no image, cut short, of an unknown format, above `max_pixels()` pixels after
+      UserError: no image, cut short, of an unknown format, of 16-bit colors where `reading` has a
+        range, above `max_pixels()` pixels after
         decoding at a fraction (or `_REDUCED` times as many before) or, as a JPEG, `MAX_SCANS`
         scans.
     """
@@ -115,9 +132,27 @@ def read_image(
 
     def decode(opened: Any) -> np.ndarray:
         _prepare(opened, name, image_size, may_shrink)
-        return _pixels(opened, name, channels, image_size, raw_colors, levels)
+        return _pixels(opened, name, channels, image_size, reading)
 
     return _read(file, name, decode)
+
+
+def undeclared_samples(content: bytes) -> list[np.ndarray]:
+    """Samples from all over an image whose file declares no range for them; else none.
+
+    Raises:
+      UserError: no image, or damaged.
+    """
+
+    def collect(opened: Any) -> list[np.ndarray]:
+        _prepare(opened, "image", None, False)
+        samples = declared(opened)
+        if not _is_deep(opened) or samples.range:
+            return []
+        step = math.isqrt(-(-opened.width * opened.height // _LOOKED_AT))
+        return [_numbers(opened.crop(box), samples)[::step, ::step] for box in _boxes(opened)]
+
+    return _read(content, "image", collect)
 
 
 def read_values(content: bytes, *, colors: bool) -> np.ndarray:
@@ -140,21 +175,6 @@ def read_values(content: bytes, *, colors: bool) -> np.ndarray:
         return np.asarray(image)
 
     return _read(content, "image", decode)
-
-
-def parse_levels(text: str) -> tuple[float, float] | None:
-    """ "0,4095" -> (0.0, 4095.0): what is black and what is white; None for "".
-
-    Raises:
-      UserError: the text is no such pair.
-    """
-    try:
-        black, white = map(float, text.split(",")) if text else (0, 1)
-    except ValueError:
-        black, white = 0, 0
-    if not black < white:
-        raise UserError(f"data.range is {text!r:.40}; give what is black and what white, as 0,4095")
-    return (black, white) if text else None
 
 
 class Header(NamedTuple):
@@ -236,8 +256,7 @@ def as_pixels(
     channels: int = 3,
     name: str = "image",
     may_shrink: bool = False,
-    raw_colors: bool = False,
-    levels: tuple[float, float] | None = None,
+    reading: Reading = DECLARED,
 ) -> np.ndarray:
     """An image that a caller has, as `read_image` would give it if it came from a file.
 
@@ -246,7 +265,7 @@ def as_pixels(
         what `read_image` takes.
       channels: 1 gray, 3 RGB or 4 RGBA.
       name: what messages call it.
-      may_shrink, raw_colors, levels: see `read_image`.
+      may_shrink, reading: see `read_image`.
 
     Returns:
       uint8 [H, W, channels]; the array itself where it has that shape.
@@ -258,16 +277,10 @@ def as_pixels(
     (4, 6, 3)
     """
     if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
-        return read_image(
-            image,
-            channels=channels,
-            may_shrink=may_shrink,
-            raw_colors=raw_colors,
-            levels=levels,
-        )
+        return read_image(image, channels=channels, may_shrink=may_shrink, reading=reading)
     if isinstance(image, Image.Image):
         try:
-            return _pixels(image, name, channels, None, raw_colors, levels)
+            return _pixels(image, name, channels, None, reading)
         except Exception as error:  # Pillow decodes here what was only opened before
             raise UserError(f"{name} is damaged: {one_line(error)}") from error
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
@@ -319,15 +332,16 @@ def _pixels(
     name: str | Path,
     channels: int,
     image_size: tuple[int, int] | None,
-    raw_colors: bool,
-    levels: tuple[float, float] | None,
+    reading: Reading,
 ) -> np.ndarray:
     samples = declared(opened)
-    if levels:
-        samples = samples._replace(range=levels)
-    image = _eight_bits(_upright(opened), samples, name)
-    if not raw_colors:
-        image = to_srgb(image, opened.info)
+    # Pillow gives 8 of these.
+    deep_colors = not _is_deep(opened) and any(";16" in str(tile[3]) for tile in opened.tile)
+    if reading.range and deep_colors:
+        raise UserError(f"{name} has colors of 16 bits, for which no range can be set")
+    image = _eight_bits(_upright(opened), samples, name, reading)
+    if not reading.raw_colors:
+        image = to_srgb(image, opened.info, name)
     image = _to_mode(image, _MODES[channels])
     if image_size:
         image = cover(image, image_size)
@@ -361,25 +375,36 @@ def _has_too_many_scans(file: Any) -> bool:
     return scans > MAX_SCANS
 
 
-def _eight_bits(image: Image.Image, samples: Samples, name: str | Path) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    """Whether its samples have more than 8 bits."""
+    return image.mode.startswith(("I", "F"))
+
+
+def _numbers(tile: Image.Image, samples: Samples) -> np.ndarray:
+    values = np.asarray(tile).astype(np.float64)
+    return values % 2**32 if samples.unsigned else values
+
+
+def _eight_bits(
+    image: Image.Image, samples: Samples, name: str | Path, reading: Reading
+) -> Image.Image:
     """L, or LA where the file has a color key, of images of more than 8 bits; others as they are.
 
     Pillow's own conversion clips values at 255.
     """
-    if not image.mode.startswith(("I", "F")):
+    if not _is_deep(image):
         return image
     key = image.info.get("transparency")
 
-    def numbers(tile: Image.Image) -> np.ndarray:
-        values = np.asarray(tile).astype(np.float64)
-        return values % 2**32 if samples.unsigned else values
+    def tiles() -> Iterator[np.ndarray]:
+        return (_numbers(image.crop(box), samples) for box in _boxes(image))
 
-    black, white = samples.range or guess((numbers(image.crop(b)) for b in _boxes(image)), name)
+    black, white = reading.range or samples.range or reading.guess(tiles(), name).range
     if samples.inverted:
         black, white = white, black
 
     def convert(tile: Image.Image) -> Image.Image:
-        values = np.nan_to_num(numbers(tile))
+        values = np.nan_to_num(_numbers(tile, samples))
         with np.errstate(over="ignore"):
             gray = np.round(np.clip((values - black) / (white - black), 0, 1) * 255)
         gray = gray.astype(np.uint8)

@@ -35,6 +35,8 @@ _MAX_PROFILE = 2**24  # bytes of an unpacked color profile; those of printers ha
 _ORIENTATION = 0x0112  # the EXIF tag
 _PLANAR, _BITS = 284, 258  # TIFF tags
 _HEIF_BOX = slice(4, 8)
+_CICP = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)  # a box of AVIF, whose color it tells
+_HEADERS = 2**16  # bytes of an AVIF, in which that box lies
 
 # Pillow warns of what is odd in metadata, in its own words; those who look at pictures need none.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|pillow_heif)\b")
@@ -70,6 +72,8 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
             _drop_alpha(image)
         if image.format == "PNG":
             _scale_color_key(image)
+        if coded := _read_cicp(image, file):
+            image.info["cicp"] = coded
         if image.format == "TIFF":
             _mend_planes(image)
         return image
@@ -89,6 +93,35 @@ def _drop_alpha(image: Any) -> None:
     if image.tile and image.tile[0].args[0] == "BGRA":
         image._mode = "RGB"
         image.tile = [tile._replace(args=("BGRX", *tile.args[1:])) for tile in image.tile]
+
+
+def _read_cicp(image: Any, file: BinaryIO) -> tuple[int, int, int] | None:
+    """Primaries, transfer function and "full range" by the numbers of ITU-T H.273.
+
+    In a PNG they go before a profile (PNG specification, third edition, 4.3), elsewhere behind.
+    """
+    if image.format == "HEIF" and "icc_profile" not in image.info:
+        found = image.info.get("nclx_profile") or {}
+        names = ("color_primaries", "transfer_characteristics", "full_range_flag")
+        # The samples are of the full range once they are decoded.
+        return (found[names[0]], found[names[1]], 1) if all(n in found for n in names) else None
+    if image.format not in ("PNG", "AVIF") or "icc_profile" in image.info and image.format != "PNG":
+        return None
+    before = file.tell()
+    try:
+        file.seek(0)
+        if image.format == "AVIF":
+            box = _CICP.search(file.read(_HEADERS))
+            return (int.from_bytes(box[1]), int.from_bytes(box[2]), 1) if box else None
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            data = file.read(int.from_bytes(head[:4]))
+            if head[4:] == b"cICP" and len(data) == 4:
+                return data[0], data[1], data[3]
+            file.read(4)
+        return None
+    finally:
+        file.seek(before)
 
 
 def _scale_color_key(image: Any) -> None:
@@ -145,7 +178,7 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _bare_png(content: bytes) -> tuple[bytes, bytes | None]:
-    sizes = {b"gAMA": 4, b"sRGB": 1}
+    sizes = {b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
     kept, profile, position = [content[:8]], None, 8
     while position + 12 <= len(content):
         length = int.from_bytes(content[position : position + 4])

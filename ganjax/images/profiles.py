@@ -1,6 +1,7 @@
 """Colors as sRGB, whatever color space a file has them in."""
 
 import io
+import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -8,22 +9,57 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from ganjax.errors import tell_once
 
-def to_srgb(image: Image.Image, info: Mapping[str, Any]) -> Image.Image:
-    """Converts an image of 8 bits by its ICC profile, or by the gamma of a PNG.
+# By the numbers of ITU-T H.273: x and y of red, green and blue; the white is D65.
+_PRIMARIES = {
+    1: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),  # BT.709 and sRGB
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # Display P3
+}
+_WHITE = (0.3127, 0.3290)
+_SRGB = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1, as ICC has curves
+# Screens show the curves of video (1, 6, 14, 15) as that of sRGB. 2 says nothing.
+_CURVES = dict.fromkeys((1, 2, 6, 13, 14, 15), _SRGB) | {
+    4: (2.2, 1, 0, 1, 0),
+    5: (2.8, 1, 0, 1, 0),
+    8: (1, 1, 0, 1, 0),
+}
+# From D65 to D50, which is that of profiles (http://www.brucelindbloom.com, Bradford).
+_ADAPTATION = (
+    (1.0478112, 0.0228866, -0.0501270),
+    (0.0295424, 0.9904844, -0.0170491),
+    (-0.0092345, 0.0150436, 0.7521316),
+)
+
+
+def to_srgb(image: Image.Image, info: Mapping[str, Any], name: Any) -> Image.Image:
+    """Converts an image of 8 bits by its ICC profile, the numbers of its color space, or its gamma.
 
     The intent is relative colorimetric with black point compensation. A profile that is broken or
-    of another kind of colors is ignored; one that is sRGB's own leaves the image as it is.
+    of another kind of colors is ignored; one that is sRGB's own leaves the image as it is. Colors
+    that no profile can be made for, as those of HDR, stay as they are, and the user is told.
 
     Args:
-      info: as Pillow has it of the file.
+      info: as Pillow has it of the file, with "cicp" (`formats.open_image`).
+      name: what messages call the file.
     """
     profile, gamma = info.get("icc_profile"), info.get("gamma")
+    if coded := info.get("cicp"):
+        profile, gamma = _profile_of(*coded), None
+        if profile is None:
+            tell_once(
+                f"warning: {name} has colors that are read as if they were sRGB's, and others like "
+                f"it as well (primaries {coded[0]}, transfer {coded[1]} of ITU-T H.273)",
+                key=f"colors {coded}",
+            )
     # Encoders that mean sRGB write 1 / 2.2, or nearly so.
     gamma = gamma if gamma and "srgb" not in info and abs(2.2 * gamma - 1) > 0.05 else None
     if not (profile or gamma) or image.mode == "1":
         return image
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if coded and image.mode in ("L", "LA", "La"):
+        image = image.convert("RGBA" if transparent else "RGB")
     if image.mode in ("L", "LA", "La"):
         if transparent:
             gray, alpha = image.convert("LA").split()
@@ -48,6 +84,34 @@ def _convert(image: Image.Image, profile: bytes | None, gamma: float | None) -> 
         return image
     table, same = _gamma_table(gamma), list(range(256))
     return image.point([x for band in bands for x in (same if band == "A" else table)])
+
+
+@lru_cache(maxsize=16)
+def _profile_of(primaries: int, transfer: int, full_range: int) -> bytes | None:
+    """An ICC profile (version 4.3) of colors that H.273 has numbers for; None for unknown ones."""
+    places, curve = _PRIMARIES.get(1 if primaries == 2 else primaries), _CURVES.get(transfer)
+    if not (places and curve and full_range):
+        return None
+    x, y = np.transpose([*places, _WHITE])
+    colors = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+    shares = np.linalg.solve(colors[:, :3], colors[:, 3])
+    matrix = np.array(_ADAPTATION) @ (colors[:, :3] * shares)
+
+    def fixed(*values: float) -> bytes:
+        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    white = fixed(0.9642, 1, 0.8249)
+    parts = [b"XYZ \0\0\0\0" + fixed(*column) for column in matrix.T]
+    parts += [b"XYZ \0\0\0\0" + white, b"para\0\0\0\0\0\3\0\0" + fixed(*curve)]
+    names = b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"rTRC", b"gTRC", b"bTRC"
+    starts = np.cumsum([132 + 12 * len(names), *map(len, parts)])
+    tags = [
+        struct.pack(">4sII", tag, starts[n], len(parts[n]))
+        for tag, n in zip(names, (0, 1, 2, 3, 4, 4, 4), strict=True)
+    ]
+    body = struct.pack(">I", len(names)) + b"".join(tags + parts)
+    head = struct.pack(">I4xI", 128 + len(body), 0x04300000) + b"mntrRGB XYZ " + bytes(12)
+    return (head + b"acsp" + bytes(28) + white).ljust(128, b"\0") + body
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 """What a metric's name says: how it is made, of what features, of how many images.
 
 A name is KIND, a number of images, `_full` where the whole reference is meant, and what tells the
-features: `fid50k_full`, `fid10k_clean`, `kernel5k_tiny_darknet`, `swd8k`, `psnr`.
+features: `fid50k_full`, `fid10k_clean`, `kernel5k_vgg16`, `swd8k`, `psnr`.
 """
 
 import difflib
@@ -16,14 +16,14 @@ _DISTRIBUTIONS = {
     "precision_recall": "precision and recall",
     "density_coverage": "density and coverage",
 }
-_EXTRACTORS = ("tiny_darknet", "avatars", "vgg16")
+_EXTRACTORS = ("vgg16", "tiny_darknet", "avatars")
 # Names that belong to one network, whatever else could be measured in the same way.
 _PUBLISHED = {
     "fid": ("frechet", "inception"),
     "kid": ("kernel", "inception"),
     "is": ("inception_score", "inception"),
-    "pr": ("precision_recall", "vgg16"),
-    "dc": ("density_coverage", "vgg16"),
+    "pr": ("precision_recall", "vgg16_fc2"),
+    "dc": ("density_coverage", "vgg16_fc2"),
 }
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
 _PAIRED = {
@@ -34,6 +34,7 @@ _PAIRED = {
         for network in ("vgg19", "vgg19_16x")
     },
     "lpips_vgg": ("lpips", "vgg16"),
+    "lpips_alex": ("lpips", "alexnet"),
 }
 _FEWEST = {
     "frechet": 2,

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import as_pixels, max_pixels, opaque, resize, with_alpha
+from ganjax.images import max_pixels, opaque, resize, with_alpha
 from ganjax.stylize.models import Model
 from ganjax.stylize.transfer import Style, encode_style, recolor, stylize
 
@@ -141,7 +141,7 @@ def read_style(job: Job, model: Model, number: int, picture: Picture) -> Encoded
     Raises:
       UserError: it or its mask cannot be read, or the mask is black.
     """
-    image, mask = as_pixels(picture.read(), channels=4, may_shrink=True), None
+    image, mask = picture.pixels(channels=4, may_shrink=True), None
     if job.style_masks:
         picture_of_mask = job.style_masks[number % len(job.style_masks)]
         mask = _read_mask(picture_of_mask, image)
@@ -161,7 +161,7 @@ def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     picture = job.contents[number]
     try:
         scaled = bool(job.size) or not job.tile
-        image = as_pixels(picture.read(), channels=4, may_shrink=scaled)
+        image = picture.pixels(channels=4, may_shrink=scaled)
         masks = [_read_mask(mask, image) for mask in job.content_masks]
         limit = 0 if job.tile or job.size else LIMIT
         size = _scaled_size(image.shape[:2], job.size, crop=job.crop, limit=limit)
@@ -253,7 +253,7 @@ def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
 def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 1] at the size of the image that it belongs to."""
     try:
-        mask = as_pixels(picture.read(), channels=1, may_shrink=True)
+        mask = picture.pixels(channels=1, may_shrink=True)
     except UserError as error:
         raise UserError(f"its mask {named(picture.name, error)}") from error
     return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])

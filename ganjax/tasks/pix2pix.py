@@ -49,9 +49,6 @@ def defaults() -> ConfigDict:
     # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
     # else a file holds A on its left and B on its right half.
     config.data.folders = ()
-    # What is black and what is white in files of more than 8 bits, like "0,4095"; "" for what they
-    # declare.
-    config.data.range = ""
     config.data.direction = "AtoB"  # AtoB: from A to B | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out

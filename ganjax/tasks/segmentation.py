@@ -55,9 +55,6 @@ def defaults() -> ConfigDict:
     config.data.classes = MASK_CLASSES  # their names, that of number 0 first
     # Their colors in files and in results, like "f0c0a0"; () where files hold the numbers.
     config.data.colors = ()
-    # What is black and what is white in files of more than 8 bits, like "0,4095"; "" for what they
-    # declare.
-    config.data.range = ""
     config.data.image_size = "64"  # what a batch shows
     config.data.load_size = "64"  # what images are scaled to before that is cut out
 

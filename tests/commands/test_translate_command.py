@@ -40,7 +40,7 @@ def make(function, *, channels=3, multiple=1, reach=None):
         return {"samples": function(images) + noise}
 
     model = Model({"source": IMAGE}, {"samples": IMAGE}, None, sample, None, multiple, reach)
-    config = ConfigDict({"data": {"channels": channels}})
+    config = ConfigDict({"data": {"channels": channels, "range": ""}})
     return Translator(runs.Run(config, model, {}, 1, "step 1"))
 
 

@@ -159,7 +159,8 @@ def test_the_config_names_the_folders(tmp_path):
     for name in ("x", "y"):
         write(tmp_path / name / "1.png", (0, 0, 0))
     fields = {"source": f"paired:{tmp_path}", "folders": ("x", "y")}
-    data = ConfigDict(fields | {"channels": 3, "flip": False, "limit": 0})
+    fields |= {"channels": 3, "flip": False, "limit": 0, "range": "", "follow_links": False}
+    data = ConfigDict(fields)
     assert len(single(data, {"a": "source"}).source) == 1
 
 

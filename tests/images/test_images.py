@@ -14,10 +14,11 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from ganjax import images
+from ganjax import errors, images
 from ganjax.data.folder import list_pictures, open_files
+from ganjax.data.source import open_source
 from ganjax.errors import UserError
-from ganjax.images import read_image, samples, to_float, to_uint8
+from ganjax.images import Reading, read_image, samples, to_float, to_uint8
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -288,7 +289,7 @@ def test_colors_are_converted_by_the_profile(name):
         return np.abs(blocks.mean(axis=(1, 3)))
 
     assert np.quantile(distance(shown), 0.95) <= 2
-    assert distance(read_image(CASES / name, raw_colors=True)).mean() > 4
+    assert distance(read_image(CASES / name, reading=Reading(raw_colors=True))).mean() > 4
     # The same with transparency, from a palette, in the frame of a batch.
     with Image.open(CASES / name) as image:
         profile, pixels = image.info["icc_profile"], image.convert("RGB")
@@ -345,11 +346,67 @@ def test_gray_is_converted_by_profile_and_gamma(channels):
     files.append(encode(with_alpha, icc_profile=_gray_profile(1.0)))
     for file in files:
         assert np.abs(read_image(file, channels=channels)[0, 0, 0].astype(int) - 128) <= 1
-        assert read_image(file, channels=channels, raw_colors=True)[0, 0, 0] == 55
+        assert read_image(file, channels=channels, reading=Reading(raw_colors=True))[0, 0, 0] == 55
     # What encoders write that mean sRGB, and what sRGB overrules.
     usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
     for chunks in (usual, gamma + chunk_of(b"sRGB", b"\0")):
         assert read_image(png[:33] + chunks + png[33:])[0, 0, 0] == 55
+
+
+def _p3_as_srgb(pixels: np.ndarray) -> np.ndarray:
+    """By the matrices of https://www.w3.org/TR/css-color-4/#color-conversion-code."""
+    p3 = np.array([[608311, 189793, 198249], [35783, 247089, 198249], [0, 32229, 5220557]]) / [
+        [1250200, 714400, 1000160],
+        [156275, 357200, 2500400],
+        [1, 714400, 5000800],
+    ]
+    srgb = np.array([[12831, -329, -1974], [-851781, 1648619, 36519], [705, -2585, 705]]) / [
+        [3959, 214, 3959], [878810, 878810, 878810], [12673, 12673, 667],
+    ]  # fmt: skip
+    x = pixels / 255
+    light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) @ (srgb @ p3).T
+    curve = np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055
+    )
+    return 255 * np.clip(curve, 0, 1)
+
+
+def _coded(pixels: np.ndarray, *numbers: int) -> bytes:
+    file = encode(pixels)
+    return file[:33] + chunk_of(b"cICP", bytes(numbers)) + file[33:]
+
+
+def test_colors_that_numbers_tell(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    pixels = noise(20, 30)
+    p3 = _coded(pixels, 12, 13, 0, 1)
+    shown = read_image(p3)
+    np.testing.assert_allclose(shown, _p3_as_srgb(pixels), atol=0.6)
+    np.testing.assert_array_equal(read_image(p3, reading=Reading(raw_colors=True)), pixels)
+    # They go before a profile, and stay where other metadata is broken.
+    broken = chunk_of(b"zTXt", b"Comment\0\0" + LARGE)
+    for chunk in (chunk_of(b"iCCP", b"icc\0\0" + zlib.compress(_gray_profile(1.0))), broken):
+        np.testing.assert_array_equal(read_image(p3[:33] + chunk + p3[33:]), shown)
+    for numbers in ((1, 13), (1, 1), (2, 2)):
+        np.testing.assert_array_equal(read_image(_coded(pixels, *numbers, 0, 1)), pixels)
+    linear = np.full((2, 3), 55, np.uint8)
+    assert abs(int(read_image(_coded(linear, 1, 8, 0, 1), channels=1)[0, 0, 0]) - 128) <= 1
+    assert not capsys.readouterr().err
+    for numbers in ((9, 16, 0, 1), (9, 18, 0, 1), (1, 13, 0, 0)):  # PQ, HLG, not the full range
+        for _ in range(2):
+            np.testing.assert_array_equal(read_image(_coded(pixels, *numbers)), pixels)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "read as if they were sRGB's" in line
+    pillow_heif.register_heif_opener()
+    flat = np.full((64, 64, 3), (200, 50, 20), np.uint8)
+    names = {"color_primaries": 12, "transfer_characteristics": 13, "full_range_flag": 1}
+    avif = encode(flat, "AVIF", quality=95)
+    box = avif.index(b"colrnclx") + 8
+    for file in (
+        encode(flat, "HEIF", quality=95, matrix_coefficients=6, save_nclx_profile=True, **names),
+        avif[:box] + b"\0\x0c" + avif[box + 2 :],
+    ):
+        np.testing.assert_allclose(read_image(file), _p3_as_srgb(flat), atol=3)
 
 
 def chunk_of(kind: bytes, data: bytes) -> bytes:
@@ -417,7 +474,7 @@ GUESSED = {
 
 @pytest.mark.parametrize("kind", GUESSED)
 def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
-    monkeypatch.setattr(samples, "_told", set())
+    monkeypatch.setattr(errors, "_told", set())
     values, told = GUESSED[kind]
     expected = np.round(np.linspace(0, 255, 400))[1:]
     for _ in range(2):
@@ -425,6 +482,62 @@ def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
         assert np.abs(gray - expected).max() <= 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"is read as {told}," in line
+
+
+def test_a_folder_has_one_range(tmp_path, monkeypatch, capsys):
+    """Slices of one volume: what is black in one is black in all, whatever each holds."""
+    monkeypatch.setattr(errors, "_told", set())
+    volume = np.linspace(-1000, 3000, 4 * 100).reshape(4, 10, 10).astype("<i2")
+    for number, values in enumerate(volume):
+        (tmp_path / f"{number}.tif").write_bytes(tiff(values))
+    source = open_files(tmp_path)
+    arrays, _ = source.load(range(4), (10, 10), 1)
+    expected = np.round((volume + 1000) / 4000 * 255)
+    assert np.abs(arrays["image"][..., 0] - expected).max() <= 1
+    for picture, pixels in zip(list_pictures([tmp_path]), arrays["image"], strict=True):
+        np.testing.assert_array_equal(picture.pixels(channels=1), pixels)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path} has samples from -1000 to 3000" in line
+    assert "--range=LOW..HIGH (in training --config.data.range)" in line
+
+
+@pytest.mark.parametrize(("most", "odd"), [(255, 1), (1, 255)])
+def test_a_file_unlike_its_folder_is_told(most, odd, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    for number in range(40):  # of which 20 are looked at
+        (tmp_path / f"{number:02d}.tif").write_bytes(tiff(ramp(0, most)))
+    (tmp_path / "07.tif").write_bytes(tiff(ramp(0, odd)))
+    open_files(tmp_path).load(range(40), (20, 20), 1)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == (2 if most == 255 else 1)
+    assert f"has samples from 0 to {odd} and is read as 0 to {most}, black to white" in told[-1]
+
+
+def test_a_range_is_asked_for(tmp_path, capsys):
+    """It goes before what files declare, and has no meaning for 8 bits."""
+    values = ramp(0, 4095, "<u2")
+    expected = np.round(values / 4095 * 255)
+    asked = Reading(samples.parse_range("0..4095"))
+    for file in (tiff(values), tiff(values.astype("<f4")), encode(values)):
+        gray = read_image(file, channels=1, reading=asked)[..., 0]
+        np.testing.assert_array_equal(gray, expected)
+    gray = noise(4, 5)
+    np.testing.assert_array_equal(read_image(encode(gray), reading=asked), gray)
+    with pytest.raises(UserError, match="colors of 16 bits, for which no range can be set"):
+        read_image(tiff(np.zeros((2, 2, 3), "<u2")), reading=asked)
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    sources = [open_source(str(tmp_path), reading=reading) for reading in (asked, Reading())]
+    assert sources[0].digest != sources[1].digest
+    arrays, _ = sources[0].load([0], (20, 20), 1)
+    np.testing.assert_array_equal(arrays["image"][0, ..., 0], expected)
+    with pytest.raises(UserError, match="range is for files; avatars is no folder"):
+        open_source("avatars", reading=asked)
+    assert samples.parse_range("-1e3..3000.5") == (-1000, 3000.5)
+    assert samples.parse_range("") is None
+    for text in ("5", "1..0", "0..nan", "0..inf", "a..b", "..", "0-1", "-1e308..1e308"):
+        with pytest.raises(UserError, match="give LOW..HIGH, like 0..1"):
+            samples.parse_range(text)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["float_unit_overshoot.tif", "int32_0_255.tif"])

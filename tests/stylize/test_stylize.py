@@ -14,6 +14,7 @@ from PIL import Image
 
 from ganjax import adain, ops
 from ganjax.adain import channel_statistics
+from ganjax.data import folder
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, resize, to_float
@@ -360,12 +361,12 @@ def job_of(contents, styles, **options):
 def draw(monkeypatch):
     """Draws all pairs of arrays, which stand for files of them."""
 
-    def read(content, *, channels, may_shrink=False):
+    def read(content, *, channels, **_):
         if channels == 4 and content.shape[2] == 3:
             return np.concatenate([content, np.full_like(content[:, :, :1], 255)], axis=2)
         return content[:, :, :channels]
 
-    monkeypatch.setattr(jobs, "as_pixels", read)
+    monkeypatch.setattr(folder, "as_pixels", read)
 
     def draw(contents, styles, *, model=None, **options):
         job = job_of(contents, styles, **options)
