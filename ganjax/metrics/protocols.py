@@ -27,7 +27,7 @@ _PUBLISHED = {
 }
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
 _PAIRED = {
-    **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim")},
+    **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim", "iou", "dice")},
     **{
         f"{kind}_{network}": (kind, network)
         for kind in ("style_loss", "content_loss", "gram_distance")
@@ -60,7 +60,7 @@ class Protocol(NamedTuple):
       name: as the user gave it.
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
         "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim",
-        "style_loss", "content_loss", "gram_distance", "lpips".
+        "iou", "dice", "style_loss", "content_loss", "gram_distance", "lpips".
       size: generated images, and reference images unless `full`; 0 for all pairs.
       full: the reference is the whole of its set.
       extractor: whose features are compared; "" where the pixels are.
@@ -80,6 +80,11 @@ class Protocol(NamedTuple):
         return self.name in _PAIRED
 
     @property
+    def of_labels(self) -> bool:
+        """Compares label maps, by their pixels in all pairs together."""
+        return self.kind in ("iou", "dice")
+
+    @property
     def sizes_may_differ(self) -> bool:
         """Compares pairs by statistics of all their pixels."""
         return self.kind in ("style_loss", "gram_distance")
@@ -96,6 +101,8 @@ class Protocol(NamedTuple):
     @property
     def text(self) -> str:
         """One line that says what was measured."""
+        if self.of_labels:
+            return f"{self.name} of the pixels of all pairs, mean over the classes that are there"
         if self.paired:
             return f"{self.name}, mean over all pairs of images of the same name"
         what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))

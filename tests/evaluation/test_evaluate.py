@@ -675,7 +675,7 @@ def _config() -> dict:
         (["--generated=avatars", "--reference={a}"], "no size of their own; give --image_size"),
         (["--workdir={made}", _untrained], "holds no checkpoint yet"),
         (["--workdir={empty}"], "holds no run"),
-        (["--workdir=x", "--metrics=psnr"], "psnr compares files; give --generated and --ref"),
+        (["--workdir=x", "--metrics=psnr"], "x holds no run: config.json is missing"),
         (["--generated={a}", "--reference=avatars", "--metrics=ssim"], "give a folder or a .zip"),
         (["--generated={a}", "--reference={b}", "--metrics=swd8"], "images are 16x16 and 32x32"),
         (["--generated={a}", "--json=/does/not/exist/a.json"], "its folder does not exist"),
