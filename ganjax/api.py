@@ -38,6 +38,7 @@ from ganjax.images import (
     opaque,
     pad_to_multiple,
     parse_image_size,
+    resize,
     to_uint8,
     with_alpha,
 )
@@ -473,7 +474,9 @@ class Translator:
         self._reading = Reading(parse_range(run.config.data.range))
         self.trained, self.checkpoint = run.trained, run.checkpoint
         self._program = jax.jit(
-            lambda trained, images, rng: to_uint8(self._translate(trained, images, rng))
+            lambda trained, images, mask, rng: to_uint8(
+                self._translate(trained, images, rng, **({} if mask is None else {"mask": mask}))
+            )
         )
 
     @classmethod
@@ -497,12 +500,15 @@ class Translator:
         self,
         image: "Picturelike | Sequence[Picturelike]",
         *,
+        mask: "Picturelike | None" = None,
         seed: int | None = 0,
         tile: int = 0,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
         Args:
+          mask: of a model that fills holes: white where it shall draw; all else stays as it is. It
+            is scaled to the size of the image.
           seed: of the noise, where the model has any; 0 or more, None to leave the noise out.
           tile: work in tiles of so many pixels; 0 for none up to 2048x2048 pixels. Of models whose
             pixels see only so far (`Model.reach`) the result is the same; tiles of others are
@@ -518,32 +524,49 @@ class Translator:
         if seed is not None:
             seeds.check("seed", seed)
         _check_counts(tile=tile)
+        self.check_mask(mask is not None)
         if _is_list(image):
-            return [self(one, seed=seed, tile=tile) for one in image]
+            return [self(one, mask=mask, seed=seed, tile=tile) for one in image]
         rgba = as_pixels(image, channels=4, reading=self._reading)
+        hole = None if mask is None else _hole(mask, rgba)
         if self._channels == 4:
-            return self._draw(rgba, seed, tile)
+            return self._draw(rgba, hole, seed, tile)
         seen = opaque(rgba)
-        drawn = self._draw(as_pixels(seen, channels=self._channels), seed, tile)
+        drawn = self._draw(as_pixels(seen, channels=self._channels), hole, seed, tile)
         if rgba[:, :, 3].min() == 255:
             return drawn
         return with_alpha(as_pixels(drawn), seen, rgba)
 
-    def _draw(self, pixels: np.ndarray, seed: int | None, tile: int) -> np.ndarray:
-        """Translates uint8 [H, W, C] whole, or in tiles."""
+    def check_mask(self, given: bool) -> None:
+        """Checks that there is a mask if the model needs one, and else none.
+
+        Raises:
+          UserError: it is the other way round.
+        """
+        masked = "mask" in self._model.optional
+        if masked != given:
+            hint = "fills holes; say where with" if masked else "takes no mask; leave out"
+            raise UserError(f"the model {hint} --mask")
+
+    def _draw(
+        self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
+    ) -> np.ndarray:
+        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles."""
         (height, width, _), model = pixels.shape, self._model
         padded = pad_to_multiple(pixels, model.multiple)
+        hole = None if hole is None else pad_to_multiple(hole, model.multiple)
         key = None if seed is None else seeds.key(seed)
 
-        def draw(image: np.ndarray, rng: Array | None) -> np.ndarray:
-            return jax.device_get(self._program(self.trained, image[None], rng))[0]
+        def draw(window: tuple[slice, ...], rng: Array | None) -> np.ndarray:
+            mask = None if hole is None else hole[window][None, ..., 0]
+            return jax.device_get(self._program(self.trained, padded[window][None], mask, rng))[0]
 
         tile = tile or (TILE if height * width > LIMIT**2 else 0)
         if not tile or max(padded.shape) <= tile:
-            return draw(padded, key)[:height, :width]
+            return draw((), key)[:height, :width]
         margin = max(2, tile // 8) if model.reach is None else model.reach
         parts = (  # each with noise of its own, lest a pattern repeat
-            (part, draw(padded[part.window], key if key is None else jax.random.fold_in(key, n)))
+            (part, draw(part.window, key if key is None else jax.random.fold_in(key, n)))
             for n, part in enumerate(cut(padded.shape[:2], tile, margin, model.multiple))
         )
         feather = margin // 2 if model.reach is None else 0
@@ -573,8 +596,11 @@ class Translator:
         rng = jax.random.key(0) if rng is None else rng
         return self._translate(trained, padded, rng)[:, :height, :width]
 
-    def _translate(self, trained: Any, images: Array, rng: Array | None) -> Array:
-        return self._model.sample(trained, {"source": images}, rng)[self._model.image]
+    def _translate(
+        self, trained: Any, images: Array, rng: Array | None, **optional: Array
+    ) -> Array:
+        inputs = {"source": images, **optional}
+        return self._model.sample(trained, inputs, rng)[self._model.image]
 
 
 @_keywords()
@@ -698,6 +724,17 @@ def _mask(mask: Any, name: str) -> Picture:
     elif getattr(mask, "dtype", None) == np.uint8 and np.max(mask, initial=0) == 1:
         raise UserError(f"{name} has values 0 and 1, but white is 255; give bool, or 255 for 1")
     return _picture(mask, name)
+
+
+def _hole(mask: Any, image: np.ndarray) -> np.ndarray:
+    """Where a mask is white, at the size of an image: uint8 [H, W, 1]."""
+    picture = _mask(mask, "mask")
+    try:
+        gray = picture.pixels(channels=1, may_shrink=True)
+    except UserError as error:
+        raise UserError(f"its mask {named(picture.name, error)}") from error
+    same = gray.shape[:2] == image.shape[:2]
+    return gray if same else resize(gray, image.shape[:2], nearest=True)
 
 
 def _shares(weights: Any, count: int) -> Any:

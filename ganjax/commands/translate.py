@@ -20,6 +20,7 @@ EPILOG = """\
 examples:
   ganjax translate --workdir runs/pix2pix_facades --input labels.png --output photo.png
   ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
+  ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
@@ -53,6 +54,11 @@ def main(argv: list[str]) -> None:
         help="work in tiles of N pixels that fade into each other, for images that the memory does "
         "not hold (default N: 1024; default: none up to 2048x2048 pixels)",
     )  # fmt: skip
+    add(
+        "--mask", nargs="+", default=[], metavar="PATH",
+        help="of a model that fills holes: white where it shall draw; one for all, or one for each "
+        "input, of the same name",
+    )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
     add_reading_flags(parser)
@@ -71,6 +77,7 @@ def main(argv: list[str]) -> None:
     data = workdir.load_config(arguments.workdir)["data"]
     arguments.range = arguments.range or data.get("range", "")  # as it was trained
     pictures = list_pictures(arguments.input, **reading(arguments))
+    masks = _masks(list_pictures(arguments.mask), pictures)
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -78,11 +85,11 @@ def main(argv: list[str]) -> None:
     if not output.is_file:
         targets = [output.path / f"{name}.png" for name in file_names(names)]
     start_jax(compile_cache=arguments.compile_cache)
-    if not _translate(arguments, pictures, targets, output):
+    if not _translate(arguments, pictures, masks, targets, output):
         sys.exit(1)
 
 
-def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], output) -> bool:
+def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Path], output) -> bool:
     """Whether all pictures could be read."""
     from ganjax import progress, runs
     from ganjax.api import Translator
@@ -91,6 +98,7 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
 
     run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
     translator = Translator(run, str(arguments.workdir))
+    translator.check_mask(bool(arguments.mask))
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
         noise = {} if seed is None else {"seed": seed}
@@ -99,11 +107,12 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
     skipped = [path for path in targets if path.exists() and not arguments.overwrite]
     output.open()
     with progress.bar(len(pictures)) as bar:
-        for picture, target in zip(pictures, targets, strict=True):
+        for picture, mask, target in zip(pictures, masks, targets, strict=True):
             if target not in skipped:
                 try:
                     source = picture.pixels(channels=4)
-                    image = translator(source, seed=seed, tile=arguments.tile)
+                    hole = None if mask is None else _hole(mask)
+                    image = translator(source, mask=hole, seed=seed, tile=arguments.tile)
                     if arguments.side_by_side:
                         image = _beside(source, image)
                     write_image(target, image, made=made)
@@ -118,6 +127,25 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         print(f"{text}; --overwrite makes them again", file=sys.stderr)
     print(f"wrote {written} pictures to {arguments.output}", file=sys.stderr)
     return not broken
+
+
+def _masks(masks, pictures) -> list:
+    """The mask of each picture: the only one, or that of its name, whatever the suffix."""
+    if len(masks) <= 1:
+        return (masks or [None]) * len(pictures)
+    found = {Path(mask.name).stem: mask for mask in masks}
+    names = [Path(picture.name).stem for picture in pictures]
+    if missing := [name for name in names if name not in found]:
+        raise UserError(f"--mask has no {missing[0]}; give one for each input, or one for all")
+    return [found[name] for name in names]
+
+
+def _hole(mask):
+    try:
+        return mask.pixels(channels=1)
+    except UserError as error:
+        reason = str(error).removeprefix("image ")
+        raise UserError(f"its mask {mask.name} {reason}") from error
 
 
 def _beside(source, image):

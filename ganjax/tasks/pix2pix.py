@@ -1,5 +1,7 @@
 """pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -29,6 +31,7 @@ SMOKE = {
     "data.load_size": "36",
     "data.limit": 64,
     "model.width": 16,
+    "model.downs": 0,
     "batch_size": 4,
     "total_kimg": 0.048,
     "log_every": 0.004,
@@ -55,6 +58,7 @@ def defaults() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.width = 64  # channels of the first layer of both networks
+    config.model.discriminator_width = 0  # those of the PatchGAN; 0 for `width`
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
@@ -82,19 +86,14 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
-    loss, model = config.loss, config.model
-    check_choice("loss.adversarial", loss.adversarial, losses.PAIRS)
-    if loss.l1_weight < 0:
-        raise UserError("loss.l1_weight is below 0; give 0 or more")
-    check_choice("model.layers", model.layers, (0, 1, 2, 3, 4, 5))
+    loss = check_losses(config)
     image_size = parse_image_size(config.data.image_size)
     phase = Phase("train", config.total_kimg, config.batch_size, image_size)
-    fields = {"width": model.width, "norm": model.norm, "dtype": jnp.dtype(model.dtype)}
     return make(
-        _generator(config),
-        PatchGAN(layers=model.layers, **fields),
-        loss=losses.PAIRS[loss.adversarial],
-        l1_weight=loss.l1_weight,
+        generator(config),
+        discriminator(config),
+        loss=loss,
+        l1_weight=config.loss.l1_weight,
         generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         discriminator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         phases=(phase,),
@@ -103,12 +102,43 @@ def from_config(config: ConfigDict) -> Task:
     )
 
 
+def check_losses(config: ConfigDict) -> losses.AdversarialPair:
+    """The adversarial loss that the fields `loss` name, which are checked.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    check_choice("loss.adversarial", config.loss.adversarial, losses.PAIRS)
+    if config.loss.l1_weight < 0:
+        raise UserError("loss.l1_weight is below 0; give 0 or more")
+    return losses.PAIRS[config.loss.adversarial]
+
+
+def discriminator(config: ConfigDict) -> PatchGAN:
+    """The PatchGAN of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model = config.model
+    check_choice("model.layers", model.layers, (0, 1, 2, 3, 4, 5))
+    if model.discriminator_width < 0:
+        raise UserError("model.discriminator_width is below 0; give 0 or more")
+    width = model.discriminator_width or model.width
+    return PatchGAN(width, model.layers, model.norm, jnp.dtype(model.dtype))
+
+
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    return make_model(_generator(config))
+    return make_model(generator(config))
 
 
-def _generator(config: ConfigDict) -> UNet:
+def generator(config: ConfigDict) -> UNet:
+    """The U-Net of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
     model, downs = config.model, count_downs(config)
     dtype = jnp.dtype(model.dtype)
     return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype=dtype)
@@ -135,6 +165,12 @@ def count_downs(config: ConfigDict) -> int:
     return downs
 
 
+def translate_each(generator: Any, trained: Trained, source: Array, rng: Array | None) -> Array:
+    """Images [N, H, W, C] of sources [N, H, W, D], each by itself; `rng` is of the dropout."""
+    variables, noise = trained.variables["generator"], rng if generator.dropout else None
+    return jax.vmap(lambda image: generator.apply(variables, image[None], rng=noise)[0])(source)
+
+
 def make_model(generator: UNet) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
@@ -144,9 +180,7 @@ def make_model(generator: UNet) -> Model:
     """
 
     def translate(trained: Trained, inputs: Inputs, rng: Array | None) -> Array:
-        variables, noise = trained.variables["generator"], rng if generator.dropout else None
-        one = lambda image: generator.apply(variables, image[None], rng=noise)[0]  # noqa: E731
-        return jax.vmap(one)(as_float(inputs["source"]))
+        return translate_each(generator, trained, as_float(inputs["source"]), rng)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
         return {"samples": translate(trained, inputs, rng)}
@@ -164,7 +198,7 @@ def make_model(generator: UNet) -> Model:
 
 
 def make(
-    generator: UNet,
+    generator: Any,
     discriminator: PatchGAN,
     *,
     loss: losses.AdversarialPair,
@@ -173,6 +207,7 @@ def make(
     discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     channels: int = 3,
+    source_channels: int = 0,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of Isola et al. 2017, equations 1 to 4, in the order of its public code.
@@ -184,15 +219,17 @@ def make(
     Args:
       l1_weight: of the mean absolute difference to the target.
       channels: of the images.
+      source_channels: of the sources; 0 for as many.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
         side = 2 ** max(generator.downs, discriminator.layers + 2)
-        image = jnp.zeros((1, side, side, channels))
-        g = generator.init(generator_rng, image)
-        d = discriminator.init(discriminator_rng, jnp.concatenate([image, image], axis=-1))
+        source = jnp.zeros((1, side, side, source_channels or channels))
+        pair = jnp.concatenate([source, jnp.zeros((1, side, side, channels))], axis=-1)
+        g = generator.init(generator_rng, source)
+        d = discriminator.init(discriminator_rng, pair)
         return State.start(
             {
                 "generator": Network.start(g, generator_optimizer),

@@ -58,6 +58,8 @@ class Model(NamedTuple):
       multiple: of which the sides of input images must be multiples.
       reach: pixels beyond which one of an input image has no influence on one of the output; None
         where all see all, e.g. through normalization by the image at hand.
+      optional: what `sample` takes, too: a mask of what the model shall draw; without it the model
+        makes one up.
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
     """
@@ -70,6 +72,7 @@ class Model(NamedTuple):
     multiple: int = 1
     reach: int | None = None
     real: str = ""
+    optional: Mapping[str, Field] = {}
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:
