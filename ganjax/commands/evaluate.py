@@ -25,13 +25,15 @@ examples:
   ganjax evaluate --workdir runs/my_faces --checkpoint best \\
       --metrics fid50k_full,kid50k,pr10k                               the published metrics
   ganjax evaluate --generated fakes.zip --reference photos/ \\
-      --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
+      --metrics frechet5k_vgg16,kernel5k_vgg16                         two sets of images
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
+  ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
 A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
-which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
+which features; docs/metrics.md explains each. Weights of VGG-16 (64 MB) are fetched by pip at their
+first use. Results of a run are appended to its metrics.jsonl.
 Image number i of a seed is always the same image, and the same command gives the same numbers.
 """
 
@@ -97,23 +99,31 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.commands.weights import fetch_missing
     from ganjax.evaluation import measure, monitor
     from ganjax.paths import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
-    results, run = [], {"seed": arguments.seed}
+    results: list[Any] = []
+    run = {"seed": arguments.seed}
     run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
-        if arguments.workdir or not arguments.reference:
-            raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
-        results += measure.measure_pairs(
-            paired,
-            arguments.generated,
-            arguments.reference,
-            **reading(arguments),
-        )
-        run |= {"generated": arguments.generated, "reference": arguments.reference}
+        fetch_missing(measure.weights_of(paired))
+        if arguments.workdir:
+            found, about = _measure_examples(arguments, paired)
+            results += found
+            run |= about
+        elif not arguments.reference:
+            raise UserError(f"{paired[0].name} compares images; give --reference, too")
+        else:
+            results += measure.measure_pairs(
+                paired,
+                arguments.generated,
+                arguments.reference,
+                **reading(arguments),
+            )
+            run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(arguments.batch_size)
         open_sets = _open_run if arguments.workdir else _open_images
@@ -124,6 +134,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         if not rest:
             sizes = [images.size for images in (generated, reference) if images]
             rest = monitor.default_metrics(about["reference"], *sizes)
+        fetch_missing(measure.weights_of(rest))
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(
@@ -170,22 +181,48 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
     return generated, open_reference, about
 
 
-def _open_run(arguments: argparse.Namespace, mesh: Any):
+def _load_run(arguments: argparse.Namespace):
+    """The run, and what rows say of it."""
     from ganjax import runs
+
+    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    with run.config.unlocked():
+        run.config.data.range = arguments.range or run.config.data.range
+        run.config.data.follow_links |= arguments.follow_links
+    about = {
+        "step": run.step,
+        "kimg": int(run.trained.images) / 1000,
+        "checkpoint": run.checkpoint,
+        "average": arguments.average,
+        "reference": arguments.reference or run.config.data.get("source"),
+    }
+    return run, about
+
+
+def _measure_examples(arguments: argparse.Namespace, paired: list[Any]):
+    """Results of paired metrics of a run's translations, and what rows say of it."""
+    from ganjax.evaluation import monitor
+
+    run, about = _load_run(arguments)
+    results = monitor.measure_examples(
+        paired, run.model, run.config, run.trained, seed=arguments.seed,
+        source=arguments.reference or "",
+    )  # fmt: skip
+    return results, about
+
+
+def _open_run(arguments: argparse.Namespace, mesh: Any):
     from ganjax.evaluation import monitor
     from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run, about = _load_run(arguments)
     config = run.config
     generated = monitor.make_images(run.model, config, mesh)(run.trained, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
 
     def open_reference():
         if not arguments.reference:
-            with config.unlocked():
-                config.data.range = arguments.range or config.data.range
-                config.data.follow_links |= arguments.follow_links
             at, raw = size or generated.image_size, arguments.raw_colors
             try:
                 return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
@@ -200,13 +237,6 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
             **reading(arguments),
         )
 
-    about = {
-        "step": run.step,
-        "kimg": int(run.trained.images) / 1000,
-        "checkpoint": run.checkpoint,
-        "average": arguments.average,
-        "reference": arguments.reference or config.data.get("source"),
-    }
     return generated, open_reference, about
 
 

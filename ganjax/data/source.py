@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -98,12 +98,14 @@ def open_source(
     split: str = "train",
     reading: Reading = DECLARED,
     follow_links: bool = False,
+    **pairs: Any,
 ) -> Source:
     """Opens the source that a text names: one of `FORMS`.
 
     Args:
       split: "train" or "test", for the sources that have both.
       reading, follow_links: of files, see `folder.open_files`.
+      pairs: how those of paired:PATH are read, see `paired.open_paired`.
 
     Raises:
       UserError: the form is unknown, there is no such data, or it has no files to be read otherwise
@@ -132,7 +134,9 @@ def open_source(
         case "paired" if where:
             from ganjax.data.paired import open_paired
 
-            return open_paired(where, split=split, reading=reading, follow_links=follow_links)
+            return open_paired(
+                where, split=split, reading=reading, follow_links=follow_links, **pairs
+            )
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 

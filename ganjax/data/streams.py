@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ganjax.data.label_maps import LabelMaps
 from ganjax.data.pipeline import Stream
 from ganjax.data.source import Source, is_there, open_source
 from ganjax.errors import UserError
@@ -10,18 +11,25 @@ from ganjax.images import Reading, parse_image_size
 from ganjax.images.samples import parse_range
 
 
-def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
+def single(
+    data: Any,
+    names: Mapping[str, str],
+    *,
+    maps: Mapping[str, LabelMaps] | None = None,
+    **settings: Any,
+) -> Stream:
     """The stream of `data.source`.
 
     Args:
       data: the config's fields `data`.
       names: array of the source -> array of the batch.
+      maps: see `paired.Pairs`.
       settings: other attributes of `Stream`.
 
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = _open(data.source, data)
+    source = _open(data.source, data, folders=data.get("folders", ()), maps=maps)
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
@@ -60,9 +68,9 @@ def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
     )
 
 
-def _open(source: str, data: Any) -> Source:
+def _open(source: str, data: Any, **pairs: Any) -> Source:
     reading = Reading(range=parse_range(data.range))
-    return open_source(source, reading=reading, follow_links=data.follow_links)
+    return open_source(source, reading=reading, follow_links=data.follow_links, **pairs)
 
 
 def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:

@@ -60,6 +60,7 @@ def open_set(
     array: str = "image",
     reading: Reading = DECLARED,
     follow_links: bool = False,
+    folders: Sequence[str] = (),
 ) -> ImageSet:
     """The images of a source, in an order that is drawn once and for all.
 
@@ -74,12 +75,13 @@ def open_set(
       limit: use only the first so many; 0 for all.
       array: of the source's, which is the images.
       reading, follow_links: of files, see `ganjax.data.folder.open_files`.
+      folders: of pairs, see `ganjax.data.paired.open_paired`.
 
     Raises:
       UserError: there is no such source, it is empty, lacks the array, has no size of its own, or
         no files to be read otherwise than by default.
     """
-    source: Any = open_source(name, reading=reading, follow_links=follow_links)
+    source: Any = open_source(name, reading=reading, follow_links=follow_links, folders=folders)
     if array not in source.fields:
         raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
     if image_size is None and isinstance(source, Files):
@@ -128,7 +130,7 @@ def _make_set(
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
         arrays = _good_images(ordered, count, image_size, channels, name)
         for rows, valid in _rebatch(arrays, wanted, batch_size):
-            yield _to_mesh(_to_rgb(rows), mesh), valid
+            yield _to_mesh(to_rgb(rows), mesh), valid
 
     attributes = None
     if isinstance(source, Avatars):
@@ -151,7 +153,7 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         rng = seeds.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
         images = model.sample(trained, draw(rng, index, None), rng)[model.image]
-        return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
+        return jax.lax.with_sharding_constraint(to_rgb(to_uint8(images)), split)
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -185,7 +187,7 @@ def make_translator(
     @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
     def translate(trained: Trained, seed: int, number: int, batch: Batch) -> Array:
         rng = jax.random.fold_in(seeds.key(seed), number)
-        return _to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
+        return to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -391,7 +393,7 @@ def _to_mesh(images: np.ndarray, mesh: Mesh) -> Array:
     return devices.to_devices({"image": images[first : first + rows]}, mesh)["image"]
 
 
-def _to_rgb(images: Any) -> Any:
+def to_rgb(images: Any) -> Any:
     """uint8 [..., H, W, 1 (gray), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
     xp = jnp if isinstance(images, jax.Array) else np
     if images.shape[-1] == 1:

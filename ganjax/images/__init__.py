@@ -154,6 +154,28 @@ def undeclared_samples(content: bytes) -> list[np.ndarray]:
     return _read(content, "image", collect)
 
 
+def read_values(content: bytes, *, colors: bool) -> np.ndarray:
+    """The values in an image file as they are, without profile, transparency or scaling to 8 bits.
+
+    Args:
+      colors: read colors, [H, W, 3]; else the indices of a palette, or gray values, [H, W].
+
+    Raises:
+      UserError: it has colors where none are wanted, or see `read_image`.
+    """
+
+    def decode(opened: Any) -> np.ndarray:
+        _prepare(opened, "image", None, may_shrink=False)
+        image = _upright(opened)
+        if colors:
+            return np.asarray(image.convert("RGB"))
+        if len(image.getbands()) > 1:
+            raise UserError("image has colors and no numbers of classes; name them in data.colors")
+        return np.asarray(image)
+
+    return _read(content, "image", decode)
+
+
 class Header(NamedTuple):
     """What an image file says of its image.
 
@@ -314,11 +336,7 @@ def _pixels(
     samples = declared(opened)
     if reading.range and _has_deep_colors(opened):
         raise UserError(f"{name} has colors of 16 bits, for which no range can be set")
-    # Pillow itself turns TIFFs when it loads them.
-    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
-    opened.load()
-    image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
-    image = _eight_bits(image, samples, name, reading)
+    image = _eight_bits(_upright(opened), samples, name, reading)
     if image.mode in ("La", "RGBa"):  # which Pillow converts to little else
         image = image.convert({"La": "LA"}.get(image.mode, "RGBA"))
     image = _with_true_alpha(image, opened)
@@ -328,6 +346,14 @@ def _pixels(
     if image_size:
         image = cover(image, image_size)
     return _as_array(image)
+
+
+def _upright(opened: Any) -> Image.Image:
+    """The pixels of an opened file, turned as EXIF says."""
+    # Pillow itself turns TIFFs when it loads them.
+    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
+    opened.load()
+    return opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
 
 
 def _as_array(image: Image.Image) -> np.ndarray:
@@ -445,10 +471,13 @@ def _has_transparency(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
-def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+def cover(image: Image.Image, image_size: tuple[int, int], *, nearest: bool = False) -> Image.Image:
     """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the center.
 
     The filter is bicubic and widened by the scale, so that nothing aliases.
+
+    Args:
+      nearest: see `resize`.
     """
     height, width = image_size
     if image.size == (width, height):
@@ -457,7 +486,8 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     crop_width, crop_height = width * scale, height * scale
     left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    kernel = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    return image.resize((width, height), kernel, box=box)
 
 
 def resize(image: np.ndarray, image_size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
@@ -480,6 +510,27 @@ def opaque(image: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(color)
     blended = color.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
     return ((blended + 127) // 255).astype(np.uint8)
+
+
+def with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    """What a model drew of an image with transparent parts, with these: uint8 [H, W, 4].
+
+    On white it looks like `drawn`. Where that equals `seen`, and where nothing can be seen, the
+    colors are those of `rgba`.
+
+    Args:
+      drawn: uint8 [H, W, 3].
+      seen: `rgba` on white, from `opaque`.
+      rgba: uint8 [H, W, 4].
+    """
+    alpha = rgba[:, :, 3]
+    result = rgba.copy()
+    result[alpha == 255, :3] = drawn[alpha == 255]
+    part = (alpha > 0) & (alpha < 255)
+    change = drawn[part].astype(np.float32) - seen[part]
+    colors = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
+    result[part, :3] = np.clip(np.round(colors), 0, 255).astype(np.uint8)
+    return result
 
 
 def pad_to_multiple(array: Any, size: int) -> Any:

@@ -22,7 +22,7 @@ from ganjax.paths import cache_folder, expand
 from ganjax.training.state import State
 from ganjax.training.task import Model, Task
 
-NAMES = ("adain", "attributes", "dcgan", "gan", "pix2pix", "progressive")
+NAMES = ("adain", "attributes", "dcgan", "gan", "pix2pix", "progressive", "segmentation")
 
 
 def module(name: str) -> ModuleType:

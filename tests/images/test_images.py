@@ -931,3 +931,19 @@ def test_headers_of_large_photos_pass(megapixels):
     assert (shown == 200).all()
     with pytest.raises(UserError, match=f"more than 89 million pixels.*={megapixels}$"):
         read_image(file)
+
+
+def test_a_drawing_shows_through_its_alpha():
+    random = np.random.default_rng(0)
+    rgba = random.integers(0, 256, (64, 64, 4), np.uint8)
+    rgba[:8, :, 3], rgba[8:16, :, 3] = 0, 255
+    seen = images.opaque(rgba)
+    np.testing.assert_array_equal(images.with_alpha(seen, seen, rgba), rgba)
+    drawn = np.uint8(np.clip(seen + random.normal(0, 20, seen.shape), 0, 255))
+    result = images.with_alpha(drawn, seen, rgba)
+    np.testing.assert_array_equal(result[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(result[8:16, :, :3], drawn[8:16])
+    np.testing.assert_array_equal(result[:8], rgba[:8])
+    possible = (result[..., :3] > 0) & (result[..., :3] < 255) & (rgba[..., 3:] > 0)
+    assert possible.mean() > 0.4
+    assert np.abs(images.opaque(result) - drawn.astype(int))[possible].max() <= 1
