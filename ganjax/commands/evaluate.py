@@ -8,6 +8,7 @@ from typing import Any
 from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
     add_run_flag,
     check_parent,
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> None:
         "data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
+    add_direction_flag(parser)
     add_model_flags(parser, "--step")
     add(
         "--image_size", metavar="SIZE",
@@ -117,9 +119,10 @@ def _measure(arguments: argparse.Namespace) -> None:
         run |= about
         one_sided = rest and all(protocol.one_sided for protocol in rest)
         reference = None if one_sided else open_reference()
-        if not rest:
-            sizes = [images.size for images in (generated, reference) if images]
-            rest = monitor.default_metrics(about["reference"], *sizes)
+        if reference:
+            run["reference"] = reference.name
+            sizes = generated.size, reference.size
+            rest = rest or monitor.default_metrics(reference.name, *sizes)
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(
@@ -172,7 +175,12 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
     from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
     config = run.config
     generated = monitor.make_images(run.model, config, mesh)(run.trained, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None

@@ -106,6 +106,14 @@ def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:
     )  # fmt: skip
 
 
+def add_direction_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --direction, of runs that translate."""
+    parser.add_argument(
+        "--direction", choices=("AtoB", "BtoA"), default="",
+        help="of a model that was trained both ways (default: data.direction of its config)",
+    )  # fmt: skip
+
+
 def check_parent(option: str, path: Path | None) -> None:
     """Checks that a file can be made at `path`, where one is given.
 

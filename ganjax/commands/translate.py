@@ -7,6 +7,7 @@ from pathlib import Path
 from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
     add_run_flag,
     leave_to_first,
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> None:
         help="FILE.png or .jpg for one picture, else a folder: NAME.png",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
+    add_direction_flag(parser)
     add_model_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
@@ -69,7 +71,12 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
     from ganjax.outputs import write_image
     from ganjax.provenance import COMPOSITE, provenance
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
     translator = Translator(run, str(arguments.workdir))
     made = None
     if not arguments.no_metadata:

@@ -126,7 +126,7 @@ def decode_images(
 
 
 def open_files(path: str | Path) -> Files:
-    """Opens a folder or .zip of images.
+    """Opens a folder or .zip of images, or a folder inside a .zip: photos.zip/train.
 
     Hidden files are passed over; other files that are no images are named on stderr.
 
@@ -137,6 +137,9 @@ def open_files(path: str | Path) -> Files:
     if os.path.isdir(root):
         return _open_folder(root)
     if not os.path.exists(root):
+        if inside := [part for part in root.parents if part.suffix.lower() == ".zip"]:
+            if os.path.isfile(inside[0]):
+                return _open_zip(inside[0], root.relative_to(inside[0]).as_posix())
         raise UserError(f"{path} does not exist")
     if not os.path.isfile(root):
         raise UserError(f"{path} is neither a folder nor a .zip file")
@@ -244,7 +247,7 @@ def _open_folder(root: Path) -> Files:
     return Files(found, read, lists)
 
 
-def _open_zip(path: Path) -> Files:
+def _open_zip(path: Path, folder: str = "") -> Files:
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
@@ -267,6 +270,8 @@ def _open_zip(path: Path) -> Files:
         # `is_dir` fails on a name that is empty.
         if name.endswith("/") or any(map(_is_hidden, PurePosixPath(written).parts)):
             continue
+        if folder and not name.startswith(f"{folder}/"):
+            continue
         infos[name] = info
         if _is_image(name):
             found[name] = f"{info.file_size} {info.CRC:08x}"
@@ -274,7 +279,7 @@ def _open_zip(path: Path) -> Files:
             lists.append(name)
         else:
             others.append(name)
-    _check_found(path, found, others)
+    _check_found(path / folder, found, others)
 
     def read(name: str) -> bytes:
         info = infos[name]

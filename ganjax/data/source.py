@@ -12,10 +12,9 @@ from ganjax.errors import UserError
 from ganjax.paths import expand
 
 FORMS = (
-    "avatars, folder:PATH (a folder or a .zip; the PATH alone will do), paired:PATH, "
-    "tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
+    "avatars[:SPLIT][:ATTRIBUTE=VALUE], folder:PATH (a folder or a .zip; the PATH alone will do), "
+    "paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
 )
-_AVATARS = ("avatars", "avatars:train", "avatars:test")
 
 
 class Broken(NamedTuple):
@@ -71,7 +70,7 @@ def is_there(spec: str) -> bool:
     "avatars" is the embedded data, whatever folders there are; ./avatars is that folder.
     """
     path = spec.removeprefix("folder:")
-    return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
+    return spec.partition(":")[0] != "avatars" and bool(path) and os.path.exists(expand(path))
 
 
 def open_source(spec: str, *, split: str = "train") -> Source:
@@ -88,10 +87,10 @@ def open_source(spec: str, *, split: str = "train") -> Source:
     if is_there(spec) or kind == "gs" or (":" not in spec and _looks_like_path(spec)):
         kind, where = "folder", spec.removeprefix("folder:")
     match kind:
-        case "avatars" if spec in _AVATARS:
-            from ganjax.data.avatars.source import Avatars
+        case "avatars":
+            from ganjax.data.avatars.source import open_avatars
 
-            return Avatars(split=where or split)
+            return open_avatars(where, split=split)
         case "folder" if where:
             from ganjax.data.folder import open_files
 

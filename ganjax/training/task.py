@@ -57,6 +57,7 @@ class Model(NamedTuple):
       multiple: of which the sides of input images must be multiples.
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
+      directions: the values of `data.direction` that one run can be used with.
     """
 
     inputs: Mapping[str, Field]
@@ -66,6 +67,7 @@ class Model(NamedTuple):
     sheet: Callable[[Trained, Inputs, Array], Array] | None
     multiple: int = 1
     real: str = ""
+    directions: tuple[str, ...] = ()
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:
