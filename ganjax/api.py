@@ -32,10 +32,29 @@ from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import as_pixels, pad_to_multiple, parse_image_size, to_uint8
+from ganjax.images import (
+    Reading,
+    as_pixels,
+    opaque,
+    pad_to_multiple,
+    parse_image_size,
+    to_uint8,
+    with_alpha,
+)
+from ganjax.images.samples import parse_range
+from ganjax.images.tiles import cut, join
 from ganjax.nets.stylizers import blend_transfer
 from ganjax.paths import run_folder
-from ganjax.stylize.jobs import EncodedStyle, Job, PreserveColor, draw, named, read_style
+from ganjax.stylize.jobs import (
+    LIMIT,
+    TILE,
+    EncodedStyle,
+    Job,
+    PreserveColor,
+    draw,
+    named,
+    read_style,
+)
 from ganjax.stylize.models import Form, load_model
 from ganjax.stylize.transfer import STYLE_GRAIN
 
@@ -451,6 +470,7 @@ class Translator:
         model = run.model
         _check_use(model, "translate", name)
         self._model, self._channels = model, run.config.data.channels
+        self._reading = Reading(parse_range(run.config.data.range))
         self.trained, self.checkpoint = run.trained, run.checkpoint
         self._program = jax.jit(
             lambda trained, images, rng: to_uint8(self._translate(trained, images, rng))
@@ -477,28 +497,62 @@ class Translator:
         """
         return cls(_load_run(folder, checkpoint, average, direction), str(folder))
 
+    @_keywords()
     def __call__(
-        self, image: "Picturelike | Sequence[Picturelike]", *, seed: int = 0
+        self,
+        image: "Picturelike | Sequence[Picturelike]",
+        *,
+        seed: int | None = 0,
+        tile: int = 0,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
         Args:
-          seed: of the noise, where the model has any; 0 or more.
+          seed: of the noise, where the model has any; 0 or more, None to leave the noise out.
+          tile: work in tiles of so many pixels; 0 for none up to 2048x2048 pixels. Of models whose
+            pixels see only so far (`Model.reach`) the result is the same; tiles of others are
+            translated by themselves and fade into each other.
 
         Returns:
-          uint8 [H, W, C]; for a list a list of them.
+          uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
+          of them.
 
         Raises:
-          UserError: it is no image.
+          UserError: it is no image, or an argument is out of its range.
         """
-        seeds.check("seed", seed)
+        if seed is not None:
+            seeds.check("seed", seed)
+        _check_counts(tile=tile)
         if _is_list(image):
-            return [self(one, seed=seed) for one in image]
-        pixels = as_pixels(image, channels=self._channels)
-        height, width, _ = pixels.shape
-        padded = pad_to_multiple(pixels, self._model.multiple)
-        result = self._program(self.trained, padded[None], seeds.key(seed))
-        return np.asarray(result[0])[:height, :width]
+            return [self(one, seed=seed, tile=tile) for one in image]
+        rgba = as_pixels(image, channels=4, reading=self._reading)
+        if self._channels == 4:
+            return self._draw(rgba, seed, tile)
+        seen = opaque(rgba)
+        drawn = self._draw(as_pixels(seen, channels=self._channels), seed, tile)
+        if rgba[:, :, 3].min() == 255:
+            return drawn
+        return with_alpha(as_pixels(drawn), seen, rgba)
+
+    def _draw(self, pixels: np.ndarray, seed: int | None, tile: int) -> np.ndarray:
+        """Translates uint8 [H, W, C] whole, or in tiles."""
+        (height, width, _), model = pixels.shape, self._model
+        padded = pad_to_multiple(pixels, model.multiple)
+        key = None if seed is None else seeds.key(seed)
+
+        def draw(image: np.ndarray, rng: Array | None) -> np.ndarray:
+            return jax.device_get(self._program(self.trained, image[None], rng))[0]
+
+        tile = tile or (TILE if height * width > LIMIT**2 else 0)
+        if not tile or max(padded.shape) <= tile:
+            return draw(padded, key)[:height, :width]
+        margin = max(2, tile // 8) if model.reach is None else model.reach
+        parts = (  # each with noise of its own, lest a pattern repeat
+            (part, draw(padded[part.window], key if key is None else jax.random.fold_in(key, n)))
+            for n, part in enumerate(cut(padded.shape[:2], tile, margin, model.multiple))
+        )
+        feather = margin // 2 if model.reach is None else 0
+        return join(padded.shape[:2], parts, feather=feather)[:height, :width]
 
     def apply(self, trained: Any, images: Array, rng: Array | None = None) -> Array:
         """Translates a batch, as a pure function of arrays.
@@ -524,7 +578,7 @@ class Translator:
         rng = jax.random.key(0) if rng is None else rng
         return self._translate(trained, padded, rng)[:, :height, :width]
 
-    def _translate(self, trained: Any, images: Array, rng: Array) -> Array:
+    def _translate(self, trained: Any, images: Array, rng: Array | None) -> Array:
         return self._model.sample(trained, {"source": images}, rng)[self._model.image]
 
 

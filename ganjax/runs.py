@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from ganjax import tasks
 from ganjax.data.fields import Field
+from ganjax.data.source import seen_from
 from ganjax.errors import UserError
 from ganjax.metrics.protocols import parse
 from ganjax.paths import absolute
@@ -91,10 +92,20 @@ def load(
 def load_config(folder: Path) -> ConfigDict:
     """The config of the run in `folder`, with today's defaults for fields that it lacks.
 
+    Relative paths of data that lead nowhere from here on begin where the run was started.
+
     Raises:
       UserError: there is no run.
     """
-    return tasks.fill(workdir.load_config(folder))
+    config, start = tasks.fill(workdir.load_config(folder)), workdir.load_start(folder)
+    with config.unlocked():
+        for name in ("source", "content", "style"):
+            match config.data.get(name):
+                case str() as source:
+                    config.data[name] = seen_from(start, source)
+                case tuple() | list() as sources:
+                    config.data[name] = type(sources)(seen_from(start, s) for s in sources)
+    return config
 
 
 def _named(model: Model, fields: dict[str, Field]) -> Model:

@@ -14,40 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from toys import save_run
 
 import ganjax
-from ganjax import Generator, Stylizer, Translator, UserError, api, tasks
+from ganjax import Generator, Stylizer, Translator, UserError, api
 from ganjax.commands import evaluate, sample, stylize, translate
-from ganjax.config import with_variants
 from ganjax.data.fields import Field
 from ganjax.images import read_image, to_float, to_uint8
 from ganjax.nets import stylizers
 from ganjax.stylize import Model
-from ganjax.training.checkpoints import Checkpoints
-from ganjax.training.workdir import CONFIG, FIELDS
 from ganjax.trees import named_leaves
 from ganjax.weights.safetensors import write_safetensors
 
 GARMENTS = Field("class", names=("Shirt", "Sandal", "Bag"))
 HEADS = Field("attributes", 2, ("hat", "eyes"), (("none", "cap"), ("blue", "gray", "brown")))
-
-
-def save_run(folder: Path, game: str, fields=None, **changes) -> Path:
-    """A run of no step."""
-    module = tasks.module(game)
-    config = with_variants(module.defaults(), "smoke", {"smoke": module.SMOKE})
-    config.update_from_flattened_dict({name.replace("__", "."): v for name, v in changes.items()})
-    state = jax.jit(tasks.make(config).init)(jax.random.key(0))
-    random = np.random.default_rng(0)
-    moved = jax.tree.map(lambda x: x + random.normal(0, 0.1, x.shape).astype("f"), state.averages)
-    folder.mkdir(parents=True)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(3, state.replace(averages=moved))
-    checkpoints.close()
-    (folder / CONFIG).write_text(json.dumps(config.to_dict()))
-    described = {name: field._asdict() for name, field in (fields or {}).items()}
-    (folder / FIELDS).write_text(json.dumps(described))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ from ganjax.commands.terminal import (
     add_cache_flag,
     add_direction_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -19,10 +21,12 @@ EPILOG = """\
 examples:
   ganjax translate --workdir runs/pix2pix_facades --input labels.png --output photo.png
   ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
+  ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
 
-Images may have any size and shape: they are padded to what the network takes, and cropped back. The
-same seed gives the same pictures. Each file says in its metadata that a model made it. Exit status:
-0 all is written, 1 some files could not be read, 2 the command cannot be carried out.
+Images may have any size and shape: they are padded to what the network takes, and cropped back;
+transparent parts stay transparent. The same seed gives the same pictures. Each file says in its
+metadata that a model made it. Exit status: 0 all is written, 1 some files could not be read, 2 the
+command cannot be carried out.
 """
 
 
@@ -42,17 +46,33 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
     add_direction_flag(parser)
+    add(
+        "--no_noise", action="store_true",
+        help="leave the noise out, e.g. the dropout that pix2pix keeps on",
+    )  # fmt: skip
+    add(
+        "--tile", type=int, nargs="?", const=1024, default=0, metavar="N",
+        help="work in tiles of N pixels that fade into each other, for images that the memory does "
+        "not hold (default N: 1024; default: none up to 2048x2048 pixels)",
+    )  # fmt: skip
+    add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
+    add_reading_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     leave_to_first()
     seeds.check("--seed", arguments.seed)
+    if arguments.tile < 0:
+        raise UserError(f"--tile is {arguments.tile}; it must be 0 or more")
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
+    from ganjax.training import workdir
 
-    pictures = list_pictures(arguments.input)
+    data = workdir.load_config(arguments.workdir)["data"]
+    arguments.range = arguments.range or data.get("range", "")  # as it was trained
+    pictures = list_pictures(arguments.input, **reading(arguments))
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -78,9 +98,10 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         direction=arguments.direction,
     )
     translator = Translator(run, str(arguments.workdir))
-    made = None
+    made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
-        made = provenance(source_type=COMPOSITE, seed=arguments.seed, checkpoint=run.checkpoint)
+        noise = {} if seed is None else {"seed": seed}
+        made = provenance(source_type=COMPOSITE, checkpoint=run.checkpoint, **noise)
     written, broken = 0, 0
     skipped = [path for path in targets if path.exists() and not arguments.overwrite]
     output.open()
@@ -88,7 +109,10 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         for picture, target in zip(pictures, targets, strict=True):
             if target not in skipped:
                 try:
-                    image = translator(picture.read(), seed=arguments.seed)
+                    source = picture.pixels(channels=4)
+                    image = translator(source, seed=seed, tile=arguments.tile)
+                    if arguments.side_by_side:
+                        image = _beside(source, image)
                     write_image(target, image, made=made)
                     written += 1
                 except UserError as error:
@@ -101,3 +125,13 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         print(f"{text}; --overwrite makes them again", file=sys.stderr)
     print(f"wrote {written} pictures to {arguments.output}", file=sys.stderr)
     return not broken
+
+
+def _beside(source, image):
+    """The source on the left of its image, of as many channels as that."""
+    import numpy as np
+
+    from ganjax.images import as_pixels, opaque
+
+    left = source if image.shape[2] == 4 else as_pixels(opaque(source), channels=image.shape[2])
+    return np.concatenate([left, image], axis=1)

@@ -3,24 +3,33 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ganjax.data.label_maps import LabelMaps
 from ganjax.data.pipeline import Stream
-from ganjax.data.source import is_there, open_source
+from ganjax.data.source import Source, is_there, open_source
 from ganjax.errors import UserError
-from ganjax.images import parse_image_size
+from ganjax.images import Reading, parse_image_size
+from ganjax.images.samples import parse_range
 
 
-def single(data: Any, names: Mapping[str, str], **settings: Any) -> Stream:
+def single(
+    data: Any,
+    names: Mapping[str, str],
+    *,
+    maps: Mapping[str, LabelMaps] | None = None,
+    **settings: Any,
+) -> Stream:
     """The stream of `data.source`.
 
     Args:
       data: the config's fields `data`.
       names: array of the source -> array of the batch.
+      maps: see `paired.Pairs`.
       settings: other attributes of `Stream`.
 
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = open_source(data.source)
+    source = _open(data.source, data, folders=data.get("folders", ()), maps=maps)
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
@@ -52,7 +61,7 @@ def unpaired(data: Any, name: str, title: str = "") -> tuple[Stream, ...]:
     total = sum(weight for _, _, weight in specs)
     return tuple(
         Stream(
-            open_source(source),
+            _open(source, data),
             {"image": title or name},
             data.channels,
             data.flip,
@@ -64,6 +73,11 @@ def unpaired(data: Any, name: str, title: str = "") -> tuple[Stream, ...]:
         )
         for source, load_size, weight in specs
     )
+
+
+def _open(source: str, data: Any, **pairs: Any) -> Source:
+    reading = Reading(range=parse_range(data.range))
+    return open_source(source, reading=reading, follow_links=data.follow_links, **pairs)
 
 
 def _parse(text: str, load_size: str) -> tuple[str, tuple[int, int], float]:

@@ -22,7 +22,9 @@ from ganjax.paths import cache_folder, expand
 from ganjax.training.state import State
 from ganjax.training.task import Model, Task
 
-NAMES = ("adain", "attributes", "cyclegan", "dcgan", "gan", "pix2pix", "progressive")
+NAMES = (
+    "adain", "attributes", "cyclegan", "dcgan", "gan", "pix2pix", "progressive", "segmentation",
+)  # fmt: skip
 
 
 def module(name: str) -> ModuleType:

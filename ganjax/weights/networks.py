@@ -10,7 +10,7 @@ from jax import Array
 
 from ganjax import weights
 from ganjax.errors import UserError
-from ganjax.nets import vgg
+from ganjax.nets import vgg, vgg16
 
 # (images [B, H, W, 3] in [-1, 1], layers) -> {layer: features [B, h, w, C]}
 Perceive = Callable[[Array, tuple[str, ...]], Mapping[str, Array]]
@@ -20,8 +20,9 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
     """The network that perceptual losses look through, and its layers.
 
     Args:
-      encoders: each "NAME:LAYER,LAYER" (by default relu1_1 to relu4_1), with weights NAME of a
-        VGG-19, or "random" for a narrow one of random weights.
+      encoders: each "NAME:LAYER,LAYER", with weights NAME of a VGG-19 (layers relu1_1 to relu5_1,
+        by default the first four) or a VGG-16 (relu1_1 to relu5_3, by default relu1_2, relu2_2,
+        relu3_3 and relu4_3), or "random" for a narrow VGG-19 of random weights.
 
     Raises:
       UserError: weights are missing, or a layer is unknown or given twice.
@@ -30,15 +31,15 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
     owners: dict[str, int] = {}
     for number, spec in enumerate(encoders):
         name, _, layers = spec.partition(":")
-        wanted = tuple(layers.split(",")) if layers else vgg.LAYERS[:4]
         params = vgg19_params(name, width=16)
-        if wrong := [layer for layer in wanted if layer.replace("relu", "conv") not in params]:
-            raise UserError(f"loss.encoders: {name} has no layer {', '.join(wrong)}")
+        module, known, usual = _vgg(params)
+        wanted = tuple(layers.split(",")) if layers else usual
+        if wrong := [layer for layer in wanted if layer not in known]:
+            raise UserError(
+                f"loss.encoders: {name} has no layer {', '.join(wrong)}; it has {', '.join(known)}"
+            )
         if twice := [layer for layer in wanted if layer in owners]:
             raise UserError(f"loss.encoders gives {', '.join(twice)} twice; leave one out")
-        width = params["conv1_1"]["bias"].shape[0]
-        head_width = 64 if "head1_1" in params else 0
-        module = vgg.VGG19(last=max(wanted), width=width, head_width=head_width)
         networks.append((module, params))
         owners |= dict.fromkeys(wanted, number)
 
@@ -51,6 +52,20 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
         return features
 
     return perceive, tuple(sorted(owners))
+
+
+def _vgg(params: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+    """The network that weights are of, the layers that they reach to, and those usually taken."""
+    width = params["conv1_1"]["bias"].shape[0]
+    if "conv3_4" in params or "conv3_3" not in params:
+        module: Any = vgg.VGG19(width=width, head_width=64 if "head1_1" in params else 0)
+        layers: tuple[str, ...] = vgg.LAYERS
+        usual = layers[:4]
+    else:
+        module = vgg16.VGG16(dense=False, width=width)
+        layers, usual = vgg16.LAYERS, ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    known = tuple(layer for layer in layers if layer.replace("relu", "conv") in params)
+    return module, known, usual
 
 
 def vgg19_params(name: str, *, width: int) -> Any:

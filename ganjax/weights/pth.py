@@ -1,4 +1,4 @@
-"""Reads PyTorch's .pth files without PyTorch and without running what they say.
+"""Reads PyTorch's .pth files, and pickled NumPy arrays, without running what they say.
 
 A .pth file is a pickle, a program for a stack machine, beside raw tensors. `pickle` would run any
 function that the program names. Here the program is only read: a small interpreter knows the
@@ -37,6 +37,9 @@ _DTYPES: dict[str, np.dtype] = {
 }
 _DICTS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter")
 _PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+# Of NumPy 1 and 2.
+_NDARRAYS = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+_NUMPY_DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 b1".split())
 _TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
 # No settings are made by these. Nothing that a file names is called in any case; one with them was
 # made to do harm elsewhere, which is worth a word.
@@ -49,11 +52,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params", 
 
 
 def read_pth(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the tensors of a state dict, of both of PyTorch's file formats.
+    """Reads the tensors of a state dict, of both of PyTorch's file formats, or pickled arrays.
 
     Args:
-      path: a file written by `torch.save`; its dict may hold dicts, whose keys are then joined
-        with dots. Of a checkpoint of several parts, those under one of `_WRAPPERS`.
+      path: a file written by `torch.save`, or a pickle of NumPy arrays; its dict may hold dicts,
+        whose keys are then joined with dots. Of a checkpoint of several parts, those under one of
+        `_WRAPPERS`.
 
     Returns:
       Name -> array; bfloat16 as float32. What is no tensor (epochs, settings) is left out.
@@ -117,6 +121,12 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
+class _Ndarray:
+    """A NumPy array: a pickle gives its state after others may refer to it."""
+
+    array: np.ndarray | None = None  # None where its elements are no numbers
+
+
 class _Root(NamedTuple):
     value: Any
     storages: Mapping[str, bytes | memoryview]
@@ -150,9 +160,15 @@ def _read_zip(content: bytes) -> _Root:
 
 
 def _read_legacy(content: bytes) -> _Root:
-    """Before PyTorch 1.6: five pickles, then for each storage its count and its bytes."""
+    """Before PyTorch 1.6: five pickles, then for each storage its count and its bytes.
+
+    A file whose first pickle is a dict has no more than that.
+    """
     file = io.BytesIO(content)
-    if _interpret(file) != _LEGACY_MAGIC:
+    first = _interpret(file)
+    if isinstance(first, dict):
+        return _Root(first, {})
+    if first != _LEGACY_MAGIC:
         raise ValueError("it does not begin as torch.save begins")
     _interpret(file)  # the protocol's version
     if _interpret(file).get("little_endian") is not True:
@@ -184,8 +200,10 @@ def _arrays(root: _Root) -> Iterator[tuple[str, np.ndarray]]:
             raise ValueError(f"it has more than {_MAX_ENTRIES} entries")
         for key, value in values.items():
             name = f"{prefix}{key}"
-            if isinstance(value, _Tensor):
-                array = _array(value, root.storages)
+            if isinstance(value, _Ndarray):
+                value = value.array
+            if isinstance(value, _Tensor | np.ndarray):
+                array = value if isinstance(value, np.ndarray) else _array(value, root.storages)
                 budget -= array.nbytes
                 if budget < 0:
                     raise ValueError(f"its tensors take more than {MAX_BYTES >> 30} GiB")
@@ -299,8 +317,8 @@ def _interpret(file: io.BytesIO, storages: dict[str, _Storage] | None = None) ->
             case "NEWOBJ" | "NEWOBJ_EX":
                 del stack[-2 if opcode.name == "NEWOBJ" else -3 :]
                 stack.append(_LeftOut())
-            case "BUILD":  # attributes: of settings, or an OrderedDict's _metadata
-                stack.pop()
+            case "BUILD":
+                _build(stack[-2], stack.pop())
             case other:
                 raise ValueError(f"its pickle uses {other}, which state dicts have no need of")
     raise ValueError("it is cut short")
@@ -332,6 +350,10 @@ def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:
             return {}
         case _Name(name) if name in _PARAMETERS and isinstance(arguments[0], _Tensor):
             return arguments[0]
+        case _Name(name) if name in _NDARRAYS and arguments[0] == _Name("numpy.ndarray"):
+            return _Ndarray()
+        case _Name("numpy.dtype") if arguments[0] in _NUMPY_DTYPES:
+            return np.dtype(arguments[0])
         case _Name("torch._tensor._rebuild_from_type_v2"):  # of a subclass of tensors
             return _rebuild(arguments[0], arguments[2])
         case _Name(name) if name in _TENSORS:
@@ -340,3 +362,22 @@ def _rebuild(function: Any, arguments: tuple[Any, ...]) -> Any:
                 raise ValueError("a tensor has no storage")
             return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
     return _LeftOut()
+
+
+def _build(target: Any, state: Any) -> None:
+    """What a pickle says of a value that it made before; attributes of other classes are dropped.
+
+    The state of an array is (version, shape, dtype, whether columns come first, bytes).
+    """
+    if isinstance(target, np.dtype) and state[1] == ">":
+        raise ValueError("its bytes are big-endian")
+    if not isinstance(target, _Ndarray):
+        return
+    _, shape, dtype, columns_first, content = state
+    if not isinstance(dtype, np.dtype) or not isinstance(content, bytes):
+        return  # of other elements, or as protocol 2 writes bytes
+    if min(shape, default=0) < 0:
+        raise ValueError("an array has an impossible shape")
+    flat = np.frombuffer(content, dtype)
+    array = flat.reshape(shape, order="F" if columns_first else "C")
+    target.array = np.array(array, order="C")  # that of the file can't be written to

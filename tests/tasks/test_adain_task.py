@@ -17,7 +17,7 @@ from ganjax import tasks
 from ganjax.config import with_variants
 from ganjax.errors import UserError
 from ganjax.images import to_float
-from ganjax.nets import stylizers, vgg
+from ganjax.nets import stylizers, vgg, vgg16
 from ganjax.outputs import write_image
 from ganjax.tasks import adain
 from ganjax.training.loop import Interrupted, fit
@@ -330,6 +330,27 @@ def test_init_from_another_network_is_refused(tmp_path):
         start(init_from=str(path), **{"model.form": "vgg19"})
     with pytest.raises(UserError, match="absent.safetensors do not exist"):
         start(init_from="absent.safetensors")
+
+
+def test_losses_look_through_vgg16(tmp_path):
+    module, images = vgg16.VGG16(dense=False, width=2), jnp.zeros((1, 24, 16, 3))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    path = tmp_path / "narrow.safetensors"
+    write_safetensors(path, flatten(params), {})
+    perceive, layers = networks.perceptual([f"{path}:relu1_2,relu2_1"])
+    assert layers == ("relu1_2", "relu2_1")
+    # Ones see 3 colors of 1/2 (and a bias of 1) in 9 places: 2.5 * 27 + 1, then 2 channels of that.
+    first = 9 * 2.5 * 3 + 1
+    features = jax.jit(perceive, static_argnums=1)(images, layers)
+    np.testing.assert_allclose(features["relu1_2"][0, 2:-2, 2:-2], 9 * 2 * first + 1, rtol=1e-6)
+    assert features["relu2_1"].shape == (1, 12, 8, 4)
+    assert set(jax.eval_shape(lambda x: perceive(x, ("relu1_2",)), images)) == {"relu1_2"}
+    usual = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    assert networks.perceptual([str(path)])[1] == usual
+    for wrong in ("relu1_3", "relu3_4", "relu0", "fc1"):
+        with pytest.raises(UserError, match=f"has no layer {wrong}; it has relu1_1, relu1_2,"):
+            networks.perceptual([f"{path}:{wrong}"])
 
 
 @pytest.mark.slow

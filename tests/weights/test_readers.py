@@ -173,6 +173,7 @@ MAKERS = {
     "h5": (read_h5, ".h5", make_h5),
     "pth": (read_pth, ".pth", make_pth),
     "legacy": (read_pth, ".pth", make_legacy),
+    "pickle": (read_pth, ".ckpt", lambda arrays: pickle.dumps(arrays, 3)),
 }
 
 
@@ -569,6 +570,44 @@ def test_pth_never_runs_what_it_says(tmp_path, name):
         path.write_bytes(content)
         refused(read_pth, path)
         assert not marker.exists()
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_pickled_arrays_of_numpy_in_dicts(tmp_path, module):
+    shared = RNG.normal(size=(2, 3)).astype(np.float32)
+    columns = np.asfortranarray(ARRAYS["conv/kernel"])
+    tree = {"net": {"a": shared, "b": {"kernel": columns}}, "again": shared, "lr": 0.5}
+    tree["words"] = np.array(["a"], object)  # no numbers: left out
+    path = tmp_path / "a.ckpt"
+    own = np.zeros(1).__reduce__()[0].__module__.encode()
+    path.write_bytes(pickle.dumps(tree, 3).replace(own, module))
+    same(
+        read(path), {"net.a": shared, "net.b.kernel": np.array(columns, order="C"), "again": shared}
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"a": np.zeros(3, ">f4")}, "big-endian"),
+        ({"a": np.zeros(3, "c8")}, "holds no tensors"),
+        ({"a": [np.zeros(3)]}, "holds no tensors"),
+        ([np.zeros(3)], "does not begin as torch.save"),
+    ],
+)
+def test_pickles_of_other_things_are_refused(tmp_path, value, says):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(pickle.dumps(value, 3))
+    refused(read_pth, path, says)
+
+
+def test_pickled_arrays_whose_shape_lies_are_refused(tmp_path):
+    path = tmp_path / "a.ckpt"
+    content = pickle.dumps({"a": np.zeros((7, 9), np.float32)}, 3)
+    for lie in (b"K\x07K\x0a", b"K\x07J\xff\xff\xff\xff", b"J\xff\xff\xff\xffJ\xc1\xff\xff\xff"):
+        assert b"K\x07K\x09" in content
+        path.write_bytes(content.replace(b"K\x07K\x09", lie))
+        refused(read_pth, path)
 
 
 def test_pth_bombs_are_refused_in_little_memory(tmp_path):
