@@ -1,5 +1,6 @@
 """pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,20 +11,19 @@ from ml_collections import ConfigDict
 
 from ganjax import losses
 from ganjax.config import check_choice, run_fields
-from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
-from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.images import as_float, parse_image_size
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.unet import UNet
+from ganjax.tasks import translators
+from ganjax.tasks.translators import DIRECTIONS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.training.task import Model, Phase, Task
 
-SHEET_ROWS = 8
 MAX_DOWNS = 8
-DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
 SMOKE = {
     "data.source": "paired:avatars",
     "data.direction": "AtoB",
@@ -130,7 +130,8 @@ def discriminator(config: ConfigDict) -> PatchGAN:
 
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    return make_model(generator(config))
+    model = make_model(generator(config))
+    return model._replace(directions=(config.data.direction,))
 
 
 def generator(config: ConfigDict) -> UNet:
@@ -178,23 +179,8 @@ def make_model(generator: UNet) -> Model:
     would mix it with its neighbors. Dropout, the only noise that pix2pix has, follows from `rng`,
     for all images alike.
     """
-
-    def translate(trained: Trained, inputs: Inputs, rng: Array | None) -> Array:
-        return translate_each(generator, trained, as_float(inputs["source"]), rng)
-
-    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        return {"samples": translate(trained, inputs, rng)}
-
-    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        """A row for each source: itself, its translation and, where it is there, the target."""
-        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
-        columns = [to_float(shown["source"]), translate(trained, shown, rng)]
-        columns += [to_float(shown["target"])] if "target" in shown else []
-        return jnp.stack(columns, axis=1)
-
-    multiple = 2**generator.downs
-    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
-    return Model(inputs, outputs, None, sample, sheet, multiple, real="target")
+    translate = partial(translate_each, generator)
+    return translators.make_model(translate, multiple=2**generator.downs)
 
 
 def make(

@@ -20,7 +20,8 @@ from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
 from ganjax.nets.unet import UNet
-from ganjax.tasks.pix2pix import DIRECTIONS, SHEET_ROWS, count_downs
+from ganjax.tasks.pix2pix import count_downs
+from ganjax.tasks.translators import DIRECTIONS, SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task
