@@ -21,7 +21,7 @@ from ganjax.data.streams import single
 from ganjax.images import as_float, parse_image_size, to_float, to_uint8
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.unet import UNet
-from ganjax.tasks import pix2pix
+from ganjax.tasks import pix2pix, translators
 from ganjax.training import optimizers
 from ganjax.training.state import State, Trained
 from ganjax.training.task import Inputs, Model, Phase, Task
@@ -193,7 +193,7 @@ def make_model(generator: Inpainter) -> Model:
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each image: with its hole, filled, and as it was."""
-        shown = {name: values[: pix2pix.SHEET_ROWS] for name, values in inputs.items()}
+        shown = {name: values[: translators.SHEET_ROWS] for name, values in inputs.items()}
         source = hide(shown, rng)
         columns = [source[..., :-1], fill(trained, source, rng), to_float(shown["source"])]
         return jnp.stack(columns, axis=1)
