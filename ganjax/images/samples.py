@@ -12,8 +12,9 @@ from ganjax.errors import UserError, tell_once
 Range = tuple[float, float]  # (black, white)
 
 _BITS, _PHOTOMETRIC, _DESCRIPTION, _FORMAT = 258, 262, 270, 339  # TIFF tags
+_MISSING = 42113  # GDAL's tag, a text
 _RANGES = ((340, 341), (280, 281))  # SMinSampleValue and SMaxSampleValue, those of integers
-_UNSIGNED = 1  # of the tag _FORMAT
+_UNSIGNED, _SIGNED = 1, 2  # of the tag _FORMAT
 _IMAGEJ = re.compile(r"^(min|max)=(\S+)$", re.MULTILINE)
 _WHITES = (1, 255, 65535)
 _COMMON = ((0, 1), (0, 255), (0, 65535), (-1, 1))
@@ -47,11 +48,15 @@ class Samples(NamedTuple):
       range: (black, white); None where it does not say.
       inverted: white is the lower one.
       unsigned: 32 bits without a sign, which Pillow reads with one.
+      signed: 8 bits with a sign, which Pillow reads without one.
+      missing: what stands for samples that there are none of.
     """
 
     range: Range | None = None
     inverted: bool = False
     unsigned: bool = False
+    signed: bool = False
+    missing: float | None = None
 
 
 def declared(image: Any) -> Samples:
@@ -63,20 +68,30 @@ def declared(image: Any) -> Samples:
     bits, kind = (_first(tags.get(tag, 1)) for tag in (_BITS, _FORMAT))
     if image.mode.startswith("I;16"):
         return Samples((0, 2**bits - 1), inverted)
-    unsigned = image.mode == "I" and bits == 32 and kind == _UNSIGNED
+    samples = Samples(
+        inverted=inverted,
+        unsigned=image.mode == "I" and bits == 32 and kind == _UNSIGNED,
+        signed=image.mode == "L" and bits == 8 and kind == _SIGNED,
+        missing=_number(tags.get(_MISSING)),
+    )
     pairs = [tuple(_first(tags.get(tag)) for tag in pair) for pair in _RANGES]
     text = tags.get(_DESCRIPTION)
     if isinstance(text, str) and text.startswith("ImageJ="):
         shown = dict(_IMAGEJ.findall(text))
         pairs.append((shown.get("min"), shown.get("max")))
     for pair in pairs:
-        try:
-            low, high = map(float, pair)
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(low) and math.isfinite(high) and low < high:
-            return Samples((low, high), inverted, unsigned)
-    return Samples(None, inverted, unsigned)
+        low, high = map(_number, pair)
+        if low is not None and high is not None and low < high:
+            return samples._replace(range=(low, high))
+    return samples
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(str(value).rstrip(" \0"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _first(value: Any) -> Any:
@@ -123,7 +138,7 @@ def estimate(tiles: Iterable[np.ndarray]) -> Guess:
         black = 0.0
     else:
         black, white = (-1.0, 1.0) if low >= -1 and white == 1 else (low, high)
-        white = white if white > black else black + 1
+        white = white if white > black else black + max(1, abs(black))
     return Guess((black, white), (low, high))
 
 

@@ -62,11 +62,13 @@ def load(extractor: str) -> Sight:
     channels = weights.load(heads[0]) if heads else {}
     params = weights.load(name)
     least = _LEAST
+    layers: tuple[tuple[str, ...], ...] = ()  # all, where the network is not asked for some
     if extractor == "alexnet":
         module: nn.Module = alexnet.AlexNet()
         least = alexnet.LEAST
     elif extractor == "vgg16":
         module = VGG16(dense=False)
+        layers = (tuple(channels),)
     else:
         if "conv4_1" not in params:
             raise UserError(
@@ -79,7 +81,7 @@ def load(extractor: str) -> Sight:
     @jax.jit
     def features(params: Any, image: Array) -> dict[str, Array]:
         with jax.default_matmul_precision("highest"):
-            return module.apply({"params": params}, image[None])
+            return module.apply({"params": params}, image[None], *layers)
 
     def perceive(image: Array) -> dict[str, Array]:
         if min(image.shape[:2]) < least:

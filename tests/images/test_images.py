@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from ganjax import errors, images
 from ganjax.data.folder import list_pictures, open_files
@@ -414,10 +414,18 @@ def chunk_of(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **tags: tuple) -> bytes:
-    """A little-endian TIFF of one strip, or one for each plane.
+def tiff(
+    pixels: np.ndarray,
+    *,
+    planes: bool = False,
+    packed: bool = False,
+    order: str = "<",
+    **tags: tuple,
+) -> bytes:
+    """A TIFF of one strip, or one for each plane.
 
     Args:
+      order: of bytes; the pixels have it already.
       tags: _NUMBER = (type, values).
     """
     height, width, *bands = pixels.shape
@@ -439,12 +447,17 @@ def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **ta
         first = 8 + 2 + 12 * len(entries) + 4
         for tag, (form, values) in sorted(entries.items()):
             values = [bytes([v]) for v in values] if form == 2 else values
-            data = struct.pack(f"<{len(values)}{forms[form]}", *values)
+            data = struct.pack(f"{order}{len(values)}{forms[form]}", *values)
             if len(data) > 4:
-                data, rest = struct.pack("<I", first + len(rest)), rest + data
-            lines.append(struct.pack("<HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
+                data, rest = struct.pack(f"{order}I", first + len(rest)), rest + data
+            lines.append(struct.pack(f"{order}HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
         position = first + len(rest)
-    head = b"II*\0" + struct.pack("<IH", 8, len(lines)) + b"".join(lines) + bytes(4)
+    head = (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(f"{order}IH", 8, len(lines))
+        + b"".join(lines)
+        + bytes(4)
+    )
     return head + rest + b"".join(strips)
 
 
@@ -768,6 +781,113 @@ def test_avif_of_others_and_a_rotated_heic():
     for form in ("HEIF", "AVIF", "WEBP", "TIFF"):
         shown = read_image(encode(pixels, form, quality=95, icc_profile=profile))
         assert np.abs(shown - scene).mean() < 5  # 9 without the profile
+
+
+TINY = np.array([[[200, 100, 50], [10, 20, 30]]], np.uint8)
+
+
+def _cmyk_of_adobe(adobe: bool) -> bytes:
+    file = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)
+    assert file[2:4] == b"\xff\xee"
+    return file if adobe else file[:2] + file[4 + int.from_bytes(file[4:6]) :]
+
+
+def test_cmyk_is_inverted_by_adobe_alone():
+    np.testing.assert_allclose(read_image(_cmyk_of_adobe(True))[8, 8], [255, 0, 0], atol=3)
+    # The same samples mean all of the other inks.
+    np.testing.assert_allclose(read_image(_cmyk_of_adobe(False))[8, 8], [0, 0, 0], atol=3)
+
+
+def test_a_gif_whose_frame_is_smaller_than_the_screen():
+    frame = Image.new("P", (4, 3), 1)
+    frame.putpalette([9, 9, 9, 250, 0, 0])
+    file = bytearray(encode(frame, "GIF"))
+    file[6:10] = struct.pack("<HH", 6, 5)
+    shown = read_image(bytes(file), channels=4)
+    assert (shown[:3, :4] == [250, 0, 0, 255]).all()
+    assert (shown[3:, :, 3] == 0).all() and (shown[:, 4:, 3] == 0).all()
+    assert (read_image(bytes(file))[4] == 255).all()
+
+
+@pytest.mark.parametrize("form", ["TGA", "BMP"])
+def test_alpha_that_leaves_nothing_to_see_means_nothing(form):
+    for alpha, kept in ((0, 255), (128, 128)):
+        pixels = np.concatenate([TINY, np.full((1, 2, 1), alpha, np.uint8)], axis=-1)
+        if form == "TGA":
+            file = encode(pixels, "TGA")
+        else:  # of version 5, which alone has an alpha
+            masks = struct.pack("<4I84x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)[: 124 - 40]
+            info = struct.pack("<IiiHHIIiiII", 124, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks
+            data = pixels[..., [2, 1, 0, 3]].tobytes()
+            file = b"BM" + struct.pack("<IHHI", 14 + 124 + 8, 0, 0, 14 + 124) + info + data
+        shown = read_image(file, channels=4)
+        np.testing.assert_array_equal(shown[..., :3], TINY)
+        assert (shown[..., 3] == kept).all()
+
+
+def test_colors_that_a_png_names_by_their_places():
+    pixels = noise(8, 9)
+    file = encode(pixels)
+
+    def with_places(*places: int, more: bytes = b"") -> bytes:
+        return file[:33] + chunk_of(b"cHRM", struct.pack(">8I", *places)) + more + file[33:]
+
+    p3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    srgb = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
+    np.testing.assert_allclose(
+        read_image(with_places(*p3, more=usual)), _p3_as_srgb(pixels), atol=0.6
+    )
+    for harmless in (with_places(*srgb, more=usual), with_places(*[0] * 8)):
+        np.testing.assert_array_equal(read_image(harmless), pixels)
+    overruled = with_places(*p3, more=chunk_of(b"sRGB", b"\0"))
+    np.testing.assert_array_equal(read_image(overruled), pixels)
+    linear = chunk_of(b"gAMA", struct.pack(">I", 100_000))
+    both = read_image(with_places(*srgb, more=linear)).astype(int)
+    assert np.abs(both - read_image(file[:33] + linear + file[33:])).max() <= 1
+    odd = chunk_of(b"gAMA", struct.pack(">I", 1))
+    assert read_image(with_places(*p3, more=odd)).shape == (8, 9, 3)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i4", "i2"])
+def test_packed_samples_of_both_orders(dtype):
+    """libtiff swaps bytes itself, and Pillow once more."""
+    values = ramp(0, 1 if dtype == "f4" else 255, dtype)
+    expected = read_image(tiff(values.astype(f"<{dtype}")), channels=1)
+    for packed in (False, True):
+        file = tiff(values.astype(f">{dtype}"), order=">", packed=packed)
+        np.testing.assert_array_equal(read_image(file, channels=1), expected)
+
+
+def test_kinds_of_tiff(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    signed = np.linspace(-100, 100, 100).reshape(10, 10).astype("i1")
+    expected = np.round((signed.astype(float) + 100) / 200 * 255)
+    np.testing.assert_allclose(read_image(tiff(signed), channels=1)[..., 0], expected, atol=1)
+    assert "has samples from -100 to 100" in capsys.readouterr().err
+    # Gray multiplied with its alpha, which older Pillow refuses: 100 of 128 is 199 of 255.
+    if (b"II", 1, (1,), 1, (8, 8), (1,)) in TiffImagePlugin.OPEN_INFO:
+        both = np.array([[[100, 128], [0, 0], [255, 255]]], np.uint8)
+        file = tiff(both, _338=(3, [1]))
+        assert read_image(file, channels=4)[0].tolist() == [[199] * 3 + [128], [0] * 4, [255] * 4]
+        assert read_image(file, channels=1)[0, :, 0].tolist() == [227, 255, 255]
+    # Palettes of 8 bits, as some programs write them in 16.
+    colors = np.random.default_rng(0).integers(0, 256, (3, 256))
+    index = noise(5, 6, 1)[..., 0]
+    for scale in (1, 257):
+        tags = {"_262": (3, [3]), "_320": (3, (scale * colors).ravel().tolist())}
+        np.testing.assert_array_equal(read_image(tiff(index, **tags)), colors.T[index])
+    # What GDAL has for missing samples is black, and no part of the range.
+    values = with_outlier(ramp(10, 20), -3.4028235e38)
+    tags = {"_42113": (2, b"-3.4028234663852886e+38\0"), "_340": (12, [10.0]), "_341": (12, [20.0])}
+    gray = read_image(tiff(values, **tags), channels=1)[..., 0]
+    expected = np.round(np.linspace(0, 255, 400)).reshape(20, 20)
+    np.testing.assert_allclose(gray, expected, atol=1)
+    tags = {"_42113": (2, b"-3.4028234663852886e+38\0")}
+    assert read_image(tiff(values, **tags), channels=1).max() == 20
+    assert "from 10.0251 to 20" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is TIFF of a kind that is not read, or damaged; save"):
+        read_image(tiff(np.zeros((3, 4, 3), "<f4")))
 
 
 def test_what_begins_like_a_tga_is_none():
