@@ -487,13 +487,18 @@ class Translator:
         *,
         checkpoint: int | Literal["best"] | None = None,
         average: "Average" = "ema",
+        direction: Literal["", "AtoB", "BtoA"] = "",
     ) -> "Translator":
-        """Loads the model of a training run; the arguments are those of `Generator.load`.
+        """Loads the model of a training run; the other arguments are those of `Generator.load`.
+
+        Args:
+          direction: of a model that was trained both ways; by default `data.direction`.
 
         Raises:
-          UserError: there is no run, no such checkpoint, or the model translates no images.
+          UserError: there is no run, no such checkpoint, or the model translates no images, or not
+            that way.
         """
-        return cls(_load_run(folder, checkpoint, average), str(folder))
+        return cls(_load_run(folder, checkpoint, average, direction), str(folder))
 
     @_keywords()
     def __call__(
@@ -681,12 +686,14 @@ def measure(
     return values
 
 
-def _load_run(folder: str | Path, checkpoint: int | str | None, average: "Average") -> "Run":
+def _load_run(
+    folder: str | Path, checkpoint: int | str | None, average: "Average", direction: str = ""
+) -> "Run":
     from ganjax import runs
 
     if average not in get_args(runs.Average):
         raise UserError(f"average is {average!r}; choose {' or '.join(get_args(runs.Average))}")
-    return runs.load(run_folder(str(folder)), step=checkpoint, average=average)
+    return runs.load(run_folder(str(folder)), step=checkpoint, average=average, direction=direction)
 
 
 def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from ganjax import losses
+from ganjax.errors import UserError
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.unet import UNet
 from ganjax.tasks import pix2pix
@@ -74,3 +75,30 @@ def test_the_learning_rate_falls_linearly_to_0_after_half_of_the_run():
         rates.append(-float(updates))  # Adam's step along a constant gradient is the rate
     wanted = 2e-4 * np.clip(1 - (np.arange(100) - 50) / 50, 0, 1)
     np.testing.assert_allclose(rates, wanted, rtol=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_the_generator_may_be_a_resnet(norm):
+    """Of the published size, with the U-Net's norm and dropout; images of other multiples."""
+    config = pix2pix.defaults()
+    config.data.image_size = "36"
+    config.model.generator, config.model.norm = "resnet", norm
+    task = pix2pix.from_config(config)
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    (variables,) = state.averages.values()
+    shapes = named_leaves(variables["params"])
+    scales = [name for name in shapes if name.endswith("scale")]
+    assert sum(x.size for name, x in shapes.items() if "norm" not in name) >= 11_370_000
+    assert bool(scales) == (norm == "batch") and task.model.multiple == 4
+    images = jax.ShapeDtypeStruct((2, 36, 40, 3), jnp.uint8)
+    batch = {"source": images, "target": images}
+    after, _ = jax.eval_shape(task.train_step, state, batch, jax.random.key(0))
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+    network = pix2pix.generator(config)
+    assert (network.blocks, network.dropout, network.norm) == (9, 0.5, norm)
+    config.data.image_size = "38"
+    with pytest.raises(UserError, match="give multiples of 4"):
+        pix2pix.from_config(config)
+    config.model.generator = "vit"
+    with pytest.raises(UserError, match="choose unet or resnet"):
+        pix2pix.from_config(config)
