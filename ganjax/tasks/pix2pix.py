@@ -1,6 +1,5 @@
 """pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
 from ganjax.nets.patchgan import PatchGAN
+from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.nets.unet import UNet
 from ganjax.tasks import translators
 from ganjax.tasks.translators import DIRECTIONS
@@ -59,6 +59,10 @@ def defaults() -> ConfigDict:
     config.model = ConfigDict()
     config.model.width = 64  # channels of the first layer of both networks
     config.model.discriminator_width = 0  # those of the PatchGAN; 0 for `width`
+    config.model.generator = "unet"  # unet | resnet, CycleGAN's
+    config.model.blocks = 9  # residual blocks of the ResNet; published 9, and 6 at 128x128
+    config.model.resampling = "strided"  # of the ResNet: strided | resize, against checkerboards
+    config.model.remat = False  # compute the ResNet's blocks again on the way back: less memory
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
@@ -130,11 +134,24 @@ def discriminator(config: ConfigDict) -> PatchGAN:
 
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    model = make_model(generator(config))
-    return model._replace(directions=(config.data.direction,))
+    return make_model(generator(config))._replace(directions=(config.data.direction,))
 
 
-def generator(config: ConfigDict) -> UNet:
+def generator(config: ConfigDict) -> UNet | ResNetTranslator:
+    """The generator of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model = config.model
+    check_choice("model.generator", model.generator, ("unet", "resnet"))
+    if model.generator == "unet":
+        return unet(config)
+    _check_model(config)
+    return translators.resnet(config).clone(norm=model.norm, dropout=model.dropout)
+
+
+def unet(config: ConfigDict) -> UNet:
     """The U-Net of a config.
 
     Raises:
@@ -151,13 +168,10 @@ def count_downs(config: ConfigDict) -> int:
     Raises:
       UserError: a field holds an impossible value.
     """
+    _check_model(config)
     model, sides = config.model, parse_image_size(config.data.image_size)
-    check_choice("model.norm", model.norm, ("batch", "instance"))
-    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    if model.width < 1 or model.downs < 0 or not 0 <= model.dropout < 1:
-        raise UserError(
-            "model.width must be 1 or more, model.downs 0 or more, model.dropout in [0, 1)"
-        )
+    if model.downs < 0:
+        raise UserError(f"model.downs is {model.downs}; give 0 or more")
     downs = model.downs or min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
     if downs < 2 or any(side % 2**downs for side in sides):
         raise UserError(
@@ -166,21 +180,32 @@ def count_downs(config: ConfigDict) -> int:
     return downs
 
 
+def _check_model(config: ConfigDict) -> None:
+    model = config.model
+    check_choice("model.norm", model.norm, ("batch", "instance"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.width < 1 or not 0 <= model.dropout < 1:
+        raise UserError("model.width must be 1 or more, model.dropout in [0, 1)")
+
+
 def translate_each(generator: Any, trained: Trained, source: Array, rng: Array | None) -> Array:
     """Images [N, H, W, C] of sources [N, H, W, D], each by itself; `rng` is of the dropout."""
     variables, noise = trained.variables["generator"], rng if generator.dropout else None
     return jax.vmap(lambda image: generator.apply(variables, image[None], rng=noise)[0])(source)
 
 
-def make_model(generator: UNet) -> Model:
+def make_model(generator: UNet | ResNetTranslator) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
     Each is translated by itself, as by training with one pair at a time: statistics of a batch
     would mix it with its neighbors. Dropout, the only noise that pix2pix has, follows from `rng`,
     for all images alike.
     """
-    translate = partial(translate_each, generator)
-    return translators.make_model(translate, multiple=2**generator.downs)
+
+    def translate(trained: Trained, source: Array, rng: Array | None) -> Array:
+        return translate_each(generator, trained, source, rng)
+
+    return translators.make_model(translate, multiple=generator.multiple)
 
 
 def make(
@@ -211,7 +236,7 @@ def make(
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
-        side = 2 ** max(generator.downs, discriminator.layers + 2)
+        side = max(generator.multiple, 2 ** (discriminator.layers + 2))
         source = jnp.zeros((1, side, side, source_channels or channels))
         pair = jnp.concatenate([source, jnp.zeros((1, side, side, channels))], axis=-1)
         g = generator.init(generator_rng, source)

@@ -149,7 +149,7 @@ def make_model(network: UNet, maps: LabelMaps) -> Model:
 
     inputs = {"source": IMAGE}
     outputs = {"samples": IMAGE, "labels": Field("label_map", names=maps.names)}
-    return Model(inputs, outputs, None, sample, sheet, 2**network.downs)
+    return Model(inputs, outputs, None, sample, sheet, network.multiple)
 
 
 def make(
@@ -173,7 +173,7 @@ def make(
     """
 
     def init(rng: Array) -> State:
-        side = 2**network.downs
+        side = network.multiple
         variables = network.init(rng, jnp.zeros((1, side, side, channels)))
         networks = {"segmenter": Network.start(variables, optimizer)}
         return State.start(networks, averaged=("segmenter",))
