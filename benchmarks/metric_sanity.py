@@ -23,7 +23,7 @@ with fewer and fewer classes, and its distance to the reference is drawn. The fi
 curve is the distance of real images to other real images. Classes are avatars' hair, which goes
 by kind, and the photographs in the order of their names, which those of ImageNet's files follow.
 
---photos needs tiny_darknet of `ganjax weights import`.
+--photos needs vgg16_features of `ganjax weights fetch`.
 """
 MISSING = (0.0, 0.25, 0.5, 0.75)  # share of the classes
 BATCH = 50
@@ -95,7 +95,7 @@ def avatar_curves(count: int) -> list[Curve]:
 
 
 def photo_curves(path: str) -> list[list[Curve]]:
-    """Frechet and kernel distance on Tiny Darknet's features, photographs of 224x224."""
+    """Frechet and kernel distance on VGG-16's features, photographs of 224x224."""
     from ganjax.data.source import open_source
     from ganjax.metrics.kernel import kernel_distance
 
@@ -112,7 +112,7 @@ def photo_curves(path: str) -> list[list[Curve]]:
         kept = images[1 : round(2 * half * (1 - share)) : 2]
         return np.resize(kept, (half, *kept.shape[1:]))  # repeated: sets are equally large
 
-    features = _extractor("tiny_darknet")
+    features = _extractor("vgg16")
     real = features(images[::2])
 
     def kernel(fake: np.ndarray) -> float:
@@ -121,8 +121,8 @@ def photo_curves(path: str) -> list[list[Curve]]:
     return _curves(
         features,
         {
-            f"frechet{half}_tiny_darknet": lambda fake: _frechet(real, fake),
-            "kernel distance, subsets of 250, tiny_darknet": kernel,
+            f"frechet{half}_vgg16": lambda fake: _frechet(real, fake),
+            "kernel distance, subsets of 250, vgg16": kernel,
         },
         images[1::2],
         without,
@@ -248,4 +248,4 @@ def _round_up(value: float) -> float:
 
 
 if __name__ == "__main__":
-    run_command(main, save_memory="lower --count")
+    run_command(main, sys.argv[1:])

@@ -32,10 +32,30 @@ from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import as_pixels, pad_to_multiple, parse_image_size, to_uint8
+from ganjax.images import (
+    Reading,
+    as_pixels,
+    opaque,
+    pad_to_multiple,
+    parse_image_size,
+    resize,
+    to_uint8,
+    with_alpha,
+)
+from ganjax.images.samples import parse_range
+from ganjax.images.tiles import cut, join
 from ganjax.nets.stylizers import blend_transfer
 from ganjax.paths import run_folder
-from ganjax.stylize.jobs import EncodedStyle, Job, PreserveColor, draw, named, read_style
+from ganjax.stylize.jobs import (
+    LIMIT,
+    TILE,
+    EncodedStyle,
+    Job,
+    PreserveColor,
+    draw,
+    named,
+    read_style,
+)
 from ganjax.stylize.models import Form, load_model
 from ganjax.stylize.transfer import STYLE_GRAIN
 
@@ -456,9 +476,12 @@ class Translator:
         model = run.model
         _check_use(model, "translate", name)
         self._model, self._channels = model, run.config.data.channels
+        self._reading = Reading(parse_range(run.config.data.range))
         self.trained, self.checkpoint = run.trained, run.checkpoint
         self._program = jax.jit(
-            lambda trained, images, rng: to_uint8(self._translate(trained, images, rng))
+            lambda trained, images, mask, rng: to_uint8(
+                self._translate(trained, images, rng, **({} if mask is None else {"mask": mask}))
+            )
         )
 
     @classmethod
@@ -469,36 +492,95 @@ class Translator:
         *,
         checkpoint: int | Literal["best"] | None = None,
         average: "Average" = "ema",
+        direction: Literal["", "AtoB", "BtoA"] = "",
     ) -> "Translator":
-        """Loads the model of a training run; the arguments are those of `Generator.load`.
+        """Loads the model of a training run; the other arguments are those of `Generator.load`.
+
+        Args:
+          direction: of a model that was trained both ways; by default `data.direction`.
 
         Raises:
-          UserError: there is no run, no such checkpoint, or the model translates no images.
+          UserError: there is no run, no such checkpoint, or the model translates no images, or not
+            that way.
         """
-        return cls(_load_run(folder, checkpoint, average), str(folder))
+        return cls(_load_run(folder, checkpoint, average, direction), str(folder))
 
+    @_keywords()
     def __call__(
-        self, image: "Picturelike | Sequence[Picturelike]", *, seed: int = 0
+        self,
+        image: "Picturelike | Sequence[Picturelike]",
+        *,
+        mask: "Picturelike | None" = None,
+        seed: int | None = 0,
+        tile: int = 0,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
         Args:
-          seed: of the noise, where the model has any; 0 or more.
+          mask: of a model that fills holes: white where it shall draw; all else stays as it is. It
+            is scaled to the size of the image.
+          seed: of the noise, where the model has any; 0 or more, None to leave the noise out.
+          tile: work in tiles of so many pixels; 0 for none up to 2048x2048 pixels. Of models whose
+            pixels see only so far (`Model.reach`) the result is the same; tiles of others are
+            translated by themselves and fade into each other.
 
         Returns:
-          uint8 [H, W, C]; for a list a list of them.
+          uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
+          of them.
 
         Raises:
-          UserError: it is no image.
+          UserError: it is no image, or an argument is out of its range.
         """
-        seeds.check("seed", seed)
+        if seed is not None:
+            seeds.check("seed", seed)
+        _check_counts(tile=tile)
+        self.check_mask(mask is not None)
         if _is_list(image):
-            return [self(one, seed=seed) for one in image]
-        pixels = as_pixels(image, channels=self._channels)
-        height, width, _ = pixels.shape
-        padded = pad_to_multiple(pixels, self._model.multiple)
-        result = self._program(self.trained, padded[None], seeds.key(seed))
-        return np.asarray(result[0])[:height, :width]
+            return [self(one, mask=mask, seed=seed, tile=tile) for one in image]
+        rgba = as_pixels(image, channels=4, reading=self._reading)
+        hole = None if mask is None else _hole(mask, rgba)
+        if self._channels == 4:
+            return self._draw(rgba, hole, seed, tile)
+        seen = opaque(rgba)
+        drawn = self._draw(as_pixels(seen, channels=self._channels), hole, seed, tile)
+        if rgba[:, :, 3].min() == 255:
+            return drawn
+        return with_alpha(as_pixels(drawn), seen, rgba)
+
+    def check_mask(self, given: bool) -> None:
+        """Checks that there is a mask if the model needs one, and else none.
+
+        Raises:
+          UserError: it is the other way round.
+        """
+        masked = "mask" in self._model.optional
+        if masked != given:
+            hint = "fills holes; say where with" if masked else "takes no mask; leave out"
+            raise UserError(f"the model {hint} --mask")
+
+    def _draw(
+        self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
+    ) -> np.ndarray:
+        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles."""
+        (height, width, _), model = pixels.shape, self._model
+        padded = pad_to_multiple(pixels, model.multiple)
+        hole = None if hole is None else pad_to_multiple(hole, model.multiple)
+        key = None if seed is None else seeds.key(seed)
+
+        def draw(window: tuple[slice, ...], rng: Array | None) -> np.ndarray:
+            mask = None if hole is None else hole[window][None, ..., 0]
+            return jax.device_get(self._program(self.trained, padded[window][None], mask, rng))[0]
+
+        tile = tile or (TILE if height * width > LIMIT**2 else 0)
+        if not tile or max(padded.shape) <= tile:
+            return draw((), key)[:height, :width]
+        margin = max(2, tile // 8) if model.reach is None else model.reach
+        parts = (  # each with noise of its own, lest a pattern repeat
+            (part, draw(part.window, key if key is None else jax.random.fold_in(key, n)))
+            for n, part in enumerate(cut(padded.shape[:2], tile, margin, model.multiple))
+        )
+        feather = margin // 2 if model.reach is None else 0
+        return join(padded.shape[:2], parts, feather=feather)[:height, :width]
 
     def apply(self, trained: Any, images: Array, rng: Array | None = None) -> Array:
         """Translates a batch, as a pure function of arrays.
@@ -524,8 +606,11 @@ class Translator:
         rng = jax.random.key(0) if rng is None else rng
         return self._translate(trained, padded, rng)[:, :height, :width]
 
-    def _translate(self, trained: Any, images: Array, rng: Array) -> Array:
-        return self._model.sample(trained, {"source": images}, rng)[self._model.image]
+    def _translate(
+        self, trained: Any, images: Array, rng: Array | None, **optional: Array
+    ) -> Array:
+        inputs = {"source": images, **optional}
+        return self._model.sample(trained, inputs, rng)[self._model.image]
 
 
 @_keywords()
@@ -606,12 +691,14 @@ def measure(
     return values
 
 
-def _load_run(folder: str | Path, checkpoint: int | str | None, average: "Average") -> "Run":
+def _load_run(
+    folder: str | Path, checkpoint: int | str | None, average: "Average", direction: str = ""
+) -> "Run":
     from ganjax import runs
 
     if average not in get_args(runs.Average):
         raise UserError(f"average is {average!r}; choose {' or '.join(get_args(runs.Average))}")
-    return runs.load(run_folder(str(folder)), step=checkpoint, average=average)
+    return runs.load(run_folder(str(folder)), step=checkpoint, average=average, direction=direction)
 
 
 def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:
@@ -649,6 +736,17 @@ def _mask(mask: Any, name: str) -> Picture:
     elif getattr(mask, "dtype", None) == np.uint8 and np.max(mask, initial=0) == 1:
         raise UserError(f"{name} has values 0 and 1, but white is 255; give bool, or 255 for 1")
     return _picture(mask, name)
+
+
+def _hole(mask: Any, image: np.ndarray) -> np.ndarray:
+    """Where a mask is white, at the size of an image: uint8 [H, W, 1]."""
+    picture = _mask(mask, "mask")
+    try:
+        gray = picture.pixels(channels=1, may_shrink=True)
+    except UserError as error:
+        raise UserError(f"its mask {named(picture.name, error)}") from error
+    same = gray.shape[:2] == image.shape[:2]
+    return gray if same else resize(gray, image.shape[:2], nearest=True)
 
 
 def _shares(weights: Any, count: int) -> Any:

@@ -25,7 +25,7 @@ FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
 _VALUE_WIDTH = 14  # of a table's column; longer values have lines to themselves
 # Parts of names that were spelled otherwise in configs of older versions.
 RENAMED = {"optimiser": "optimizer"}
-_SOURCES = ("data.source", "data.content", "data.style")
+_SOURCES = ("data.source", "data.content", "data.style", "data.a", "data.b")
 
 
 def run_fields(task: str) -> ConfigDict:
@@ -42,6 +42,8 @@ def run_fields(task: str) -> ConfigDict:
     config.data.image_size = "64"  # what a batch shows: "64", or "96x64" for height x width
     config.data.channels = 3  # 1 gray, 3 RGB, 4 RGBA
     config.data.flip = True  # mirror every other image
+    config.data.range = ""  # black..white of more than 8 bits, as 0..4095; "" as files declare it
+    config.data.follow_links = False  # read what links in folders lead to, too
     config.data.limit = 0  # use only so many images of each source; 0 for all
     config.data.cache_dir = ""  # decoded images; "" for the user's cache folder
 

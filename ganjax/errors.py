@@ -1,4 +1,8 @@
-"""The one error type that a user's mistake ends in, and others' errors as one line."""
+"""The one error type that a user's mistake ends in, others' errors as one line, and warnings."""
+
+import sys
+
+_told: set[str] = set()
 
 
 class UserError(Exception):
@@ -13,3 +17,16 @@ def one_line(error: BaseException, *, longest: int = 200) -> str:
     """What an error of a library says, without line breaks; its type where it says nothing."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= longest else f"{text[:longest]} ..."
+
+
+def tell_once(text: str, key: str = "") -> None:
+    """Prints a line on stderr, above a progress bar, unless one of the same key was printed.
+
+    Args:
+      key: by default the text itself.
+    """
+    from tqdm import tqdm
+
+    if (key or text) not in _told:
+        _told.add(key or text)
+        tqdm.write(text, file=sys.stderr)

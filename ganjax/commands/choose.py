@@ -96,13 +96,13 @@ def load(
         )
     path = path.rstrip(os.sep) or os.sep
     source = f"folder:{path}"
-    images, game = look(source), tasks.module("dcgan")
+    game = tasks.module("dcgan")
     saved = workdir.load_config(folder) if (folder / workdir.CONFIG).exists() else {}
     again = saved.get("data", {}).get("source") == source
-    if again:
-        config = tasks.fill(saved)
-    else:
-        config = game.defaults()
+    config = tasks.fill(saved) if again else game.defaults()
+    asked = configs.override(config.copy_and_resolve_references(), overrides)
+    images = look(source, follow_links=asked.data.follow_links)
+    if not again:
         config.data.source = source
         config.update_from_flattened_dict(choose(images, platform))
     smoke = {name: value for name, value in game.SMOKE.items() if name != "data.source"}
@@ -111,13 +111,16 @@ def load(
     return config, list(_describe(images, config, path, folder, again, platform))
 
 
-def look(source: str) -> Images:
+def look(source: str, *, follow_links: bool = False) -> Images:
     """Looks at the headers of some of a source's images.
+
+    Args:
+      follow_links: see `ganjax.data.folder.open_files`.
 
     Raises:
       UserError: there is none, or none of those can be read.
     """
-    files: Any = open_source(source)
+    files: Any = open_source(source, follow_links=follow_links)
     headers, reason = [], ""
     for name in files.names[:: -(-len(files) // SAMPLE)]:
         try:

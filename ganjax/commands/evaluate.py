@@ -2,16 +2,20 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     check_parent,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -22,13 +26,15 @@ examples:
   ganjax evaluate --workdir runs/my_faces --checkpoint best \\
       --metrics fid50k_full,kid50k,pr10k                               the published metrics
   ganjax evaluate --generated fakes.zip --reference photos/ \\
-      --metrics frechet5k_tiny_darknet,kernel5k_tiny_darknet           two sets of images
+      --metrics frechet5k_vgg16,kernel5k_vgg16                         two sets of images
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
+  ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
 A metric's name says how many images it takes (any number: fid10k, frechet512_avatars) and on
-which features; docs/metrics.md explains each. Results of a run are appended to its metrics.jsonl.
+which features; docs/metrics.md explains each. Weights of VGG-16 (64 MB) are fetched by pip at their
+first use. Results of a run are appended to its metrics.jsonl.
 Image number i of a seed is always the same image, and the same command gives the same numbers.
 """
 
@@ -53,6 +59,7 @@ def main(argv: list[str]) -> None:
         "data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
+    add_direction_flag(parser)
     add_model_flags(parser, "--step")
     add(
         "--image_size", metavar="SIZE",
@@ -63,6 +70,7 @@ def main(argv: list[str]) -> None:
         "--raw_colors", action="store_true",
         help="leave color profiles of files out, as other tools do (default: convert to sRGB)",
     )  # fmt: skip
+    add_reading_flags(parser)
     add("--batch_size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
     add("--save_features", type=Path, metavar="FILE", help="write all features to FILE.npz")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
@@ -93,23 +101,31 @@ def _measure(arguments: argparse.Namespace) -> None:
 
     wanted = parse(arguments.metrics) if arguments.metrics else ()
     start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.commands.weights import fetch_missing
     from ganjax.evaluation import measure, monitor
     from ganjax.paths import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
-    results, run = [], {"seed": arguments.seed}
-    run |= {"raw_colors": True} if arguments.raw_colors else {}
+    results: list[Any] = []
+    run = {"seed": arguments.seed}
+    run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
-        if arguments.workdir or not arguments.reference:
-            raise UserError(f"{paired[0].name} compares files; give --generated and --reference")
-        results += measure.measure_pairs(
-            paired,
-            arguments.generated,
-            arguments.reference,
-            raw_colors=arguments.raw_colors,
-        )
-        run |= {"generated": arguments.generated, "reference": arguments.reference}
+        fetch_missing(measure.weights_of(paired))
+        if arguments.workdir:
+            found, about = _measure_examples(arguments, paired)
+            results += found
+            run |= about
+        elif not arguments.reference:
+            raise UserError(f"{paired[0].name} compares images; give --reference, too")
+        else:
+            results += measure.measure_pairs(
+                paired,
+                arguments.generated,
+                arguments.reference,
+                **reading(arguments),
+            )
+            run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(arguments.batch_size)
         open_sets = _open_run if arguments.workdir else _open_images
@@ -117,9 +133,11 @@ def _measure(arguments: argparse.Namespace) -> None:
         run |= about
         one_sided = rest and all(protocol.one_sided for protocol in rest)
         reference = None if one_sided else open_reference()
-        if not rest:
-            sizes = [images.size for images in (generated, reference) if images]
-            rest = monitor.default_metrics(about["reference"], *sizes)
+        if reference:
+            run["reference"] = reference.name
+            sizes = generated.size, reference.size
+            rest = rest or monitor.default_metrics(reference.name, *sizes)
+        fetch_missing(measure.weights_of(rest))
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
         found, features = measure.measure(
@@ -146,8 +164,8 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
     from ganjax.images import parse_image_size
 
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
-    raw = arguments.raw_colors
-    generated = open_set(arguments.generated, mesh, image_size=size, raw_colors=raw)
+    asked = reading(arguments)
+    generated = open_set(arguments.generated, mesh, image_size=size, **asked)
     # What is measured once need not be remembered; references are.
     generated = generated._replace(digest="")
 
@@ -159,43 +177,74 @@ def _open_images(arguments: argparse.Namespace, mesh: Any):
             mesh,
             image_size=size,
             default_size=generated.image_size,
-            raw_colors=raw,
+            **asked,
         )
 
     about = {"generated": arguments.generated, "reference": arguments.reference}
     return generated, open_reference, about
 
 
-def _open_run(arguments: argparse.Namespace, mesh: Any):
+def _load_run(arguments: argparse.Namespace):
+    """The run, and what rows say of it."""
     from ganjax import runs
+
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
+    with run.config.unlocked():
+        run.config.data.range = arguments.range or run.config.data.range
+        run.config.data.follow_links |= arguments.follow_links
+    about = {
+        "step": run.step,
+        "kimg": int(run.trained.images) / 1000,
+        "checkpoint": run.checkpoint,
+        "average": arguments.average,
+        "reference": arguments.reference or run.config.data.get("source"),
+    }
+    return run, about
+
+
+def _measure_examples(arguments: argparse.Namespace, paired: list[Any]):
+    """Results of paired metrics of a run's translations, and what rows say of it."""
+    from ganjax.evaluation import monitor
+
+    run, about = _load_run(arguments)
+    results = monitor.measure_examples(
+        paired, run.model, run.config, run.trained, seed=arguments.seed,
+        source=arguments.reference or "",
+    )  # fmt: skip
+    return results, about
+
+
+def _open_run(arguments: argparse.Namespace, mesh: Any):
     from ganjax.evaluation import monitor
     from ganjax.evaluation.sets import open_set
     from ganjax.images import parse_image_size
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run, about = _load_run(arguments)
     config = run.config
     generated = monitor.make_images(run.model, config, mesh)(run.trained, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
 
     def open_reference():
         if not arguments.reference:
-            at = size or generated.image_size
-            return monitor.open_data(run.model, config, mesh, at, raw_colors=arguments.raw_colors)
+            at, raw = size or generated.image_size, arguments.raw_colors
+            try:
+                return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
+            except UserError as error:
+                hint = "" if "--reference" in str(error) else "; --reference names other images"
+                raise UserError(f"{error}{hint}") from error
         return open_set(
             arguments.reference,
             mesh,
             image_size=size or generated.image_size,
             channels=config.data.channels,
-            raw_colors=arguments.raw_colors,
+            **reading(arguments),
         )
 
-    about = {
-        "step": run.step,
-        "kimg": int(run.trained.images) / 1000,
-        "checkpoint": run.checkpoint,
-        "average": arguments.average,
-        "reference": arguments.reference or config.data.get("source"),
-    }
     return generated, open_reference, about
 
 
@@ -239,7 +288,10 @@ def _ask_people(arguments: argparse.Namespace) -> None:
     if not arguments.output:
         raise UserError("--human needs --output=FILE.html, the page to write")
     a, b = (
-        {picture.name: picture.read for picture in list_pictures([name])}
+        {
+            picture.name: partial(picture.pixels, may_shrink=True)
+            for picture in list_pictures([name], **reading(arguments))
+        }
         for name in arguments.human
     )
     key = page.write_page(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ganjax.commands.terminal import add_reading_flags, reading
 from ganjax.errors import UserError, one_line
 from ganjax.paths import absolute, cache_folder, expand, in_bucket, run_folder
 
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> None:
     add("--image_size", metavar="SIZE", help="also decode to 64, or 96x64 (height x width)")
     add("--channels", type=int, default=3, choices=(1, 3, 4), help="of the decoded (default: 3)")
     add("--cache_dir", metavar="DIR", help="of decoded images (default: $GANJAX_CACHE)")
+    add_reading_flags(parser)
     arguments = parser.parse_args(argv)
     kind, _, name = arguments.source.partition(":")
     if kind == "tfds" and name:
@@ -50,7 +52,7 @@ def main(argv: list[str]) -> None:
     elif not arguments.image_size:
         from ganjax.data.source import open_source
 
-        open_source(arguments.source)  # which refuses what does not exist
+        open_source(arguments.source, **reading(arguments))  # which refuses what does not exist
         raise UserError(f"{arguments.source} needs no preparation; --image_size=64 decodes it")
     if arguments.image_size:
         _decode(arguments)
@@ -132,7 +134,7 @@ def _decode(arguments: argparse.Namespace) -> None:
 
     folder = expand(arguments.cache_dir) if arguments.cache_dir else cache_folder()
     examples = open_examples(
-        open_source(arguments.source),
+        open_source(arguments.source, **reading(arguments)),
         image_size=parse_image_size(arguments.image_size),
         channels=arguments.channels,
         folder=folder,

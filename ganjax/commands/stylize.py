@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganjax.commands.terminal import add_cache_flag, start_jax
+from ganjax.commands.terminal import add_cache_flag, add_reading_flags, reading, start_jax
 from ganjax.errors import UserError
 
 EPILOG = """\
@@ -31,15 +31,13 @@ def main(argv: list[str]) -> None:
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, write_image
 
-    pictures = [
-        list_pictures(paths)
-        for paths in (
-            arguments.content, arguments.style, arguments.content_mask, arguments.style_mask,
-        )
-    ]  # fmt: skip
+    asked = reading(arguments)
+    contents, styles = (
+        list_pictures(paths, **asked) for paths in (arguments.content, arguments.style)
+    )
+    content_masks, style_masks = map(list_pictures, (arguments.content_mask, arguments.style_mask))
     output = Destination(arguments.output, overwrite=arguments.overwrite)
-    _check(arguments, output, *map(len, pictures))
-    contents, styles, content_masks, style_masks = pictures
+    _check(arguments, output, *map(len, (contents, styles, content_masks, style_masks)))
     targets = _targets(arguments, output, contents, styles)
     if not targets:
         return
@@ -165,6 +163,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="contents of equal size that go together (default: 1 on a CPU, else 8)",
     )  # fmt: skip
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
+    add_reading_flags(parser)
     add_cache_flag(parser)
     return parser.parse_args(argv)
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ganjax.errors import UserError
 from ganjax.paths import cache_folder, run_folder
@@ -104,6 +105,39 @@ def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:
         "--average", choices=("ema", "live"), default="ema",
         help="the running average of the networks, or their last weights (default: ema)",
     )  # fmt: skip
+
+
+def add_direction_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --direction, of runs that translate."""
+    parser.add_argument(
+        "--direction", choices=("AtoB", "BtoA"), default="",
+        help="of a model that was trained both ways (default: data.direction of its config)",
+    )  # fmt: skip
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --range and --follow_links, which `reading` turns into arguments of `open_files`."""
+    parser.add_argument(
+        "--range", default="", metavar="LOW..HIGH",
+        help="black and white of gray images of more than 8 bits, as 0..4095 (default: as the "
+        "files declare them); --range=LOW..HIGH where LOW is below 0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--follow_links", action="store_true", help="read what links in folders lead to, too"
+    )
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How `open_files`, `list_pictures` and `open_source` shall read files.
+
+    Raises:
+      UserError: --range is none.
+    """
+    from ganjax.images import Reading
+    from ganjax.images.samples import parse_range
+
+    asked = Reading(parse_range(arguments.range), getattr(arguments, "raw_colors", False))
+    return {"reading": asked, "follow_links": arguments.follow_links}
 
 
 def check_parent(option: str, path: Path | None) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
+    add_reading_flags,
     add_run_flag,
     leave_to_first,
+    reading,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -18,10 +21,13 @@ EPILOG = """\
 examples:
   ganjax translate --workdir runs/pix2pix_facades --input labels.png --output photo.png
   ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
+  ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
+  ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
 
-Images may have any size and shape: they are padded to what the network takes, and cropped back. The
-same seed gives the same pictures. Each file says in its metadata that a model made it. Exit status:
-0 all is written, 1 some files could not be read, 2 the command cannot be carried out.
+Images may have any size and shape: they are padded to what the network takes, and cropped back;
+transparent parts stay transparent. The same seed gives the same pictures. Each file says in its
+metadata that a model made it. Exit status: 0 all is written, 1 some files could not be read, 2 the
+command cannot be carried out.
 """
 
 
@@ -40,17 +46,40 @@ def main(argv: list[str]) -> None:
         help="FILE.png or .jpg for one picture, else a folder: NAME.png",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
+    add_direction_flag(parser)
+    add(
+        "--no_noise", action="store_true",
+        help="leave the noise out, e.g. the dropout that pix2pix keeps on",
+    )  # fmt: skip
+    add(
+        "--tile", type=int, nargs="?", const=1024, default=0, metavar="N",
+        help="work in tiles of N pixels that fade into each other, for images that the memory does "
+        "not hold (default N: 1024; default: none up to 2048x2048 pixels)",
+    )  # fmt: skip
+    add(
+        "--mask", nargs="+", default=[], metavar="PATH",
+        help="of a model that fills holes: white where it shall draw; one for all, or one for each "
+        "input, of the same name",
+    )  # fmt: skip
+    add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
+    add_reading_flags(parser)
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--no_metadata", action="store_true", help="do not say in the files what made them")
     add_cache_flag(parser)
     arguments = parser.parse_args(argv)
     leave_to_first()
     seeds.check("--seed", arguments.seed)
+    if arguments.tile < 0:
+        raise UserError(f"--tile is {arguments.tile}; it must be 0 or more")
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
+    from ganjax.training import workdir
 
-    pictures = list_pictures(arguments.input)
+    data = workdir.load_config(arguments.workdir)["data"]
+    arguments.range = arguments.range or data.get("range", "")  # as it was trained
+    pictures = list_pictures(arguments.input, **reading(arguments))
+    masks = _masks(list_pictures(arguments.mask), pictures)
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -58,30 +87,41 @@ def main(argv: list[str]) -> None:
     if not output.is_file:
         targets = [output.path / f"{name}.png" for name in file_names(names)]
     start_jax(compile_cache=arguments.compile_cache)
-    if not _translate(arguments, pictures, targets, output):
+    if not _translate(arguments, pictures, masks, targets, output):
         sys.exit(1)
 
 
-def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], output) -> bool:
+def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Path], output) -> bool:
     """Whether all pictures could be read."""
     from ganjax import progress, runs
     from ganjax.api import Translator
     from ganjax.outputs import write_image
     from ganjax.provenance import COMPOSITE, provenance
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
     translator = Translator(run, str(arguments.workdir))
-    made = None
+    translator.check_mask(bool(arguments.mask))
+    made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
-        made = provenance(source_type=COMPOSITE, seed=arguments.seed, checkpoint=run.checkpoint)
+        noise = {} if seed is None else {"seed": seed}
+        made = provenance(source_type=COMPOSITE, checkpoint=run.checkpoint, **noise)
     written, broken = 0, 0
     skipped = [path for path in targets if path.exists() and not arguments.overwrite]
     output.open()
     with progress.bar(len(pictures)) as bar:
-        for picture, target in zip(pictures, targets, strict=True):
+        for picture, mask, target in zip(pictures, masks, targets, strict=True):
             if target not in skipped:
                 try:
-                    image = translator(picture.read(), seed=arguments.seed)
+                    source = picture.pixels(channels=4)
+                    hole = None if mask is None else _hole(mask)
+                    image = translator(source, mask=hole, seed=seed, tile=arguments.tile)
+                    if arguments.side_by_side:
+                        image = _beside(source, image)
                     write_image(target, image, made=made)
                     written += 1
                 except UserError as error:
@@ -94,3 +134,32 @@ def _translate(arguments: argparse.Namespace, pictures, targets: list[Path], out
         print(f"{text}; --overwrite makes them again", file=sys.stderr)
     print(f"wrote {written} pictures to {arguments.output}", file=sys.stderr)
     return not broken
+
+
+def _masks(masks, pictures) -> list:
+    """The mask of each picture: the only one, or that of its name, whatever the suffix."""
+    if len(masks) <= 1:
+        return (masks or [None]) * len(pictures)
+    found = {Path(mask.name).stem: mask for mask in masks}
+    names = [Path(picture.name).stem for picture in pictures]
+    if missing := [name for name in names if name not in found]:
+        raise UserError(f"--mask has no {missing[0]}; give one for each input, or one for all")
+    return [found[name] for name in names]
+
+
+def _hole(mask):
+    try:
+        return mask.pixels(channels=1)
+    except UserError as error:
+        reason = str(error).removeprefix("image ")
+        raise UserError(f"its mask {mask.name} {reason}") from error
+
+
+def _beside(source, image):
+    """The source on the left of its image, of as many channels as that."""
+    import numpy as np
+
+    from ganjax.images import as_pixels, opaque
+
+    left = source if image.shape[2] == 4 else as_pixels(opaque(source), channels=image.shape[2])
+    return np.concatenate([left, image], axis=1)

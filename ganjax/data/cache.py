@@ -24,7 +24,7 @@ from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError
 from ganjax.progress import bar
 
-VERSION = 2  # of what is stored: to be raised when the same source would give other pixels
+VERSION = 3  # of what is stored: to be raised when the same source would give other pixels
 _CHUNK = 64  # images that one thread decodes at a time, ...
 _CHUNK_PIXELS = 2**22  # ... fewer where they are large
 _NAMED = 5  # broken files that are named on the screen; the index names all

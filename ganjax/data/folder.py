@@ -3,10 +3,10 @@
 import hashlib
 import os
 import stat
-import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,8 +15,8 @@ import numpy as np
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.labels import LISTS, find_labels, in_order
 from ganjax.data.source import Broken
-from ganjax.errors import UserError, one_line
-from ganjax.images import read_image
+from ganjax.errors import UserError, one_line, tell_once
+from ganjax.images import DECLARED, Reading, as_pixels, read_image, samples, undeclared_samples
 from ganjax.images.formats import SUFFIXES
 from ganjax.paths import expand
 
@@ -27,6 +27,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others cannot be told w
 _ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar".split())
 _LONGEST = 200  # characters of a name that are shown; zips allow 65,535
 _NAMED = 3  # ignored files that are named on the screen
+_SCIENTIFIC = (".tif", ".tiff")  # suffixes of files that may declare no range of samples
+_FOLLOW = "--follow_links (in training --config.data.follow_links=true) has them read"
+_LOOKED_AT = 32  # of these, for the range that all of a folder share
 
 
 class Picture(NamedTuple):
@@ -36,10 +39,17 @@ class Picture(NamedTuple):
       name: with its folders, as far as they tell it from others.
       read: gives its content, as `images.as_pixels` takes it; raises UserError where it cannot be
         read.
+      reading: of the file.
     """
 
     name: str
     read: Callable[[], Any]
+    reading: Reading = DECLARED
+
+    def pixels(self, *, channels: int = 3, may_shrink: bool = False) -> np.ndarray:
+        """As `images.as_pixels` gives them: uint8 [H, W, channels]."""
+        content = self.read()
+        return as_pixels(content, channels=channels, may_shrink=may_shrink, reading=self.reading)
 
 
 class Files:
@@ -49,22 +59,26 @@ class Files:
       stamps: relative name with "/" between folders -> what tells a file from its later versions.
       read: name -> the file's bytes; raises UserError where it cannot.
       lists: see `find_labels`.
+      title: what messages call all of them.
+      reading: of the files.
 
     Attributes:
       names: in order.
       read: as given.
-      raw_colors: whether `load` leaves color profiles out; False unless set.
+      reading: as given; files that declare no range of their samples are read by the same one.
     """
-
-    raw_colors = False
 
     def __init__(
         self,
         stamps: dict[str, str],
         read: Callable[[str], bytes],
         lists: Mapping[str, Callable[[], bytes]] | None = None,
+        *,
+        title: str = "",
+        reading: Reading = DECLARED,
     ):
         self.names, self.read = sorted(stamps), read
+        self._title, self.reading = title, reading._replace(guess=self._guess)
         self.fields = {"image": IMAGE}
         labels = find_labels(self.names, lists or {})
         if labels:
@@ -75,6 +89,8 @@ class Files:
         lines = "".join(f"{name}\t{stamps[name]}\n" for name in self.names)
         if labels and lists:
             lines += "\n".join(labels)
+        if reading.range or reading.raw_colors:
+            lines += f"\n{reading.range} {reading.raw_colors}"
         self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
@@ -88,12 +104,28 @@ class Files:
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
         names = [self.name(index) for index in indices]
         images, good, broken = decode_images(
-            names, self.read, image_size, channels, raw_colors=self.raw_colors
+            names, self.read, image_size, channels, reading=self.reading
         )
         arrays = {"image": images}
         if "label" in self.fields:
             arrays["label"] = self._labels[np.array(indices)[good]]
         return arrays, broken
+
+    def _guess(self, tiles: Iterable[np.ndarray], name: Any) -> samples.Guess:
+        if self._shared is None:
+            return samples.guess(tiles, name)
+        samples.check(self._shared, tiles, name)
+        return self._shared
+
+    @cached_property
+    def _shared(self) -> samples.Guess | None:
+        """What samples mean in files that do not declare it, by a look at some of them."""
+        found = [name for name in self.names if name.lower().endswith(_SCIENTIFIC)]
+        tiles: list[np.ndarray] = []
+        for name in found[:: -(-len(found) // _LOOKED_AT) or 1]:
+            with suppress(UserError):  # which those will meet who read it
+                tiles += undeclared_samples(self.read(name))
+        return samples.guess(tiles, self._title) if tiles else None
 
 
 def decode_images(
@@ -102,7 +134,7 @@ def decode_images(
     image_size: tuple[int, int],
     channels: int,
     *,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
 ) -> tuple[np.ndarray, np.ndarray, list[Broken]]:
     """Decodes encoded images, leaving out the broken ones.
 
@@ -115,7 +147,7 @@ def decode_images(
     for position, name in enumerate(names):
         try:
             image = read_image(
-                read(name), channels=channels, image_size=image_size, raw_colors=raw_colors
+                read(name), channels=channels, image_size=image_size, reading=reading
             )
         except UserError as error:
             broken.append(Broken(name, str(error).removeprefix("image ")))
@@ -125,26 +157,40 @@ def decode_images(
     return images[: len(good)], np.array(good, np.intp), broken
 
 
-def open_files(path: str | Path) -> Files:
-    """Opens a folder or .zip of images.
+def open_files(
+    path: str | Path, *, reading: Reading = DECLARED, follow_links: bool = False
+) -> Files:
+    """Opens a folder or .zip of images, or a folder inside a .zip: photos.zip/train.
 
     Hidden files are passed over; other files that are no images are named on stderr.
+
+    Args:
+      reading: of the files.
+      follow_links: read what links lead to: folders, each once, and files outside `path`.
 
     Raises:
       UserError: it does not exist, is neither, cannot be read, or holds no image.
     """
     root = expand(path)
     if os.path.isdir(root):
-        return _open_folder(root)
+        return _open_folder(root, reading, follow_links)
     if not os.path.exists(root):
+        if inside := [part for part in root.parents if part.suffix.lower() == ".zip"]:
+            if os.path.isfile(inside[0]):
+                return _open_zip(inside[0], reading, root.relative_to(inside[0]).as_posix())
         raise UserError(f"{path} does not exist")
     if not os.path.isfile(root):
         raise UserError(f"{path} is neither a folder nor a .zip file")
-    return _open_zip(root)
+    return _open_zip(root, reading)
 
 
-def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
+def list_pictures(
+    paths: Sequence[str | Path], *, reading: Reading = DECLARED, follow_links: bool = False
+) -> list[Picture]:
     """The image files that paths name: files themselves, and all in folders and .zip archives.
+
+    Args:
+      reading, follow_links: see `open_files`.
 
     Raises:
       UserError: a path does not exist, is a device or a pipe, or its folder or archive holds no
@@ -153,10 +199,12 @@ def list_pictures(paths: Sequence[str | Path]) -> list[Picture]:
     pictures = []
     for path in map(expand, paths):
         if os.path.isdir(path) or path.suffix.lower() == ".zip":
-            files = open_files(path)
-            pictures += [Picture(name, partial(files.read, name)) for name in files.names]
+            files = open_files(path, reading=reading, follow_links=follow_links)
+            pictures += [
+                Picture(name, partial(files.read, name), files.reading) for name in files.names
+            ]
         elif os.path.isfile(path):
-            pictures.append(Picture(path.name, partial(_read_file, path)))
+            pictures.append(Picture(path.name, partial(_read_file, path), reading))
         else:
             raise UserError(f"{path} {'is no file' if os.path.exists(path) else 'does not exist'}")
     return pictures
@@ -199,52 +247,64 @@ def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def _open_folder(root: Path) -> Files:
+def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
     found, paths, others, inside = {}, {}, [], root.resolve()
-    lists, links = {}, []
+    lists, links, seen = {}, [], set()
     copied = (root / LISTING).exists()
 
     def refuse(error: OSError) -> NoReturn:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}")
 
-    # Links to folders are not followed: a link to a parent would never end.
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        links += [name for name in folders if Path(folder, name).is_symlink()]
-        for file in files:
-            path = Path(folder, file)
-            name = printable(path.relative_to(root).as_posix())
-            if _is_hidden(file):
+    def leads_out(path: Path) -> bool:
+        return not follow_links and path.is_symlink() and not _target(path).is_relative_to(inside)
+
+    waiting = [root]
+    while waiting:
+        for folder, folders, files in os.walk(waiting.pop(0), onerror=refuse):
+            real = os.path.realpath(folder)
+            if real in seen:  # links may lead in circles
+                folders.clear()
                 continue
-            if file in LISTS:
-                lists[name] = partial(_read_file, path)
-                continue
-            if not _is_image(name):
-                others.append(name)
-                continue
-            paths[name] = path
-            try:
-                found[name] = stamp(path, copied=copied)
-            except OSError:  # a dangling link; reading it will say so
-                found[name] = "absent"
+            seen.add(real)
+            # Links to folders wait: what they lead to may lie among the others.
+            folders[:] = sorted(name for name in folders if not _is_hidden(name))
+            links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+            if follow_links:
+                waiting += links
+                links.clear()
+            for file in files:
+                path = Path(folder, file)
+                name = printable(path.relative_to(root).as_posix())
+                if _is_hidden(file):
+                    continue
+                if file in LISTS:
+                    lists[name] = partial(_read_file, path)
+                    continue
+                if not _is_image(name):
+                    others.append(name)
+                    continue
+                paths[name] = path
+                try:
+                    found[name] = stamp(path, copied=copied)
+                    if leads_out(path):
+                        found[name] = "outside"
+                except (OSError, UserError):  # a dangling link; reading it will say so
+                    found[name] = "absent"
     if links:
-        print(
-            f"{root}: {len(links)} linked folders are passed over: {', '.join(links[:_NAMED])}; "
-            "copy or move them there to have them read",
-            file=sys.stderr,
-        )
+        named = ", ".join(path.name for path in links[:_NAMED])
+        tell_once(f"{root}: {len(links)} linked folders are passed over: {named}; {_FOLLOW}")
     _check_found(root, found, others)
 
     def read(name: str) -> bytes:
         path = paths[name]
-        if path.is_symlink() and not _target(path).is_relative_to(inside):
-            raise UserError("is a link out of the folder")
+        if leads_out(path):
+            raise UserError(f"is a link out of the folder; {_FOLLOW}")
         return _read_file(path)
 
-    return Files(found, read, lists)
+    return Files(found, read, lists, title=str(root), reading=reading)
 
 
-def _open_zip(path: Path) -> Files:
+def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
@@ -267,6 +327,8 @@ def _open_zip(path: Path) -> Files:
         # `is_dir` fails on a name that is empty.
         if name.endswith("/") or any(map(_is_hidden, PurePosixPath(written).parts)):
             continue
+        if folder and not name.startswith(f"{folder}/"):
+            continue
         infos[name] = info
         if _is_image(name):
             found[name] = f"{info.file_size} {info.CRC:08x}"
@@ -274,7 +336,7 @@ def _open_zip(path: Path) -> Files:
             lists.append(name)
         else:
             others.append(name)
-    _check_found(path, found, others)
+    _check_found(path / folder, found, others)
 
     def read(name: str) -> bytes:
         info = infos[name]
@@ -292,7 +354,8 @@ def _open_zip(path: Path) -> Files:
         except Exception as error:  # zipfile ends damaged members in many types of errors
             raise UserError(f"cannot be unpacked: {printable(one_line(error))}") from error
 
-    return Files(found, read, {name: partial(read, name) for name in lists})
+    members = {name: partial(read, name) for name in lists}
+    return Files(found, read, members, title=str(path), reading=reading)
 
 
 def printable(name: str) -> str:
@@ -326,10 +389,4 @@ def _check_found(path: Path, found: dict[str, str], others: list[str]) -> None:
             f"({' '.join(sorted(SUFFIXES))}); name the folder of your images"
         )
     if others:
-        _tell_once(f"{path}: {len(others)} files that are no images ignored: {named}")
-
-
-@cache
-def _tell_once(text: str) -> None:
-    """However often a command opens the same images."""
-    print(text, file=sys.stderr)
+        tell_once(f"{path}: {len(others)} files that are no images ignored: {named}")

@@ -1,21 +1,23 @@
 """What a source of images is, and the one way to name it."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ganjax.data.fields import Field
 from ganjax.errors import UserError
+from ganjax.images import DECLARED, Reading
 from ganjax.paths import expand
 
 FORMS = (
-    "avatars, folder:PATH (a folder or a .zip; the PATH alone will do), paired:PATH, "
-    "tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
+    "avatars[:SPLIT][:ATTRIBUTE=VALUE], folder:PATH (a folder or a .zip; the PATH alone will do), "
+    "paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
 )
-_AVATARS = ("avatars", "avatars:train", "avatars:test")
 
 
 class Broken(NamedTuple):
@@ -71,31 +73,60 @@ def is_there(spec: str) -> bool:
     "avatars" is the embedded data, whatever folders there are; ./avatars is that folder.
     """
     path = spec.removeprefix("folder:")
-    return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
+    return spec.partition(":")[0] != "avatars" and bool(path) and os.path.exists(expand(path))
 
 
-def open_source(spec: str, *, split: str = "train") -> Source:
+def seen_from(folder: Path, spec: str) -> str:
+    """`spec` with its path from `folder` on, where that exists and does not from here on."""
+    found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
+    if not found or found[2] == "avatars" or found[3] and found[1] != "paired:":
+        return spec
+    kind, path, split = found.groups(default="")
+    names = [path]
+    while names[-1] != (shorter := re.sub(r"[@*]\d+$", "", names[-1])):  # see `streams.unpaired`
+        names.append(shorter)
+    names.append(re.sub(r"(?i)(\.zip)/.*", r"\1", names[-1]))  # of a folder inside
+    here, there = (
+        any(os.path.exists(base / expand(name)) for name in names) for base in (Path(), folder)
+    )
+    return f"{kind}{folder / path}{split}" if there and not here else spec
+
+
+def open_source(
+    spec: str,
+    *,
+    split: str = "train",
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
+    **pairs: Any,
+) -> Source:
     """Opens the source that a text names: one of `FORMS`.
 
     Args:
       split: "train" or "test", for the sources that have both.
+      reading, follow_links: of files, see `folder.open_files`.
+      pairs: how those of paired:PATH are read, see `paired.open_paired`.
 
     Raises:
-      UserError: the form is unknown, or there is no such data.
+      UserError: the form is unknown, there is no such data, or it has no files to be read otherwise
+        than by default.
     """
     kind, _, where = spec.partition(":")
     # What looks like a path is one, so that a wrong one is told as such.
     if is_there(spec) or kind == "gs" or (":" not in spec and _looks_like_path(spec)):
         kind, where = "folder", spec.removeprefix("folder:")
+    if kind not in ("folder", "paired") and reading != DECLARED:
+        name = "range" if reading.range else "raw_colors"
+        raise UserError(f"{name} is for files; {spec} is no folder or .zip: leave it out")
     match kind:
-        case "avatars" if spec in _AVATARS:
-            from ganjax.data.avatars.source import Avatars
+        case "avatars":
+            from ganjax.data.avatars.source import open_avatars
 
-            return Avatars(split=where or split)
+            return open_avatars(where, split=split)
         case "folder" if where:
             from ganjax.data.folder import open_files
 
-            return open_files(_local(where))
+            return open_files(_local(where), reading=reading, follow_links=follow_links)
         case "tfds" if where:
             from ganjax.data.tfds import open_tfds
 
@@ -103,7 +134,9 @@ def open_source(spec: str, *, split: str = "train") -> Source:
         case "paired" if where:
             from ganjax.data.paired import open_paired
 
-            return open_paired(where, split=split)
+            return open_paired(
+                where, split=split, reading=reading, follow_links=follow_links, **pairs
+            )
         case "lsun" if where:
             from ganjax.data.lsun import open_lsun
 

@@ -1,6 +1,6 @@
 """Metrics of sets of images: each set goes through each extractor once, whatever is measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
+from ganjax.data.label_maps import UNLABELED
 from ganjax.errors import UserError
 from ganjax.evaluation.sets import ImageSet, open_pairs
-from ganjax.images import to_float
-from ganjax.metrics import attributes, extractors, pairs
+from ganjax.images import DECLARED, Reading, to_float
+from ganjax.metrics import attributes, extractors, pairs, segmentation
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
 from ganjax.metrics.kernel import fitting_size, kernel_distance
@@ -61,6 +62,15 @@ class Result(NamedTuple):
     digest: str
     size: int
     reference_size: int
+
+
+def weights_of(wanted: Sequence[Protocol]) -> tuple[str, ...]:
+    """Names of the weights that metrics need, each once."""
+    names: dict[str, None] = {}
+    for p in wanted:
+        own = (extractors.weights_of(p.extractor),) if p.extractor else ()
+        names |= dict.fromkeys(pairs.weights_of(p.extractor) if p.paired else own)
+    return tuple(names)
 
 
 def load_programs(wanted: Sequence[Protocol], mesh: Mesh) -> dict[tuple[str, str], Program]:
@@ -324,27 +334,64 @@ def measure_pairs(
     generated: str | Sequence[Any],
     reference: str | Sequence[Any],
     *,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
     progress: bool = True,
 ) -> list[Result]:
-    """Metrics of equally named images in two sets (`sets.open_pairs`): means over all pairs.
+    """Metrics of equally named images in two sets (`sets.open_pairs`).
+
+    Where they compare label maps, the colors of the reference are the classes, and those of
+    generated images count as the nearest one.
 
     Args:
-      raw_colors: leave color profiles out.
+      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
 
     Raises:
-      UserError: weights are missing, or an image has no partner or one of a wrong size.
+      UserError: weights are missing, an image has no partner or one of a wrong size, or the
+        reference has too many colors for label maps.
+    """
+    one_size = not all(protocol.sizes_may_differ for protocol in wanted)
+    files = open_pairs(
+        generated, reference, one_size=one_size, reading=reading, follow_links=follow_links
+    )
+    results = []
+    if images := [protocol for protocol in wanted if not protocol.of_labels]:
+        both = (read() for _, read in files)
+        results += compare_images(images, both, len(files), progress=progress)
+    if labels := [protocol for protocol in wanted if protocol.of_labels]:
+        colors = _colors(read()[1] for _, read in files)
+        names = [bytes(color).hex() for color in colors.tolist()]
+        maps = (
+            (_nearest(made, colors), _nearest(true, colors))
+            for made, true in (read() for _, read in files)
+        )
+        results += compare_labels(labels, maps, names, len(files), progress=progress)
+    return results
+
+
+def compare_images(
+    wanted: Sequence[Protocol],
+    both: Iterable[tuple[np.ndarray, np.ndarray]],
+    count: int,
+    *,
+    progress: bool = True,
+) -> list[Result]:
+    """Metrics of pairs of images, uint8 [H, W, 3]: means over all of them.
+
+    Args:
+      both: generated and true image of each pair.
+      count: how many pairs there are.
+
+    Raises:
+      UserError: weights are missing.
     """
     sights = {name: pairs.load(name) for name in dict.fromkeys(p.extractor for p in wanted)}
     values: dict[Protocol, list[float]] = {protocol: [] for protocol in wanted}
-    one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(generated, reference, one_size=one_size, raw_colors=raw_colors)
     equal = 0
-    with bar(len(files), label="pairs", shown=progress, leave=False) as counter:
-        for _, read in files:
-            both = read()
-            equal += int(np.array_equal(*both))
-            a, b = map(to_float, both)
+    with bar(count, label="pairs", shown=progress, leave=False) as counter:
+        for images in both:
+            equal += int(np.array_equal(*images))
+            a, b = map(to_float, images)
             seen = {name: (s.perceive(a), s.perceive(b)) for name, s in sights.items()}
             for p in wanted:
                 value = pairs.compare(p.kind, *seen[p.extractor], sights[p.extractor].channels)
@@ -361,3 +408,58 @@ def measure_pairs(
         )
         for p, v in values.items()
     ]
+
+
+def compare_labels(
+    wanted: Sequence[Protocol],
+    both: Iterable[tuple[np.ndarray, np.ndarray]],
+    names: Sequence[str],
+    count: int,
+    *,
+    progress: bool = True,
+) -> list[Result]:
+    """Metrics of pairs of label maps, int [H, W]: of each class, and the mean over classes.
+
+    Args:
+      both: predicted and true classes of each pair.
+      names: of the classes.
+      count: how many pairs there are.
+    """
+    counts, seen = np.zeros((len(names), len(names)), np.int64), 0
+    with bar(count, label="pairs", shown=progress, leave=False) as counter:
+        for predicted, truth in both:
+            counts += segmentation.confusion(predicted, truth, len(names))
+            seen += 1
+            counter.update()
+    results = []
+    for protocol in wanted:
+        shares = getattr(segmentation, protocol.kind)(counts)
+        there = {n: float(x) for n, x in zip(names, shares, strict=True) if not np.isnan(x)}
+        each = {f"class_{name}": share for name, share in there.items()}
+        value = {"value": float(np.mean(list(there.values())))}
+        results.append(Result(protocol, value | each, "", seen, seen))
+    return results
+
+
+def _colors(images: Iterable[np.ndarray]) -> np.ndarray:
+    """All colors of label maps uint8 [H, W, 3]: uint8 [K, 3], in order.
+
+    Raises:
+      UserError: they are too many for classes.
+    """
+    colors = np.empty((0, 3), np.uint8)
+    for image in images:
+        colors = np.unique(np.concatenate([colors, image.reshape(-1, 3)]), axis=0)
+        if len(colors) > UNLABELED:
+            raise UserError(
+                f"the reference has more than {UNLABELED} colors; label maps have one for each "
+                "class: save them without loss, as PNG"
+            )
+    return colors
+
+
+def _nearest(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """The number of the nearest color for each pixel, int [H, W]."""
+    found, places = np.unique(image.reshape(-1, 3), axis=0, return_inverse=True)
+    distances = np.square(found[:, None].astype(np.int32) - colors).sum(axis=2)
+    return distances.argmin(axis=1)[places.reshape(image.shape[:2])]

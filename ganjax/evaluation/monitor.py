@@ -1,23 +1,35 @@
 """A trained model as a set of images, and its evaluation while it trains."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ganjax import tasks
+from ganjax import seeds, tasks
+from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
-from ganjax.evaluation.measure import Result, check_needs, load_programs, measure
-from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set
-from ganjax.images import parse_image_size
+from ganjax.evaluation.measure import (
+    Result,
+    check_needs,
+    compare_images,
+    compare_labels,
+    load_programs,
+    measure,
+)
+from ganjax.evaluation.sets import ImageSet, make_generator, make_translator, open_set, to_rgb
+from ganjax.images import Reading, parse_image_size, to_uint8
+from ganjax.images.samples import parse_range
 from ganjax.metrics.protocols import Protocol, parse
 from ganjax.training import devices
 from ganjax.training.loop import Evaluation
 from ganjax.training.state import State, Trained
-from ganjax.training.task import Model, Task
+from ganjax.training.task import Batch, Model, Task
 
 COUNT = 5000  # images, where the user names no metric
 BATCH_SIZE = 64
@@ -35,15 +47,15 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
 
 
 def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
-    """What suits sets of these sizes, one of them of a source, and needs no download.
+    """What suits sets of these sizes, one of them of a source.
 
-    The classifier of portraits for avatars, else Tiny Darknet, whose weights are imported once. Of
-    files, some may be broken: where all are needed, all that are good will do.
+    The classifier of portraits for avatars, else VGG-16, whose weights are fetched once. Of files,
+    some may be broken: where all are needed, all that are good will do.
     """
     size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
     embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
-    extractor = "avatars" if embedded else "tiny_darknet"
+    extractor = "avatars" if embedded else "vgg16"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""
@@ -85,29 +97,113 @@ def open_data(
     Args:
       raw_colors: leave color profiles of files out.
 
+    Returns:
+      Them, named as the source that they come from.
+
     Raises:
-      UserError: there are none.
+      UserError: there are none, or they come from several sources.
     """
-    if not model.real:
-        raise UserError(
-            "the run's data has no images to compare with; name some, --reference=SOURCE (in "
-            "training, set evaluate_every to 0)"
-        )
-    (array,) = (
-        name
+    found = [
+        (stream.spec, name)
         for stream in tasks.make_data(config).streams
         for name, new_name in stream.names.items()
         if new_name == model.real
-    )
+    ]
+    if len(found) != 1:
+        raise UserError(
+            f"the run's data has {'several sources of' if found else 'no'} images to compare with; "
+            "name some, --reference=SOURCE (in training, set evaluate_every to 0)"
+        )
+    ((spec, array),) = found
     return open_set(
-        config.data.source,
+        spec,
         mesh,
         image_size=image_size,
         channels=config.data.channels,
         limit=config.data.limit,
         array=array,
-        raw_colors=raw_colors,
+        reading=Reading(parse_range(config.data.range), raw_colors),
+        follow_links=config.data.follow_links,
+        folders=config.data.get("folders", ()),
     )
+
+
+def measure_examples(
+    wanted: Sequence[Protocol],
+    model: Model,
+    config: ConfigDict,
+    trained: Trained,
+    *,
+    seed: int,
+    source: str = "",
+) -> list[Result]:
+    """Paired metrics of what a model makes of examples and of what it should have made.
+
+    Args:
+      model: one that takes images.
+      config: of its run.
+      source: of the examples, which are taken whole, not cut as for training; by default the run's
+        own data.
+
+    Raises:
+      UserError: the data does not say what the model should have made.
+    """
+    config = ConfigDict(config.to_dict())
+    config.data.flip = False
+    if "source" in config.data:
+        config.data.source = source or config.data.source
+    if "load_size" in config.data:
+        config.data.load_size = config.data.image_size
+    data, image_size = tasks.make_data(config), parse_image_size(config.data.image_size)
+    maps = [name for name, field in model.outputs.items() if field.kind == "label_map"]
+    true_maps = [name for name, field in data.fields.items() if field.kind == "label_map"]
+    results: list[Result] = []
+    for of_labels in (False, True):
+        own = [protocol for protocol in wanted if protocol.of_labels == of_labels]
+        if not own:
+            continue
+        made, truth = (maps, true_maps) if of_labels else ([model.image], [model.real])
+        names = {*model.inputs, *truth}
+        if not (made and all(truth) and any(names <= {*s.names.values()} for s in data.streams)):
+            raise UserError(
+                f"{own[0].name} compares what the model makes with what the data says it should, "
+                "which the run's data does not: give --generated and --reference"
+            )
+        (sizes,) = data.contents(image_size).values()
+        count = sum(stream["examples"] for stream in sizes)
+        both = _examples(model, data, trained, seed, image_size, count, made[0], truth[0])
+        if of_labels:
+            results += compare_labels(own, both, model.outputs[made[0]].names, count)
+        else:
+            results += compare_images(own, both, count)
+    return results
+
+
+def _examples(
+    model: Model,
+    data: Pipeline,
+    trained: Trained,
+    seed: int,
+    image_size: tuple[int, int],
+    count: int,
+    made: str,
+    truth: str,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What the model makes of each example, and what the example has."""
+
+    @jax.jit
+    def draw(trained: Trained, batch: Batch, number: int) -> Array:
+        rng = jax.random.fold_in(seeds.key(seed), number)
+        values = model.sample(trained, {name: batch[name] for name in model.inputs}, rng)[made]
+        return to_rgb(to_uint8(values)) if values.ndim == 4 else values
+
+    size = min(BATCH_SIZE, count)
+    batches = data.batches(seed=0, first=0, batch_size=size, image_size=image_size)
+    with closing(batches):
+        for number, batch in enumerate(islice(batches, -(-count // size))):
+            true = batch[truth] if batch[truth].ndim == 3 else np.asarray(to_rgb(batch[truth]))
+            drawn = jax.device_get(draw(trained, batch, number))
+            yield from zip(drawn, true[: count - number * size], strict=False)
 
 
 def to_row(result: Result, run: dict[str, Any]) -> dict[str, Any]:
@@ -141,8 +237,8 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
     """
     mesh, batch_size = split_batch(BATCH_SIZE)
     reference = open_data(task.model, config, mesh, task.phases[-1].image_size)
-    source, names = config.data.source, config.evaluate_metrics
-    wanted = parse(names) if names else default_metrics(source, reference.size)
+    names = config.evaluate_metrics
+    wanted = parse(names) if names else default_metrics(reference.name, reference.size)
     for protocol in wanted:
         if protocol.paired:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
@@ -158,7 +254,7 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
         except _Stopped:
             return None
         progress = {"step": int(state.step), "kimg": int(state.images) / 1000}
-        about = {**progress, "seed": 0, "average": "ema", "reference": source}
+        about = {**progress, "seed": 0, "average": "ema", "reference": reference.name}
         return [to_row(result, about) for result in results]
 
     return Evaluation(wanted[0].name, wanted[0].lower_is_better, run)

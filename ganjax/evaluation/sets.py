@@ -18,10 +18,10 @@ from PIL import Image
 from ganjax import seeds
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import VERSION, load_in_threads
-from ganjax.data.folder import Files
+from ganjax.data.folder import Files, Picture
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
-from ganjax.images import as_pixels, cover, read_image, to_uint8
+from ganjax.images import DECLARED, Reading, as_pixels, cover, read_image, to_uint8
 from ganjax.training import devices
 from ganjax.training.state import Trained
 from ganjax.training.task import Batch, Model
@@ -58,7 +58,9 @@ def open_set(
     channels: int = 3,
     limit: int = 0,
     array: str = "image",
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
+    folders: Sequence[str] = (),
 ) -> ImageSet:
     """The images of a source, in an order that is drawn once and for all.
 
@@ -72,19 +74,16 @@ def open_set(
       channels: what they are read with before they become RGB; 1 makes them gray.
       limit: use only the first so many; 0 for all.
       array: of the source's, which is the images.
-      raw_colors: leave color profiles of files out.
+      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
+      folders: of pairs, see `ganjax.data.paired.open_paired`.
 
     Raises:
       UserError: there is no such source, it is empty, lacks the array, has no size of its own, or
-        no files to leave color profiles out of.
+        no files to be read otherwise than by default.
     """
-    source: Any = open_source(name)
+    source: Any = open_source(name, reading=reading, follow_links=follow_links, folders=folders)
     if array not in source.fields:
         raise UserError(f"{name} has no {array}, only {', '.join(source.fields)}")
-    if raw_colors:
-        if not isinstance(source, Files):
-            raise UserError(f"--raw_colors is for files; {name} is no folder or .zip: leave it out")
-        source.raw_colors = True
     if image_size is None and isinstance(source, Files):
         image_size = _first_size(source, name)
         source = _OneSize(source)
@@ -92,8 +91,7 @@ def open_set(
     if image_size is None:
         raise UserError(f"images of {name} have no size of their own; give --image_size=64")
     count = min(len(source), limit) if limit else len(source)
-    made = _make_set(name, source, count, mesh, image_size, channels, array)
-    return made._replace(digest=f"{made.digest} raw colors") if raw_colors else made
+    return _make_set(name, source, count, mesh, image_size, channels, array)
 
 
 def make_set(
@@ -132,7 +130,7 @@ def _make_set(
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
         arrays = _good_images(ordered, count, image_size, channels, name)
         for rows, valid in _rebatch(arrays, wanted, batch_size):
-            yield _to_mesh(_to_rgb(rows), mesh), valid
+            yield _to_mesh(to_rgb(rows), mesh), valid
 
     attributes = None
     if isinstance(source, Avatars):
@@ -155,7 +153,7 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         rng = seeds.key(seed)
         index = jax.lax.with_sharding_constraint(index, split)
         images = model.sample(trained, draw(rng, index, None), rng)[model.image]
-        return jax.lax.with_sharding_constraint(_to_rgb(to_uint8(images)), split)
+        return jax.lax.with_sharding_constraint(to_rgb(to_uint8(images)), split)
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -189,7 +187,7 @@ def make_translator(
     @partial(jax.jit, static_argnames="seed", out_shardings=everywhere)
     def translate(trained: Trained, seed: int, number: int, batch: Batch) -> Array:
         rng = jax.random.fold_in(seeds.key(seed), number)
-        return _to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
+        return to_rgb(to_uint8(model.sample(trained, batch, rng)[model.image]))
 
     def make(trained: Trained, seed: int) -> ImageSet:
         trained = jax.device_put(trained, everywhere)
@@ -213,14 +211,15 @@ def open_pairs(
     b: str | Sequence[Any],
     *,
     one_size: bool = True,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
+    follow_links: bool = False,
 ) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
     Args:
       a, b: folders or .zip files, or images in memory (see `make_set`), whose name is their number.
       one_size: the two of a pair must be equally large.
-      raw_colors: leave color profiles out.
+      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
 
     Returns:
       Names in order, each with a function that reads both, uint8 [H, W, 3]; it raises UserError
@@ -229,7 +228,7 @@ def open_pairs(
     Raises:
       UserError: one of the two lacks a partner, or is no folder or .zip.
     """
-    sides = [_by_stem(side) for side in (a, b)]
+    sides = [_by_stem(side, reading, follow_links) for side in (a, b)]
     names = [side if isinstance(side, str) else "the other side" for side in (a, b)]
     for own, other, where in ((0, 1, names[1]), (1, 0, names[0])):
         if alone := sorted(sides[own].keys() - sides[other].keys()):
@@ -241,7 +240,7 @@ def open_pairs(
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         try:
-            x, y = (as_pixels(side[stem](), raw_colors=raw_colors) for side in sides)
+            x, y = (side[stem].pixels() for side in sides)
         except UserError as error:
             raise UserError(f"{stem}: {error}") from error
         if one_size and x.shape != y.shape:
@@ -252,14 +251,14 @@ def open_pairs(
     return [(stem, partial(read, stem)) for stem in sorted(sides[0])]
 
 
-def _by_stem(name: str | Sequence[Any]) -> dict[str, Callable[[], Any]]:
+def _by_stem(name: str | Sequence[Any], reading: Reading, follow_links: bool) -> dict[str, Picture]:
     if not isinstance(name, str):
-        return {f"{n:06d}": partial(getitem, name, n) for n in range(len(name))}
-    files = open_source(name)
+        return {f"{n:06d}": Picture("", partial(getitem, name, n)) for n in range(len(name))}
+    files = open_source(name, reading=reading, follow_links=follow_links)
     if not isinstance(files, Files):
         raise UserError(f"{name}: metrics of pairs compare files; give a folder or a .zip")
-    found: dict[str, Callable[[], Any]] = {
-        n.rpartition(".")[0]: partial(files.read, n) for n in files.names
+    found = {
+        n.rpartition(".")[0]: Picture(n, partial(files.read, n), files.reading) for n in files.names
     }
     if len(found) < len(files.names):
         raise UserError(f"{name} has two images whose names differ in the suffix only; remove one")
@@ -327,7 +326,7 @@ class _OneSize:
         for name in (self._files.names[index] for index in indices):
             try:
                 image = read_image(
-                    self._files.read(name), channels=channels, raw_colors=self._files.raw_colors
+                    self._files.read(name), channels=channels, reading=self._files.reading
                 )
             except UserError as error:
                 broken.append(Broken(name, str(error).removeprefix("image ")))
@@ -340,7 +339,7 @@ class _OneSize:
 def _first_size(files: Files, name: str) -> tuple[int, int]:
     for file in files.names:
         try:
-            return read_image(files.read(file)).shape[:2]
+            return read_image(files.read(file), reading=files.reading).shape[:2]
         except UserError:
             continue
     raise UserError(f"none of {len(files)} images of {name} can be read")
@@ -394,7 +393,7 @@ def _to_mesh(images: np.ndarray, mesh: Mesh) -> Array:
     return devices.to_devices({"image": images[first : first + rows]}, mesh)["image"]
 
 
-def _to_rgb(images: Any) -> Any:
+def to_rgb(images: Any) -> Any:
     """uint8 [..., H, W, 1 (gray), 3 or 4 (RGBA, onto white)] -> [..., H, W, 3]; numpy or JAX."""
     xp = jnp if isinstance(images, jax.Array) else np
     if images.shape[-1] == 1:

@@ -5,7 +5,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -14,13 +14,12 @@ from PIL import Image, UnidentifiedImageError
 
 from ganjax.errors import UserError, one_line
 from ganjax.images.formats import (
-    FORMATS,
     open_image,
     read_orientation,
     without_metadata,
 )
 from ganjax.images.profiles import to_srgb
-from ganjax.images.samples import Samples, declared, guess
+from ganjax.images.samples import Guess, Range, Samples, declared, guess
 
 Result = TypeVar("Result")
 MAX_PIXELS = 89_478_485  # that are decoded: 256 MiB of RGB
@@ -29,6 +28,7 @@ _LIMIT = "GANJAX_MAX_MEGAPIXELS"
 _REDUCED = 4  # times as many pixels may a JPEG have that is decoded at a fraction
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a JPEG, within or after a scan
 _TILE = 2**20  # pixels that are converted at a time, in many times the memory
+_LOOKED_AT = 2**16  # pixels of an image, for what its samples may mean
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _TRANSPOSE = {
@@ -40,6 +40,23 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by the EXIF orientation; from 5 on images lie on their side
+
+
+class Reading(NamedTuple):
+    """How files are read that say too little of it, or what is not true.
+
+    Attributes:
+      range: (black, white) of gray images of more than 8 bits; None for what the file declares.
+      raw_colors: leave color profiles out, as other tools do.
+      guess: (samples of a file that declares no range, its name) -> what they mean.
+    """
+
+    range: Range | None = None
+    raw_colors: bool = False
+    guess: Callable[[Iterable[np.ndarray], Any], Guess] = guess
+
+
+DECLARED = Reading()
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -81,7 +98,7 @@ def read_image(
     channels: int = 3,
     image_size: tuple[int, int] | None = None,
     may_shrink: bool = False,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
 ) -> np.ndarray:
     """Reads an image file as people see it.
 
@@ -99,13 +116,14 @@ def read_image(
       channels: 1 gray, 3 RGB or 4 RGBA.
       image_size: (H, W); the image is scaled until it covers the frame, and its center cut out.
       may_shrink: decode a JPEG above the limit of pixels at the fraction that is below it.
-      raw_colors: leave the color profile out, as other tools do.
+      reading: what the file does not say, or not truly.
 
     Returns:
       uint8 [H, W, channels].
 
     Raises:
-      UserError: no image, cut short, of an unknown format, above `max_pixels()` pixels after
+      UserError: no image, cut short, of an unknown format, of 16-bit colors where `reading` has a
+        range, above `max_pixels()` pixels after
         decoding at a fraction (or `_REDUCED` times as many before) or, as a JPEG, `MAX_SCANS`
         scans.
     """
@@ -113,9 +131,49 @@ def read_image(
 
     def decode(opened: Any) -> np.ndarray:
         _prepare(opened, name, image_size, may_shrink)
-        return _pixels(opened, name, channels, image_size, raw_colors)
+        return _pixels(opened, name, channels, image_size, reading)
 
     return _read(file, name, decode)
+
+
+def undeclared_samples(content: bytes) -> list[np.ndarray]:
+    """Samples from all over an image whose file declares no range for them; else none.
+
+    Raises:
+      UserError: no image, or damaged.
+    """
+
+    def collect(opened: Any) -> list[np.ndarray]:
+        _prepare(opened, "image", None, False)
+        samples = declared(opened)
+        if not _is_deep(opened, samples) or samples.range:
+            return []
+        step = math.isqrt(-(-opened.width * opened.height // _LOOKED_AT))
+        return [_numbers(opened.crop(box), samples)[::step, ::step] for box in _boxes(opened)]
+
+    return _read(content, "image", collect)
+
+
+def read_values(content: bytes, *, colors: bool) -> np.ndarray:
+    """The values in an image file as they are, without profile, transparency or scaling to 8 bits.
+
+    Args:
+      colors: read colors, [H, W, 3]; else the indices of a palette, or gray values, [H, W].
+
+    Raises:
+      UserError: it has colors where none are wanted, or see `read_image`.
+    """
+
+    def decode(opened: Any) -> np.ndarray:
+        _prepare(opened, "image", None, may_shrink=False)
+        image = _upright(opened)
+        if colors:
+            return np.asarray(image.convert("RGB"))
+        if len(image.getbands()) > 1:
+            raise UserError("image has colors and no numbers of classes; name them in data.colors")
+        return np.asarray(image)
+
+    return _read(content, "image", decode)
 
 
 class Header(NamedTuple):
@@ -184,7 +242,7 @@ def _read(
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} is no image in {', '.join(FORMATS)} format") from error
+        raise UserError(f"{name} {error}") from error
     except Exception as error:  # Pillow's decoders end damaged files in many types of errors
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
@@ -197,7 +255,7 @@ def as_pixels(
     channels: int = 3,
     name: str = "image",
     may_shrink: bool = False,
-    raw_colors: bool = False,
+    reading: Reading = DECLARED,
 ) -> np.ndarray:
     """An image that a caller has, as `read_image` would give it if it came from a file.
 
@@ -206,7 +264,7 @@ def as_pixels(
         what `read_image` takes.
       channels: 1 gray, 3 RGB or 4 RGBA.
       name: what messages call it.
-      may_shrink, raw_colors: see `read_image`.
+      may_shrink, reading: see `read_image`.
 
     Returns:
       uint8 [H, W, channels]; the array itself where it has that shape.
@@ -218,10 +276,10 @@ def as_pixels(
     (4, 6, 3)
     """
     if isinstance(image, str | Path | bytes) or hasattr(image, "read"):
-        return read_image(image, channels=channels, may_shrink=may_shrink, raw_colors=raw_colors)
+        return read_image(image, channels=channels, may_shrink=may_shrink, reading=reading)
     if isinstance(image, Image.Image):
         try:
-            return _pixels(image, name, channels, None, raw_colors)
+            return _pixels(image, name, channels, None, reading)
         except Exception as error:  # Pillow decodes here what was only opened before
             raise UserError(f"{name} is damaged: {one_line(error)}") from error
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
@@ -273,20 +331,29 @@ def _pixels(
     name: str | Path,
     channels: int,
     image_size: tuple[int, int] | None,
-    raw_colors: bool,
+    reading: Reading,
 ) -> np.ndarray:
     samples = declared(opened)
-    # Pillow itself turns TIFFs when it loads them.
-    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
-    opened.load()
-    image = opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
-    image = _eight_bits(image, samples, name)
-    if not raw_colors:
-        image = to_srgb(image, opened.info)
+    if reading.range and _has_deep_colors(opened):
+        raise UserError(f"{name} has colors of 16 bits, for which no range can be set")
+    image = _eight_bits(_upright(opened), samples, name, reading)
+    if image.mode in ("La", "RGBa"):  # which Pillow converts to little else
+        image = image.convert({"La": "LA"}.get(image.mode, "RGBA"))
+    image = _with_true_alpha(image, opened)
+    if not reading.raw_colors:
+        image = to_srgb(image, opened.info, name)
     image = _to_mode(image, _MODES[channels])
     if image_size:
         image = cover(image, image_size)
     return _as_array(image)
+
+
+def _upright(opened: Any) -> Image.Image:
+    """The pixels of an opened file, turned as EXIF says."""
+    # Pillow itself turns TIFFs when it loads them.
+    orientation = 1 if opened.format == "TIFF" else read_orientation(opened)
+    opened.load()
+    return opened.transpose(_TRANSPOSE[orientation]) if orientation > 1 else opened
 
 
 def _as_array(image: Image.Image) -> np.ndarray:
@@ -308,25 +375,57 @@ def _has_too_many_scans(file: Any) -> bool:
     return scans > MAX_SCANS
 
 
-def _eight_bits(image: Image.Image, samples: Samples, name: str | Path) -> Image.Image:
+def _with_true_alpha(image: Image.Image, opened: Any) -> Image.Image:
+    """Without the alpha of a file that would leave nothing to see, and with that of a part."""
+    if image.mode == "RGBA" and opened.format in ("BMP", "TGA"):
+        return image if image.getchannel("A").getbbox() else image.convert("RGB")
+    if shown := opened.info.get("shown"):
+        frame = Image.new("RGBA", image.size)
+        frame.paste(image.convert("RGBA").crop(shown), shown)
+        return frame
+    return image
+
+
+def _is_deep(image: Image.Image, samples: Samples) -> bool:
+    """Whether its samples have more than 8 bits or a sign: a range says what they mean."""
+    return image.mode.startswith(("I", "F")) or samples.signed
+
+
+def _has_deep_colors(image: Image.Image) -> bool:
+    """Whether a file has colors of 16 bits, of which Pillow gives 8."""
+    layouts = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    return not image.mode.startswith("I") and any(";16" in layout for layout in layouts)
+
+
+def _numbers(tile: Image.Image, samples: Samples) -> np.ndarray:
+    values = np.asarray(tile)
+    values = (values.view(np.int8) if samples.signed else values).astype(np.float64)
+    if samples.missing is not None:
+        # Files of 32 bits hold the nearest number to it that these can tell.
+        values[np.isclose(values, samples.missing, rtol=1e-7, atol=0)] = np.nan
+    return values % 2**32 if samples.unsigned else values
+
+
+def _eight_bits(
+    image: Image.Image, samples: Samples, name: str | Path, reading: Reading
+) -> Image.Image:
     """L, or LA where the file has a color key, of images of more than 8 bits; others as they are.
 
     Pillow's own conversion clips values at 255.
     """
-    if not image.mode.startswith(("I", "F")):
+    if not _is_deep(image, samples):
         return image
     key = image.info.get("transparency")
 
-    def numbers(tile: Image.Image) -> np.ndarray:
-        values = np.asarray(tile).astype(np.float64)
-        return values % 2**32 if samples.unsigned else values
+    def tiles() -> Iterator[np.ndarray]:
+        return (_numbers(image.crop(box), samples) for box in _boxes(image))
 
-    black, white = samples.range or guess((numbers(image.crop(b)) for b in _boxes(image)), name)
+    black, white = reading.range or samples.range or reading.guess(tiles(), name).range
     if samples.inverted:
         black, white = white, black
 
     def convert(tile: Image.Image) -> Image.Image:
-        values = np.nan_to_num(numbers(tile))
+        values = np.nan_to_num(_numbers(tile, samples), nan=black)
         with np.errstate(over="ignore"):
             gray = np.round(np.clip((values - black) / (white - black), 0, 1) * 255)
         gray = gray.astype(np.uint8)
@@ -372,10 +471,13 @@ def _has_transparency(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
-def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+def cover(image: Image.Image, image_size: tuple[int, int], *, nearest: bool = False) -> Image.Image:
     """Scales an image, keeping its proportions, until it covers (H, W), and cuts out the center.
 
     The filter is bicubic and widened by the scale, so that nothing aliases.
+
+    Args:
+      nearest: see `resize`.
     """
     height, width = image_size
     if image.size == (width, height):
@@ -384,7 +486,8 @@ def cover(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     crop_width, crop_height = width * scale, height * scale
     left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    kernel = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    return image.resize((width, height), kernel, box=box)
 
 
 def resize(image: np.ndarray, image_size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
@@ -407,6 +510,27 @@ def opaque(image: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(color)
     blended = color.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
     return ((blended + 127) // 255).astype(np.uint8)
+
+
+def with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    """What a model drew of an image with transparent parts, with these: uint8 [H, W, 4].
+
+    On white it looks like `drawn`. Where that equals `seen`, and where nothing can be seen, the
+    colors are those of `rgba`.
+
+    Args:
+      drawn: uint8 [H, W, 3].
+      seen: `rgba` on white, from `opaque`.
+      rgba: uint8 [H, W, 4].
+    """
+    alpha = rgba[:, :, 3]
+    result = rgba.copy()
+    result[alpha == 255, :3] = drawn[alpha == 255]
+    part = (alpha > 0) & (alpha < 255)
+    change = drawn[part].astype(np.float32) - seen[part]
+    colors = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
+    result[part, :3] = np.clip(np.round(colors), 0, 255).astype(np.uint8)
+    return result
 
 
 def pad_to_multiple(array: Any, size: int) -> Any:

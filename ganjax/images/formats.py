@@ -1,5 +1,5 @@
 """Opens image files with Pillow, and mends what it leaves undone: metadata that would decide over
-good pixels, color keys and planes of 16 bits."""
+good pixels, color keys, and kinds of TIFF."""
 
 import re
 import struct
@@ -13,6 +13,7 @@ from PIL import (
     GifImagePlugin,  # noqa: F401
     Image,
     ImageFile,
+    ImagePalette,
     Jpeg2KImagePlugin,  # noqa: F401
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
@@ -33,8 +34,11 @@ SUFFIXES = frozenset(
 )
 _MAX_PROFILE = 2**24  # bytes of an unpacked color profile; those of printers have 2 MB
 _ORIENTATION = 0x0112  # the EXIF tag
-_PLANAR, _BITS = 284, 258  # TIFF tags
+_PLANAR, _BITS, _COLORS = 284, 258, 320  # TIFF tags
+_NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}  # layouts of samples
 _HEIF_BOX = slice(4, 8)
+_CICP = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)  # a box of AVIF, whose color it tells
+_HEADERS = 2**16  # bytes of an AVIF, in which that box lies
 
 # Pillow warns of what is odd in metadata, in its own words; those who look at pictures need none.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|pillow_heif)\b")
@@ -54,6 +58,7 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+    known = ""
     for form in FORMATS:
         if form not in Image.OPEN or (form == "TGA" and not _is_tga(prefix)):
             continue
@@ -63,17 +68,29 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
             continue
         file.seek(0)
         try:
-            image = factory(file, "")
+            image: Any = factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
+            known = known or form
             continue
         if form == "TGA" and image.mode == "RGBA" and not prefix[17] & 15:
             _drop_alpha(image)
         if image.format == "PNG":
             _scale_color_key(image)
+        if coded := _read_cicp(image, file):
+            image.info["cicp"] = coded
         if image.format == "TIFF":
-            _mend_planes(image)
+            _mend_tiff(image)
+        if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+            # Adobe's files alone have 255 for no ink; Pillow takes all for such.
+            image.tile = [tile._replace(args=("CMYK", *tile.args[1:])) for tile in image.tile]
+        if image.format == "GIF" and image.tile[0].extents != (0, 0, *image.size):
+            image.info["shown"] = image.tile[0].extents  # nothing is drawn outside
         return image
-    raise UnidentifiedImageError(f"none of {', '.join(FORMATS)}")
+    if known:
+        raise UnidentifiedImageError(
+            f"is {known} of a kind that is not read, or damaged; save it as PNG"
+        )
+    raise UnidentifiedImageError(f"is no image in {', '.join(FORMATS)} format")
 
 
 def _is_tga(header: bytes) -> bool:
@@ -91,6 +108,35 @@ def _drop_alpha(image: Any) -> None:
         image.tile = [tile._replace(args=("BGRX", *tile.args[1:])) for tile in image.tile]
 
 
+def _read_cicp(image: Any, file: BinaryIO) -> tuple[int, int, int] | None:
+    """Primaries, transfer function and "full range" by the numbers of ITU-T H.273.
+
+    In a PNG they go before a profile (PNG specification, third edition, 4.3), elsewhere after it.
+    """
+    if image.format == "HEIF" and "icc_profile" not in image.info:
+        found = image.info.get("nclx_profile") or {}
+        names = ("color_primaries", "transfer_characteristics", "full_range_flag")
+        # The samples are of the full range once they are decoded.
+        return (found[names[0]], found[names[1]], 1) if all(n in found for n in names) else None
+    if image.format not in ("PNG", "AVIF") or "icc_profile" in image.info and image.format != "PNG":
+        return None
+    before = file.tell()
+    try:
+        file.seek(0)
+        if image.format == "AVIF":
+            box = _CICP.search(file.read(_HEADERS))
+            return (int.from_bytes(box[1]), int.from_bytes(box[2]), 1) if box else None
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            data = file.read(int.from_bytes(head[:4]))
+            if head[4:] == b"cICP" and len(data) == 4:
+                return data[0], data[1], data[3]
+            file.read(4)
+        return None
+    finally:
+        file.seek(before)
+
+
 def _scale_color_key(image: Any) -> None:
     """Pillow scales samples of 2, 4 and 16 bits to 8, but not the color that is transparent."""
     key = image.info.get("transparency")
@@ -104,18 +150,25 @@ def _scale_color_key(image: Any) -> None:
         image.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
-def _mend_planes(image: Any) -> None:
-    """Pillow takes planes of 16 bits that are not compressed for planes of 8."""
+def _mend_tiff(image: Any) -> None:
+    """Pillow takes planes of 16 bits that are not compressed for planes of 8, swaps bytes that
+    libtiff has swapped already, and reads 8 bits in a palette as the lower ones of 16."""
     tags = image.tag_v2
-    if tags.get(_PLANAR) != 2 or set(tags.get(_BITS, ())) != {16}:
-        return
+    planes = tags.get(_PLANAR) == 2 and set(tags.get(_BITS, ())) == {16}
     order = "B" if tags.prefix == b"MM" else "L"
-    image.tile = [
-        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-        if tile.codec_name == "raw" and len(tile.args[0]) == 1
-        else tile
-        for tile in image.tile
-    ]
+
+    def mended(tile: Any) -> Any:
+        layout, *rest = tile.args
+        if tile.codec_name == "raw" and planes and len(layout) == 1:
+            layout = f"{layout};16{order}"
+        elif tile.codec_name == "libtiff":
+            layout = _NATIVE.get(layout, layout)
+        return tile._replace(args=(layout, *rest))
+
+    image.tile = [mended(tile) for tile in image.tile]
+    colors = tags.get(_COLORS)
+    if image.mode in ("P", "PA") and colors and max(colors) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(colors))
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -145,7 +198,7 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _bare_png(content: bytes) -> tuple[bytes, bytes | None]:
-    sizes = {b"gAMA": 4, b"sRGB": 1}
+    sizes = {b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
     kept, profile, position = [content[:8]], None, 8
     while position + 12 <= len(content):
         length = int.from_bytes(content[position : position + 4])

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,8 @@ from ganjax.nets import inception, vgg16
 from ganjax.nets.attributes import SIDE, Classifier
 from ganjax.nets.darknet import TinyDarknet
 
-NAMES = ("avatars", "inception", "tiny_darknet", "vgg16")
+NAMES = ("avatars", "inception", "tiny_darknet", "vgg16", "vgg16_fc2")
+_WEIGHTS = {"avatars": "attributes_avatars", "vgg16": "vgg16_features", "vgg16_fc2": "vgg16"}
 
 
 class Extractor(NamedTuple):
@@ -27,14 +27,19 @@ class Extractor(NamedTuple):
       name: one of `NAMES`.
       digest: 16 hex digits that differ where the weights or the protocol (resizing, range) do.
       variables: the weights, float32; handed to `apply` so that no program holds them.
-      apply: (variables, images uint8 [B, H, W, 3]) -> {"features": [B, D], "logits": [B, K]}, both
-        float32; pure, to be jitted by the caller.
+      apply: (variables, images uint8 [B, H, W, 3]) -> {"features": [B, D]} and, of classifiers,
+        "logits": [B, K], both float32; pure, to be jitted by the caller.
     """
 
     name: str
     digest: str
     variables: Any
     apply: Callable[[Any, Array], dict[str, Array]]
+
+
+def weights_of(name: str) -> str:
+    """What `ganjax.weights` calls the weights of an extractor."""
+    return _WEIGHTS.get(name, name)
 
 
 def load(name: str, *, resizing: Dialect | Literal[""] = "") -> Extractor:
@@ -53,42 +58,52 @@ def load(name: str, *, resizing: Dialect | Literal[""] = "") -> Extractor:
         case "avatars":  # which is in the package
             # A classifier's features are of any size; these come to that of Inception's, about 0.4,
             # where the kernel's 1 counts.
-            file, scale = "attributes_avatars", 1 / 32
-            return _make(name, Classifier(), SIDE, resizing or "clean", scale=scale, file=file)
+            return _make(name, Classifier().apply, SIDE, resizing or "clean", scale=1 / 32)
         case "inception":
             dialect = resizing or "tf1"
             center = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
-            return _make(name, inception.Inception(), inception.SIZE, dialect, center=center)
+            network = inception.Inception()
+            return _make(name, network.apply, inception.SIZE, dialect, center=center)
         case "tiny_darknet":
-            return _make(name, TinyDarknet(), 224, resizing or "clean")
+            return _make(name, TinyDarknet().apply, 224, resizing or "clean")
         case "vgg16":
-            return _make(name, vgg16.VGG16(), vgg16.SIZE, resizing or "tf1")
+            # Not the 224 pixels of its training: at 128, an image costs what it costs Inception.
+            return _make(name, _pooled, 128, resizing or "clean")
+        case "vgg16_fc2":
+            return _make(name, vgg16.VGG16().apply, vgg16.SIZE, resizing or "tf1")
     raise UserError(f"extractor {name!r} is unknown; there is {', '.join(NAMES)}")
+
+
+def _pooled(variables: Any, images: Array) -> dict[str, Array]:
+    """VGG-16's last convolution after its ReLU, averaged over pixels: [B, 512]."""
+    module, layer = vgg16.VGG16(dense=False), vgg16.LAYERS[-1]
+    outputs = module.apply(variables, images, (layer,))
+    return {"features": jnp.mean(outputs[layer], axis=(1, 2))}
 
 
 def _make(
     name: str,
-    module: nn.Module,
+    network: Callable[[Any, Array], dict[str, Array]],
     size: int,
     dialect: Dialect,
     *,
     center: float = 127.5,
     scale: float = 1.0,
-    file: str = "",
 ) -> Extractor:
     """An extractor that sees (pixel - center) / center in squares of `size` pixels.
 
-    Its features are multiplied by `scale`. Its weights are called `file`, by default as itself.
+    Its features are multiplied by `scale`.
     """
 
     def apply(variables: Any, images: Array) -> dict[str, Array]:
         x = resize(images, size, dialect=dialect)
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
-            outputs = module.apply(variables, (x - center) / center)
-        return {"features": scale * outputs["features"], "logits": outputs["logits"]}
+            outputs = network(variables, (x - center) / center)
+        logits = {name: outputs[name] for name in ("logits",) if name in outputs}
+        return {"features": scale * outputs["features"], **logits}
 
-    params = weights.load(file or name)
+    params = weights.load(weights_of(name))
     protocol = f"{name} {size} {dialect} {center} {scale}"
     variables = {"params": jax.tree.map(jnp.asarray, params)}
     return Extractor(name, digest_of(params, protocol), variables, apply)

@@ -12,12 +12,20 @@ from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics import perceptual, similarity
 from ganjax.metrics.extractors import digest_of
+from ganjax.nets import alexnet
 from ganjax.nets.vgg import VGG19
 from ganjax.nets.vgg16 import VGG16
 
-_LEAST = 16  # pixels along a side: the deepest layers are at 1/8 and 1/16 of it
+_LEAST = 16  # pixels along a side of VGG's images: the deepest layers are at 1/8 and 1/16 of it
 _CONTENT = "relu4_1"  # AdaIN's choice; its style is in relu1_1 .. relu4_1, all that `VGG19` gives
-_WEIGHTS = {"vgg19": "vgg19_normalised", "vgg19_16x": "vgg19_16x"}
+# The network, and the channels' weights of LPIPS.
+_WEIGHTS: dict[str, tuple[str, ...]] = {
+    "": (),
+    "alexnet": ("alexnet_features", "lpips_alex"),
+    "vgg16": ("vgg16_features", "lpips_vgg"),
+    "vgg19": ("vgg19_normalised",),
+    "vgg19_16x": ("vgg19_16x",),
+}
 
 
 class Sight(NamedTuple):
@@ -34,6 +42,11 @@ class Sight(NamedTuple):
     channels: Mapping[str, Array]
 
 
+def weights_of(extractor: str) -> tuple[str, ...]:
+    """Names of the weights that a paired metric takes; none where it compares pixels."""
+    return _WEIGHTS[extractor]
+
+
 def load(extractor: str) -> Sight:
     """The network of a paired metric, with its weights.
 
@@ -45,35 +58,40 @@ def load(extractor: str) -> Sight:
     """
     if not extractor:
         return Sight("", lambda image: image, {})
-    if extractor == "vgg16":
-        return _make(extractor, VGG16(dense=False), weights.load("vgg16"), "lpips_vgg")
-    name = _WEIGHTS[extractor]
+    name, *heads = weights_of(extractor)
+    channels = weights.load(heads[0]) if heads else {}
     params = weights.load(name)
-    if "conv4_1" not in params:
-        raise UserError(f"weights {name} end before relu4_1; import the file of the whole network")
-    head_width = 64 if "head1_1" in params else 0
-    module = VGG19(last="relu4_1", width=len(params["conv1_1"]["bias"]), head_width=head_width)
-    return _make(extractor, module, params, "")
-
-
-def _make(extractor: str, module: nn.Module, params: Any, channels_name: str) -> Sight:
+    least = _LEAST
+    layers: tuple[tuple[str, ...], ...] = ()  # all, where the network is not asked for some
+    if extractor == "alexnet":
+        module: nn.Module = alexnet.AlexNet()
+        least = alexnet.LEAST
+    elif extractor == "vgg16":
+        module = VGG16(dense=False)
+        layers = (tuple(channels),)
+    else:
+        if "conv4_1" not in params:
+            raise UserError(
+                f"weights {name} end before relu4_1; import the file of the whole network"
+            )
+        head_width = 64 if "head1_1" in params else 0
+        module = VGG19(width=len(params["conv1_1"]["bias"]), head_width=head_width)
     held = jax.device_put(params)  # once, not for every image
 
     @jax.jit
     def features(params: Any, image: Array) -> dict[str, Array]:
         with jax.default_matmul_precision("highest"):
-            return module.apply({"params": params}, image[None])
+            return module.apply({"params": params}, image[None], *layers)
 
     def perceive(image: Array) -> dict[str, Array]:
-        if min(image.shape[:2]) < _LEAST:
+        if min(image.shape[:2]) < least:
             height, width = image.shape[:2]
             raise UserError(
-                f"{extractor} needs images of {_LEAST}x{_LEAST} pixels or more; "
+                f"{extractor} needs images of {least}x{least} pixels or more; "
                 f"one is {height}x{width}"
             )
         return features(held, image)
 
-    channels = weights.load(channels_name) if channels_name else {}
     return Sight(
         digest_of({"network": params, "channels": channels}, extractor), perceive, channels
     )

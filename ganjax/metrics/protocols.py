@@ -1,7 +1,7 @@
 """What a metric's name says: how it is made, of what features, of how many images.
 
 A name is KIND, a number of images, `_full` where the whole reference is meant, and what tells the
-features: `fid50k_full`, `fid10k_clean`, `kernel5k_tiny_darknet`, `swd8k`, `psnr`.
+features: `fid50k_full`, `fid10k_clean`, `kernel5k_vgg16`, `swd8k`, `psnr`.
 """
 
 import difflib
@@ -16,24 +16,25 @@ _DISTRIBUTIONS = {
     "precision_recall": "precision and recall",
     "density_coverage": "density and coverage",
 }
-_EXTRACTORS = ("tiny_darknet", "avatars", "vgg16")
+_EXTRACTORS = ("vgg16", "tiny_darknet", "avatars")
 # Names that belong to one network, whatever else could be measured in the same way.
 _PUBLISHED = {
     "fid": ("frechet", "inception"),
     "kid": ("kernel", "inception"),
     "is": ("inception_score", "inception"),
-    "pr": ("precision_recall", "vgg16"),
-    "dc": ("density_coverage", "vgg16"),
+    "pr": ("precision_recall", "vgg16_fc2"),
+    "dc": ("density_coverage", "vgg16_fc2"),
 }
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
 _PAIRED = {
-    **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim")},
+    **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim", "iou", "dice")},
     **{
         f"{kind}_{network}": (kind, network)
         for kind in ("style_loss", "content_loss", "gram_distance")
         for network in ("vgg19", "vgg19_16x")
     },
     "lpips_vgg": ("lpips", "vgg16"),
+    "lpips_alex": ("lpips", "alexnet"),
 }
 _FEWEST = {
     "frechet": 2,
@@ -59,7 +60,7 @@ class Protocol(NamedTuple):
       name: as the user gave it.
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
         "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim",
-        "style_loss", "content_loss", "gram_distance", "lpips".
+        "iou", "dice", "style_loss", "content_loss", "gram_distance", "lpips".
       size: generated images, and reference images unless `full`; 0 for all pairs.
       full: the reference is the whole of its set.
       extractor: whose features are compared; "" where the pixels are.
@@ -79,6 +80,11 @@ class Protocol(NamedTuple):
         return self.name in _PAIRED
 
     @property
+    def of_labels(self) -> bool:
+        """Compares label maps, by their pixels in all pairs together."""
+        return self.kind in ("iou", "dice")
+
+    @property
     def sizes_may_differ(self) -> bool:
         """Compares pairs by statistics of all their pixels."""
         return self.kind in ("style_loss", "gram_distance")
@@ -95,6 +101,8 @@ class Protocol(NamedTuple):
     @property
     def text(self) -> str:
         """One line that says what was measured."""
+        if self.of_labels:
+            return f"{self.name} of the pixels of all pairs, mean over the classes that are there"
         if self.paired:
             return f"{self.name}, mean over all pairs of images of the same name"
         what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))

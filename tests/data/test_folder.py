@@ -106,7 +106,7 @@ def test_broken_files_are_named_and_left_out(tmp_path, write):
     assert reasons["b/text.png"].startswith("is no image in JPEG")
 
 
-def test_links(tmp_path):
+def test_links(tmp_path, capsys):
     outside = write_tree(tmp_path / "outside", {"secret.png": png(9)})
     folder = write_tree(tmp_path / "data", {"real.png": png(1)})
     (folder / "inside.png").symlink_to("real.png")
@@ -119,7 +119,31 @@ def test_links(tmp_path):
     np.testing.assert_array_equal(arrays["image"][:, 0, 0, 0], [1, 1])
     reasons = dict(broken)
     assert set(reasons) == {"leak.png", "dangling.png"}
-    assert reasons["leak.png"] == "is a link out of the folder"
+    assert reasons["leak.png"].startswith("is a link out of the folder; --follow_links")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "2 linked folders are passed over: folder, loop; --follow_links (in training" in line
+    followed = open_source(f"folder:{folder}", follow_links=True)
+    arrays, broken = load_all(followed)
+    names = ["dangling.png", "folder/secret.png", "inside.png", "leak.png", "real.png"]
+    assert followed.names == names and [b.name for b in broken] == ["dangling.png"]
+    np.testing.assert_array_equal(arrays["image"][:, 0, 0, 0], [9, 1, 9, 1])
+    assert followed.digest != source.digest
+
+
+def test_links_in_circles_and_to_each_other(tmp_path):
+    """Each folder is read once, by its own name where it lies inside."""
+    folder = write_tree(tmp_path / "data", {"cat/1.png": png(1), ".store/dog/2.png": png(2)})
+    outside = write_tree(tmp_path / "outside", {"3.png": png(3), "deep/4.png": png(4)})
+    (folder / "alias").symlink_to(folder / "cat")
+    (folder / "dog").symlink_to(folder / ".store" / "dog")
+    (folder / "owl").symlink_to(outside)
+    (folder / "zoo").symlink_to(outside)
+    (outside / "back").symlink_to(folder)
+    (outside / "up").symlink_to(tmp_path)
+    (outside / "deep" / "round").symlink_to(outside)
+    source = open_source(f"folder:{folder}", follow_links=True)
+    assert source.names == ["cat/1.png", "dog/2.png", "owl/3.png", "owl/deep/4.png"]
+    assert source.fields["label"].names == ("cat", "dog", "owl")
 
 
 @pytest.mark.parametrize("write", [write_tree, write_zip])
@@ -149,8 +173,8 @@ def test_what_cannot_be_opened(tmp_path):
     whole.write_bytes(whole.read_bytes()[:-30])
     with pytest.raises(UserError, match="cut.zip is cut short; fetch or copy it again"):
         open_source(f"folder:{whole}")
-    for spec in ("", "folder", "folder:", "avatars:3", "photos", "tfds:", "ftp://x"):
-        with pytest.raises(UserError, match="avatars, folder:PATH.*tfds:NAME.*lsun:PATH"):
+    for spec in ("", "folder", "folder:", "photos", "tfds:", "ftp://x"):
+        with pytest.raises(UserError, match="give avatars.*, folder:PATH.*tfds:NAME.*lsun:PATH"):
             open_source(spec)
 
 
@@ -166,6 +190,26 @@ def test_an_unreadable_folder_is_not_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match="c cannot be read: Permission denied"):
         open_source(f"folder:{tmp_path}")
+
+
+def test_a_folder_inside_a_zip(tmp_path):
+    tree = {"art/monet/a.png": png(1), "art/photo/b.png": png(2), "art/photo/c.png": png(3)}
+    path = write_zip(tmp_path / "art.zip", tree)
+    for spec in (f"folder:{path}/art/photo", f"{path}/art/photo/"):
+        source = open_source(spec)
+        assert [source.name(n) for n in range(len(source))] == [
+            "art/photo/b.png",
+            "art/photo/c.png",
+        ]
+        assert "label" not in source.fields
+    np.testing.assert_array_equal(
+        source.load([0], (4, 4), 3)[0]["image"],
+        open_source(str(path)).load([1], (4, 4), 3)[0]["image"],
+    )
+    with pytest.raises(UserError, match="art.zip/art/phot holds nothing, no image"):
+        open_source(f"{path}/art/phot")
+    with pytest.raises(UserError, match="none.zip/art does not exist"):
+        open_source(str(tmp_path / "none.zip" / "art"))
 
 
 def test_zip_bombs(tmp_path, monkeypatch):

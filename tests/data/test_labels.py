@@ -118,4 +118,4 @@ def test_linked_folders_are_told(tmp_path, capsys):
     root = write_tree(tmp_path / "root", {"a.png": None})
     (root / "linked").symlink_to(tmp_path / "other")
     assert open_source(str(root)).names == ["a.png"]
-    assert "1 linked folders are passed over: linked; copy" in capsys.readouterr().err
+    assert "1 linked folders are passed over: linked; --follow_links" in capsys.readouterr().err

@@ -53,9 +53,12 @@ def test_what_does_not_exist(here, spec, says):
         open_source(spec)
 
 
+MORE = {"flip": False, "limit": 0, "range": "", "follow_links": False}
+
+
 def parse(spec):
     data = {"content": (spec,), "load_size": "9", "zoom": 1.0, "channels": 3}
-    (stream,) = unpaired(ConfigDict(data | {"flip": False, "limit": 0}), "content")
+    (stream,) = unpaired(ConfigDict(data | MORE), "content")
     return stream.source.names, stream.load_size
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ganjax import progress, runs, tasks
 from ganjax.commands import evaluate, train
+from ganjax.commands import weights as command_weights
 from ganjax.commands.terminal import run_command
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.fields import IMAGE
@@ -23,6 +24,7 @@ from ganjax.errors import UserError
 from ganjax.evaluation import measure
 from ganjax.evaluation import monitor as evaluation
 from ganjax.evaluation import sets as image_sets
+from ganjax.images import Reading
 from ganjax.metrics import extractors
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.kernel import fitting_size, kernel_distance
@@ -71,6 +73,7 @@ def tiny_extractor(name: str, *, resizing: str = "") -> extractors.Extractor:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(extractors, "load", tiny_extractor)
+    monkeypatch.setattr(command_weights, "fetch_missing", lambda names: None)
     monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "cache"))
 
 
@@ -167,9 +170,9 @@ def test_default_metrics():
         ["frechet5000_avatars", "kernel5000_avatars", "attributes5000_avatars"],
         ["frechet256_avatars", "attributes256_avatars"],
         [
-            "frechet1500_full_tiny_darknet",
-            "kernel1500_full_tiny_darknet",
-            "precision_recall1500_full_tiny_darknet",
+            "frechet1500_full_vgg16",
+            "kernel1500_full_vgg16",
+            "precision_recall1500_full_vgg16",
         ],
     ]
 
@@ -333,12 +336,13 @@ def test_color_profiles_count_unless_raw_values_are_asked_for(tmp_path, capsys):
     assert converted["value"] > 45 and raw["value"] < 35
     assert raw["raw_colors"] and "raw_colors" not in converted
     mesh, _ = evaluation.split_batch(8)
-    sets = [image_sets.open_set(f"{tmp_path}/a", mesh, raw_colors=raw) for raw in (True, False)]
+    asked = (Reading(raw_colors=True), Reading())
+    sets = [image_sets.open_set(f"{tmp_path}/a", mesh, reading=reading) for reading in asked]
     assert sets[0].digest != sets[1].digest
     (stored, _), (shown, _) = (next(images.batches(1, 8)) for images in sets)
     assert np.abs(np.asarray(stored)[0].astype(int) - np.asarray(shown)[0]).mean() > 4
     with pytest.raises(UserError, match="raw_colors is for files"):
-        image_sets.open_set("avatars", mesh, image_size=(16, 16), raw_colors=True)
+        image_sets.open_set("avatars", mesh, image_size=(16, 16), reading=asked[0])
 
 
 def test_equal_pairs_leave_a_finite_mean_and_are_counted(tmp_path, capsys):
@@ -368,7 +372,7 @@ def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
     random = np.random.default_rng(0)
     modules = {
-        "vgg16": VGG16(dense=False),
+        "vgg16_features": VGG16(dense=False),
         "vgg19_normalised": VGG19(width=4),
         "vgg19_16x": VGG19(width=4, head_width=64),
     }
@@ -400,7 +404,7 @@ def test_pairs_are_seen_through_the_networks_of_style_and_lpips(tmp_path, capsys
         outputs = [apply({"params": params[name]}, z) for z in (x, y)]
         return [{k: np.asarray(v[0], np.float64) for k, v in z.items()} for z in outputs]
 
-    f, g = features("vgg16")
+    f, g = features("vgg16_features")
     f, g = (
         {k: z / np.linalg.norm(z, axis=-1, keepdims=True) for k, z in h.items()} for h in (f, g)
     )
@@ -514,8 +518,8 @@ def test_without_metrics_the_smaller_set_decides_on_their_number(tmp_path, capsy
     b = write_images(tmp_path / "b", 12, seed=2)
     rows = run(capsys, "--generated", a, "--reference", b)
     assert {row["metric"]: row["n"] for row in rows} == {
-        "frechet8_full_tiny_darknet": 8,
-        "precision_recall8_full_tiny_darknet": 8,
+        "frechet8_full_vgg16": 8,
+        "precision_recall8_full_vgg16": 8,
     }
     assert {row["n_reference"] for row in rows} == {12}
 
@@ -671,7 +675,7 @@ def _config() -> dict:
         (["--generated=avatars", "--reference={a}"], "no size of their own; give --image_size"),
         (["--workdir={made}", _untrained], "holds no checkpoint yet"),
         (["--workdir={empty}"], "holds no run"),
-        (["--workdir=x", "--metrics=psnr"], "psnr compares files; give --generated and --ref"),
+        (["--workdir=x", "--metrics=psnr"], "x holds no run: config.json is missing"),
         (["--generated={a}", "--reference=avatars", "--metrics=ssim"], "give a folder or a .zip"),
         (["--generated={a}", "--reference={b}", "--metrics=swd8"], "images are 16x16 and 32x32"),
         (["--generated={a}", "--json=/does/not/exist/a.json"], "its folder does not exist"),
@@ -708,6 +712,49 @@ def test_a_classifier_draws_nothing(tmp_path, monkeypatch):
     for command in (evaluate, sample):
         with pytest.raises(UserError, match="draws no images"):
             command.main(["--workdir", str(tmp_path)])
+
+
+FETCH_MISSING = command_weights.fetch_missing
+
+
+def test_weights_of_the_package_are_fetched_on_first_use(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_weights, "fetch_missing", FETCH_MISSING)
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path / "weights"))
+    fetched = []
+
+    def fetch(name, folder):
+        fetched.append(name)
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.safetensors").touch()
+
+    monkeypatch.setattr(command_weights, "_fetch", fetch)
+    a, b = (write_images(tmp_path / name, 8, seed=1) for name in "ab")
+    sets = ["--generated", a, "--reference", b]
+    run(capsys, *sets)  # what suits photographs
+    run(capsys, *sets, "--metrics", "kernel8_vgg16,psnr,swd8,frechet8_avatars")
+    assert fetched == ["vgg16_features"]
+    run(capsys, *sets, "--metrics", "frechet8_tiny_darknet,pr8")  # which must be got by hand
+    assert fetched == ["vgg16_features"]
+    names = "lpips_alex,lpips_vgg,style_loss_vgg19,kid8,frechet8_vgg16"
+    needed = ["alexnet_features", "lpips_alex", "vgg16_features", "lpips_vgg", "vgg19_normalised"]
+    assert list(measure.weights_of(parse(names))) == [*needed, "inception"]
+
+
+def test_without_a_network_the_default_is_refused_with_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(command_weights, "fetch_missing", FETCH_MISSING)
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    a = str(write_images(tmp_path / "a", 8, seed=1))
+    with pytest.raises(UserError, match="repeat `ganjax weights fetch vgg16_features` where"):
+        evaluate.main(["--generated", a, "--reference", a])
+
+
+def test_training_does_not_fetch_what_it_measures_with(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(extractors, "load", LOAD)
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
+    config = runs.load_config(trained)
+    with pytest.raises(UserError, match="get them with `ganjax weights fetch vgg16_features`"):
+        evaluation.make_evaluation(tasks.make(config), config)
 
 
 def test_missing_weights_are_one_line_with_the_command(tmp_path, monkeypatch):

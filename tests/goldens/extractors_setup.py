@@ -42,6 +42,14 @@ def draw_images(batch: int, height: int, width: int) -> np.ndarray:
     return (patches + noise).clip(0, 255).astype(np.uint8)
 
 
+def draw_pairs() -> tuple[np.ndarray, np.ndarray]:
+    """Images, and the same moved, darker, and under noise: uint8 [3, 70, 83, 3] each."""
+    images = draw_images(3, 70, 83)
+    noise = np.random.RandomState(0).randint(-60, 61, images[2].shape)
+    others = (np.roll(images[0], 3, 1), images[1] * 0.6, (images[2] + noise).clip(0, 255))
+    return images, np.stack(others).astype(np.uint8)
+
+
 def summarize(features: np.ndarray) -> np.ndarray:
     """Of [H, W, C]: the norm, then some 300 values from all over it, borders and corners too."""
     flat = features.reshape(-1)

@@ -12,12 +12,13 @@ import jax
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
-from ganjax import images
+from ganjax import errors, images
 from ganjax.data.folder import list_pictures, open_files
+from ganjax.data.source import open_source
 from ganjax.errors import UserError
-from ganjax.images import read_image, samples, to_float, to_uint8
+from ganjax.images import Reading, read_image, samples, to_float, to_uint8
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -288,7 +289,7 @@ def test_colors_are_converted_by_the_profile(name):
         return np.abs(blocks.mean(axis=(1, 3)))
 
     assert np.quantile(distance(shown), 0.95) <= 2
-    assert distance(read_image(CASES / name, raw_colors=True)).mean() > 4
+    assert distance(read_image(CASES / name, reading=Reading(raw_colors=True))).mean() > 4
     # The same with transparency, from a palette, in the frame of a batch.
     with Image.open(CASES / name) as image:
         profile, pixels = image.info["icc_profile"], image.convert("RGB")
@@ -345,11 +346,67 @@ def test_gray_is_converted_by_profile_and_gamma(channels):
     files.append(encode(with_alpha, icc_profile=_gray_profile(1.0)))
     for file in files:
         assert np.abs(read_image(file, channels=channels)[0, 0, 0].astype(int) - 128) <= 1
-        assert read_image(file, channels=channels, raw_colors=True)[0, 0, 0] == 55
+        assert read_image(file, channels=channels, reading=Reading(raw_colors=True))[0, 0, 0] == 55
     # What encoders write that mean sRGB, and what sRGB overrules.
     usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
     for chunks in (usual, gamma + chunk_of(b"sRGB", b"\0")):
         assert read_image(png[:33] + chunks + png[33:])[0, 0, 0] == 55
+
+
+def _p3_as_srgb(pixels: np.ndarray) -> np.ndarray:
+    """By the matrices of https://www.w3.org/TR/css-color-4/#color-conversion-code."""
+    p3 = np.array([[608311, 189793, 198249], [35783, 247089, 198249], [0, 32229, 5220557]]) / [
+        [1250200, 714400, 1000160],
+        [156275, 357200, 2500400],
+        [1, 714400, 5000800],
+    ]
+    srgb = np.array([[12831, -329, -1974], [-851781, 1648619, 36519], [705, -2585, 705]]) / [
+        [3959, 214, 3959], [878810, 878810, 878810], [12673, 12673, 667],
+    ]  # fmt: skip
+    x = pixels / 255
+    light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) @ (srgb @ p3).T
+    curve = np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055
+    )
+    return 255 * np.clip(curve, 0, 1)
+
+
+def _coded(pixels: np.ndarray, *numbers: int) -> bytes:
+    file = encode(pixels)
+    return file[:33] + chunk_of(b"cICP", bytes(numbers)) + file[33:]
+
+
+def test_colors_that_numbers_tell(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    pixels = noise(20, 30)
+    p3 = _coded(pixels, 12, 13, 0, 1)
+    shown = read_image(p3)
+    np.testing.assert_allclose(shown, _p3_as_srgb(pixels), atol=0.6)
+    np.testing.assert_array_equal(read_image(p3, reading=Reading(raw_colors=True)), pixels)
+    # They go before a profile, and stay where other metadata is broken.
+    broken = chunk_of(b"zTXt", b"Comment\0\0" + LARGE)
+    for chunk in (chunk_of(b"iCCP", b"icc\0\0" + zlib.compress(_gray_profile(1.0))), broken):
+        np.testing.assert_array_equal(read_image(p3[:33] + chunk + p3[33:]), shown)
+    for numbers in ((1, 13), (1, 1), (2, 2)):
+        np.testing.assert_array_equal(read_image(_coded(pixels, *numbers, 0, 1)), pixels)
+    linear = np.full((2, 3), 55, np.uint8)
+    assert abs(int(read_image(_coded(linear, 1, 8, 0, 1), channels=1)[0, 0, 0]) - 128) <= 1
+    assert not capsys.readouterr().err
+    for numbers in ((9, 16, 0, 1), (9, 18, 0, 1), (1, 13, 0, 0)):  # PQ, HLG, not the full range
+        for _ in range(2):
+            np.testing.assert_array_equal(read_image(_coded(pixels, *numbers)), pixels)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "read as if they were sRGB's" in line
+    pillow_heif.register_heif_opener()
+    flat = np.full((64, 64, 3), (200, 50, 20), np.uint8)
+    names = {"color_primaries": 12, "transfer_characteristics": 13, "full_range_flag": 1}
+    avif = encode(flat, "AVIF", quality=95)
+    box = avif.index(b"colrnclx") + 8
+    for file in (
+        encode(flat, "HEIF", quality=95, matrix_coefficients=6, save_nclx_profile=True, **names),
+        avif[:box] + b"\0\x0c" + avif[box + 2 :],
+    ):
+        np.testing.assert_allclose(read_image(file), _p3_as_srgb(flat), atol=3)
 
 
 def chunk_of(kind: bytes, data: bytes) -> bytes:
@@ -357,10 +414,18 @@ def chunk_of(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **tags: tuple) -> bytes:
-    """A little-endian TIFF of one strip, or one for each plane.
+def tiff(
+    pixels: np.ndarray,
+    *,
+    planes: bool = False,
+    packed: bool = False,
+    order: str = "<",
+    **tags: tuple,
+) -> bytes:
+    """A TIFF of one strip, or one for each plane.
 
     Args:
+      order: of bytes; the pixels have it already.
       tags: _NUMBER = (type, values).
     """
     height, width, *bands = pixels.shape
@@ -382,12 +447,17 @@ def tiff(pixels: np.ndarray, *, planes: bool = False, packed: bool = False, **ta
         first = 8 + 2 + 12 * len(entries) + 4
         for tag, (form, values) in sorted(entries.items()):
             values = [bytes([v]) for v in values] if form == 2 else values
-            data = struct.pack(f"<{len(values)}{forms[form]}", *values)
+            data = struct.pack(f"{order}{len(values)}{forms[form]}", *values)
             if len(data) > 4:
-                data, rest = struct.pack("<I", first + len(rest)), rest + data
-            lines.append(struct.pack("<HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
+                data, rest = struct.pack(f"{order}I", first + len(rest)), rest + data
+            lines.append(struct.pack(f"{order}HHI", tag, form, len(values)) + data.ljust(4, b"\0"))
         position = first + len(rest)
-    head = b"II*\0" + struct.pack("<IH", 8, len(lines)) + b"".join(lines) + bytes(4)
+    head = (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(f"{order}IH", 8, len(lines))
+        + b"".join(lines)
+        + bytes(4)
+    )
     return head + rest + b"".join(strips)
 
 
@@ -417,7 +487,7 @@ GUESSED = {
 
 @pytest.mark.parametrize("kind", GUESSED)
 def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
-    monkeypatch.setattr(samples, "_told", set())
+    monkeypatch.setattr(errors, "_told", set())
     values, told = GUESSED[kind]
     expected = np.round(np.linspace(0, 255, 400))[1:]
     for _ in range(2):
@@ -425,6 +495,62 @@ def test_undeclared_ranges_are_guessed_and_told(kind, monkeypatch, capsys):
         assert np.abs(gray - expected).max() <= 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"is read as {told}," in line
+
+
+def test_a_folder_has_one_range(tmp_path, monkeypatch, capsys):
+    """Slices of one volume: what is black in one is black in all, whatever each holds."""
+    monkeypatch.setattr(errors, "_told", set())
+    volume = np.linspace(-1000, 3000, 4 * 100).reshape(4, 10, 10).astype("<i2")
+    for number, values in enumerate(volume):
+        (tmp_path / f"{number}.tif").write_bytes(tiff(values))
+    source = open_files(tmp_path)
+    arrays, _ = source.load(range(4), (10, 10), 1)
+    expected = np.round((volume + 1000) / 4000 * 255)
+    assert np.abs(arrays["image"][..., 0] - expected).max() <= 1
+    for picture, pixels in zip(list_pictures([tmp_path]), arrays["image"], strict=True):
+        np.testing.assert_array_equal(picture.pixels(channels=1), pixels)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path} has samples from -1000 to 3000" in line
+    assert "--range=LOW..HIGH (in training --config.data.range)" in line
+
+
+@pytest.mark.parametrize(("most", "odd"), [(255, 1), (1, 255)])
+def test_a_file_unlike_its_folder_is_told(most, odd, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    for number in range(40):  # of which 20 are looked at
+        (tmp_path / f"{number:02d}.tif").write_bytes(tiff(ramp(0, most)))
+    (tmp_path / "07.tif").write_bytes(tiff(ramp(0, odd)))
+    open_files(tmp_path).load(range(40), (20, 20), 1)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == (2 if most == 255 else 1)
+    assert f"has samples from 0 to {odd} and is read as 0 to {most}, black to white" in told[-1]
+
+
+def test_a_range_is_asked_for(tmp_path, capsys):
+    """It goes before what files declare, and has no meaning for 8 bits."""
+    values = ramp(0, 4095, "<u2")
+    expected = np.round(values / 4095 * 255)
+    asked = Reading(samples.parse_range("0..4095"))
+    for file in (tiff(values), tiff(values.astype("<f4")), encode(values)):
+        gray = read_image(file, channels=1, reading=asked)[..., 0]
+        np.testing.assert_array_equal(gray, expected)
+    gray = noise(4, 5)
+    np.testing.assert_array_equal(read_image(encode(gray), reading=asked), gray)
+    with pytest.raises(UserError, match="colors of 16 bits, for which no range can be set"):
+        read_image(tiff(np.zeros((2, 2, 3), "<u2")), reading=asked)
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    sources = [open_source(str(tmp_path), reading=reading) for reading in (asked, Reading())]
+    assert sources[0].digest != sources[1].digest
+    arrays, _ = sources[0].load([0], (20, 20), 1)
+    np.testing.assert_array_equal(arrays["image"][0, ..., 0], expected)
+    with pytest.raises(UserError, match="range is for files; avatars is no folder"):
+        open_source("avatars", reading=asked)
+    assert samples.parse_range("-1e3..3000.5") == (-1000, 3000.5)
+    assert samples.parse_range("") is None
+    for text in ("5", "1..0", "0..nan", "0..inf", "a..b", "..", "0-1", "-1e308..1e308"):
+        with pytest.raises(UserError, match="give LOW..HIGH, like 0..1"):
+            samples.parse_range(text)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["float_unit_overshoot.tif", "int32_0_255.tif"])
@@ -657,6 +783,113 @@ def test_avif_of_others_and_a_rotated_heic():
         assert np.abs(shown - scene).mean() < 5  # 9 without the profile
 
 
+TINY = np.array([[[200, 100, 50], [10, 20, 30]]], np.uint8)
+
+
+def _cmyk_of_adobe(adobe: bool) -> bytes:
+    file = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)
+    assert file[2:4] == b"\xff\xee"
+    return file if adobe else file[:2] + file[4 + int.from_bytes(file[4:6]) :]
+
+
+def test_cmyk_is_inverted_by_adobe_alone():
+    np.testing.assert_allclose(read_image(_cmyk_of_adobe(True))[8, 8], [255, 0, 0], atol=3)
+    # The same samples mean all of the other inks.
+    np.testing.assert_allclose(read_image(_cmyk_of_adobe(False))[8, 8], [0, 0, 0], atol=3)
+
+
+def test_a_gif_whose_frame_is_smaller_than_the_screen():
+    frame = Image.new("P", (4, 3), 1)
+    frame.putpalette([9, 9, 9, 250, 0, 0])
+    file = bytearray(encode(frame, "GIF"))
+    file[6:10] = struct.pack("<HH", 6, 5)
+    shown = read_image(bytes(file), channels=4)
+    assert (shown[:3, :4] == [250, 0, 0, 255]).all()
+    assert (shown[3:, :, 3] == 0).all() and (shown[:, 4:, 3] == 0).all()
+    assert (read_image(bytes(file))[4] == 255).all()
+
+
+@pytest.mark.parametrize("form", ["TGA", "BMP"])
+def test_alpha_that_leaves_nothing_to_see_means_nothing(form):
+    for alpha, kept in ((0, 255), (128, 128)):
+        pixels = np.concatenate([TINY, np.full((1, 2, 1), alpha, np.uint8)], axis=-1)
+        if form == "TGA":
+            file = encode(pixels, "TGA")
+        else:  # of version 5, which alone has an alpha
+            masks = struct.pack("<4I84x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)[: 124 - 40]
+            info = struct.pack("<IiiHHIIiiII", 124, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks
+            data = pixels[..., [2, 1, 0, 3]].tobytes()
+            file = b"BM" + struct.pack("<IHHI", 14 + 124 + 8, 0, 0, 14 + 124) + info + data
+        shown = read_image(file, channels=4)
+        np.testing.assert_array_equal(shown[..., :3], TINY)
+        assert (shown[..., 3] == kept).all()
+
+
+def test_colors_that_a_png_names_by_their_places():
+    pixels = noise(8, 9)
+    file = encode(pixels)
+
+    def with_places(*places: int, more: bytes = b"") -> bytes:
+        return file[:33] + chunk_of(b"cHRM", struct.pack(">8I", *places)) + more + file[33:]
+
+    p3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    srgb = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    usual = chunk_of(b"gAMA", struct.pack(">I", 45_455))
+    np.testing.assert_allclose(
+        read_image(with_places(*p3, more=usual)), _p3_as_srgb(pixels), atol=0.6
+    )
+    for harmless in (with_places(*srgb, more=usual), with_places(*[0] * 8)):
+        np.testing.assert_array_equal(read_image(harmless), pixels)
+    overruled = with_places(*p3, more=chunk_of(b"sRGB", b"\0"))
+    np.testing.assert_array_equal(read_image(overruled), pixels)
+    linear = chunk_of(b"gAMA", struct.pack(">I", 100_000))
+    both = read_image(with_places(*srgb, more=linear)).astype(int)
+    assert np.abs(both - read_image(file[:33] + linear + file[33:])).max() <= 1
+    odd = chunk_of(b"gAMA", struct.pack(">I", 1))
+    assert read_image(with_places(*p3, more=odd)).shape == (8, 9, 3)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i4", "i2"])
+def test_packed_samples_of_both_orders(dtype):
+    """libtiff swaps bytes itself, and Pillow once more."""
+    values = ramp(0, 1 if dtype == "f4" else 255, dtype)
+    expected = read_image(tiff(values.astype(f"<{dtype}")), channels=1)
+    for packed in (False, True):
+        file = tiff(values.astype(f">{dtype}"), order=">", packed=packed)
+        np.testing.assert_array_equal(read_image(file, channels=1), expected)
+
+
+def test_kinds_of_tiff(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_told", set())
+    signed = np.linspace(-100, 100, 100).reshape(10, 10).astype("i1")
+    expected = np.round((signed.astype(float) + 100) / 200 * 255)
+    np.testing.assert_allclose(read_image(tiff(signed), channels=1)[..., 0], expected, atol=1)
+    assert "has samples from -100 to 100" in capsys.readouterr().err
+    # Gray multiplied with its alpha, which older Pillow refuses: 100 of 128 is 199 of 255.
+    if (b"II", 1, (1,), 1, (8, 8), (1,)) in TiffImagePlugin.OPEN_INFO:
+        both = np.array([[[100, 128], [0, 0], [255, 255]]], np.uint8)
+        file = tiff(both, _338=(3, [1]))
+        assert read_image(file, channels=4)[0].tolist() == [[199] * 3 + [128], [0] * 4, [255] * 4]
+        assert read_image(file, channels=1)[0, :, 0].tolist() == [227, 255, 255]
+    # Palettes of 8 bits, as some programs write them in 16.
+    colors = np.random.default_rng(0).integers(0, 256, (3, 256))
+    index = noise(5, 6, 1)[..., 0]
+    for scale in (1, 257):
+        tags = {"_262": (3, [3]), "_320": (3, (scale * colors).ravel().tolist())}
+        np.testing.assert_array_equal(read_image(tiff(index, **tags)), colors.T[index])
+    # What GDAL has for missing samples is black, and no part of the range.
+    values = with_outlier(ramp(10, 20), -3.4028235e38)
+    tags = {"_42113": (2, b"-3.4028234663852886e+38\0"), "_340": (12, [10.0]), "_341": (12, [20.0])}
+    gray = read_image(tiff(values, **tags), channels=1)[..., 0]
+    expected = np.round(np.linspace(0, 255, 400)).reshape(20, 20)
+    np.testing.assert_allclose(gray, expected, atol=1)
+    tags = {"_42113": (2, b"-3.4028234663852886e+38\0")}
+    assert read_image(tiff(values, **tags), channels=1).max() == 20
+    assert "from 10.0251 to 20" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is TIFF of a kind that is not read, or damaged; save"):
+        read_image(tiff(np.zeros((3, 4, 3), "<f4")))
+
+
 def test_what_begins_like_a_tga_is_none():
     indices_of_no_palette = bytes([0, 0, 1, *[0] * 9, 2, 0, 2, 0, 8, 0])
     with pytest.raises(UserError, match="no image in"):
@@ -698,3 +931,19 @@ def test_headers_of_large_photos_pass(megapixels):
     assert (shown == 200).all()
     with pytest.raises(UserError, match=f"more than 89 million pixels.*={megapixels}$"):
         read_image(file)
+
+
+def test_a_drawing_shows_through_its_alpha():
+    random = np.random.default_rng(0)
+    rgba = random.integers(0, 256, (64, 64, 4), np.uint8)
+    rgba[:8, :, 3], rgba[8:16, :, 3] = 0, 255
+    seen = images.opaque(rgba)
+    np.testing.assert_array_equal(images.with_alpha(seen, seen, rgba), rgba)
+    drawn = np.uint8(np.clip(seen + random.normal(0, 20, seen.shape), 0, 255))
+    result = images.with_alpha(drawn, seen, rgba)
+    np.testing.assert_array_equal(result[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(result[8:16, :, :3], drawn[8:16])
+    np.testing.assert_array_equal(result[:8], rgba[:8])
+    possible = (result[..., :3] > 0) & (result[..., :3] < 255) & (rgba[..., 3:] > 0)
+    assert possible.mean() > 0.4
+    assert np.abs(images.opaque(result) - drawn.astype(int))[possible].max() <= 1

@@ -224,6 +224,24 @@ def test_vgg16_features_see_colors_as_lpips_does(vgg16_features_file):
         keymaps.convert("vgg16_features", arrays)
 
 
+def test_vgg16_takes_the_mean_of_its_last_convolution(folder, vgg16_features_file):
+    parameters = keymaps.convert("vgg16_features", vgg16_features_file)
+    write_safetensors(folder / "vgg16_features.safetensors", parameters, {})
+    extractor = extractors.load("vgg16")
+    images = draw_images(1, 128, 128)
+    outputs = jax.jit(extractor.apply)(extractor.variables, images)
+    assert outputs.keys() == {"features"}
+    module = jax.jit(VGG16(dense=False).apply, static_argnums=2)
+    relu = module(extractor.variables, images / np.float32(127.5) - 1, ("relu5_3",))["relu5_3"]
+    agree(outputs["features"], np.asarray(relu, np.float64).mean((1, 2)))
+
+
+def test_vgg16_with_its_trained_weights_by_torch(fetched_weights):
+    extractor = extractors.load("vgg16")
+    outputs = jax.jit(extractor.apply)(extractor.variables, draw_images(2, 128, 128))
+    agree(outputs["features"], np.load(GOLDENS / "lpips_torch.npz")["vgg_pooled"])
+
+
 @pytest.mark.parametrize(
     "name, channels", [("vgg", (64, 128, 256, 512, 512)), ("alex", (64, 192, 384, 256, 256))]
 )
@@ -256,13 +274,14 @@ def test_digests_tell_weights_and_protocols_apart(folder):
     assert extractors.load("tiny_darknet").digest != first
 
 
-@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16"])
+@pytest.mark.parametrize("name", ["inception", "tiny_darknet", "vgg16", "vgg16_fc2"])
 def test_missing_weights_are_one_line(folder, name):
-    with pytest.raises(UserError, match=f"{name}.*ganjax weights") as caught:
+    file = {"vgg16": "vgg16_features", "vgg16_fc2": "vgg16"}.get(name, name)
+    with pytest.raises(UserError, match=f"{file}.*ganjax weights") as caught:
         extractors.load(name)
     message = str(caught.value)
-    assert "\n" not in message and f"--as {name}`" in message
-    assert (f"ganjax weights fetch {name}`" in message) == (name != "tiny_darknet")
+    assert "\n" not in message and f"--as {file}`" in message
+    assert (f"ganjax weights fetch {file}`" in message) == (name != "tiny_darknet")
 
 
 def test_unknown_names_are_refused():

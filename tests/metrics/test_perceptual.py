@@ -1,5 +1,8 @@
 """LPIPS' form and the measures of style against their formulas in float64."""
 
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,16 @@ import pytest
 
 from ganjax import adain
 from ganjax.errors import UserError
+from ganjax.metrics import pairs
 from ganjax.metrics.perceptual import content_loss, gram_distance, lpips, style_loss
+from ganjax.weights import keymaps
+from ganjax.weights.safetensors import write_safetensors
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+sys.path.insert(0, str(GOLDENS))
+
+from extractors_setup import draw as draw_array  # noqa: E402
+from extractors_setup import draw_pairs  # noqa: E402
 
 SHAPES = {"relu1": (9, 8, 6), "relu2": (5, 4, 10)}
 
@@ -112,3 +124,42 @@ def test_features_that_cannot_be_compared():
     other = {**a, "relu2": a["relu2"][:, :3]}
     with pytest.raises(UserError, match="relu2 is .* one size"):
         lpips(a, other, weights)
+
+
+def lpips_of(extractor: str) -> np.ndarray:
+    """[pairs] of the images of `lpips_torch.py`."""
+    sight = pairs.load(extractor)
+    values = []
+    for both in zip(*draw_pairs(), strict=True):
+        a, b = (sight.perceive(jnp.asarray(x / np.float32(127.5) - 1)) for x in both)
+        values += list(pairs.compare("lpips", a, b, sight.channels))
+    return np.array(values)
+
+
+@pytest.mark.parametrize(("extractor", "name"), [("vgg16", "vgg"), ("alexnet", "alex")])
+def test_lpips_is_that_of_its_package(extractor, name, fetched_weights):
+    golden = np.load(GOLDENS / "lpips_torch.npz")[name]
+    np.testing.assert_allclose(lpips_of(extractor), golden, rtol=1e-4)
+
+
+def test_lpips_on_an_alexnet_without_trained_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path))
+    torch_shapes = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
+    arrays = {}
+    for number, (outputs, inputs, side) in enumerate(torch_shapes):
+        kernel = draw_array(f"{number}.weight", (outputs, inputs, side, side))
+        arrays[f"AlexNet_0.Conv_{number}.kernel"] = kernel.transpose(2, 3, 1, 0)
+        arrays[f"AlexNet_0.Conv_{number}.bias"] = draw_array(f"{number}.bias", (outputs,))
+        head = np.abs(draw_array(f"lin{number}.weight", (1, outputs, 1, 1)))
+        arrays[f"NetLinLayer_{number}.Conv_0.kernel"] = head.transpose(2, 3, 1, 0)
+    for name in ("alexnet_features", "lpips_alex"):
+        write_safetensors(tmp_path / f"{name}.safetensors", keymaps.convert(name, arrays), {})
+    golden = np.load(GOLDENS / "lpips_torch.npz")["alex_drawn"]
+    np.testing.assert_allclose(lpips_of("alexnet"), golden, rtol=1e-4)
+    sight = pairs.load("alexnet")
+    assert sight.perceive(jnp.zeros((31, 40, 3)))["relu5"].shape == (1, 1, 1, 256)
+    with pytest.raises(UserError, match="alexnet needs images of 31x31.*one is 30x40"):
+        sight.perceive(jnp.zeros((30, 40, 3)))
+    with pytest.raises(UserError, match="NetLinLayer_2.Conv_0.kernel has shape"):
+        wrong = {"NetLinLayer_2.Conv_0.kernel": np.zeros((1, 1, 7, 1), np.float32)}
+        keymaps.convert("lpips_alex", arrays | wrong)

@@ -16,8 +16,9 @@ from ganjax.metrics.protocols import Protocol, Statistic, parse, statistics
         ("fid1234_pytorch", ("frechet", 1234, False, "inception", "pytorch")),
         ("kid50k", ("kernel", 50_000, False, "inception", "tf1")),
         ("is50k", ("inception_score", 50_000, False, "inception", "tf1")),
-        ("pr10k", ("precision_recall", 10_000, False, "vgg16", "")),
-        ("dc10k", ("density_coverage", 10_000, False, "vgg16", "")),
+        ("pr10k", ("precision_recall", 10_000, False, "vgg16_fc2", "")),
+        ("dc10k", ("density_coverage", 10_000, False, "vgg16_fc2", "")),
+        ("frechet106_vgg16", ("frechet", 106, False, "vgg16", "")),
         ("frechet5k_tiny_darknet", ("frechet", 5000, False, "tiny_darknet", "")),
         ("kernel5k_full_tiny_darknet", ("kernel", 5000, True, "tiny_darknet", "")),
         ("precision_recall64_avatars", ("precision_recall", 64, False, "avatars", "")),
@@ -27,6 +28,7 @@ from ganjax.metrics.protocols import Protocol, Statistic, parse, statistics
         ("psnr", ("psnr", 0, False, "", "")),
         ("ms_ssim", ("ms_ssim", 0, False, "", "")),
         ("lpips_vgg", ("lpips", 0, False, "vgg16", "")),
+        ("lpips_alex", ("lpips", 0, False, "alexnet", "")),
         ("style_loss_vgg19", ("style_loss", 0, False, "vgg19", "")),
         ("gram_distance_vgg19_16x", ("gram_distance", 0, False, "vgg19_16x", "")),
     ],
@@ -47,12 +49,13 @@ def test_several_names_keep_their_order_and_come_once():
         ("frechet7k_darknet", "did you mean frechet7k_tiny_darknet"),
         ("frechet5k_avatar", "did you mean frechet5k_avatars"),
         ("ms_sim", "did you mean ms_ssim"),
-        ("lpips_alex", "did you mean lpips_vgg"),
+        ("lpips_alexnet", "did you mean lpips_alex"),
         ("style_vgg19", "did you mean style_loss_vgg19"),
         ("fid", "did you mean fid5k"),
         ("fid5k_tiny_darknet", "unknown"),  # never FID on other features
         ("frechet5k_inception", "unknown"),  # which has a name of its own
         ("pr10k_clean", "unknown"),
+        ("frechet5k_vgg16_fc2", "did you mean frechet5k_vgg16"),  # the published pr and dc alone
         ("swd8k_avatars", "unknown"),
         ("attributes5k_vgg16", "unknown"),
         ("fid0k", "unknown"),
@@ -80,7 +83,7 @@ def test_each_side_needs_what_the_name_says():
     assert needs("fid10k") == (moments, moments)
     assert needs("fid10k_full") == (moments, moments._replace(size=123, whole=True))
     assert needs("is10k") == (moments._replace(what="logits"), None)
-    assert needs("pr10k")[1] == Statistic("features", "vgg16", "", 10_000)
+    assert needs("pr10k")[1] == Statistic("features", "vgg16_fc2", "", 10_000)
     assert needs("swd8k") == (Statistic("patches", "", "", 8000),) * 2
 
 

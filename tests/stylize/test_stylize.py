@@ -14,12 +14,13 @@ from PIL import Image
 
 from ganjax import adain, ops
 from ganjax.adain import channel_statistics
+from ganjax.data import folder
 from ganjax.data.folder import Picture
 from ganjax.errors import UserError
 from ganjax.images import contained, opaque, resize, to_float
 from ganjax.nets import stylizers, vgg
 from ganjax.nets.stylizers import Stylizer, blend_transfer
-from ganjax.stylize import Model, encode_style, jobs, load_model, recolor, stylize, tiles, transfer
+from ganjax.stylize import Model, encode_style, jobs, load_model, recolor, stylize, transfer
 from ganjax.weights.safetensors import write_safetensors
 
 
@@ -179,27 +180,6 @@ def test_no_influence_goes_beyond_the_reach(model):
         distance = np.abs(np.arange(width) - column)
         assert np.all(difference[distance > network.reach] == 0)
         assert np.any(difference[distance > network.reach / 2] > 0)
-
-
-def test_cores_cover_every_pixel_once_and_see_the_margin():
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        grain = int(2 ** random.integers(0, 5))
-        height, width = (int(n) * grain for n in random.integers(1, 40, 2))
-        tile, margin = (int(n) for n in random.integers(1, 100, 2))
-        count = np.zeros((height, width), int)
-        shapes = set()
-        for part in tiles._cut((height, width), tile, margin, grain):
-            view = np.arange(height * width).reshape(height, width)[part.window]
-            shapes.add(view.shape)
-            core = view[part.core]
-            count.ravel()[core.ravel()] += 1
-            for axis, side in enumerate((height, width)):
-                window, inner = part.window[axis], part.core[axis]
-                assert window.start % grain == 0
-                assert inner.start >= margin or window.start == 0
-                assert window.stop - window.start - inner.stop >= margin or window.stop == side
-        assert np.all(count == 1) and len(shapes) == 1
 
 
 # Sizes and batches
@@ -381,12 +361,12 @@ def job_of(contents, styles, **options):
 def draw(monkeypatch):
     """Draws all pairs of arrays, which stand for files of them."""
 
-    def read(content, *, channels, may_shrink=False):
+    def read(content, *, channels, **_):
         if channels == 4 and content.shape[2] == 3:
             return np.concatenate([content, np.full_like(content[:, :, :1], 255)], axis=2)
         return content[:, :, :channels]
 
-    monkeypatch.setattr(jobs, "as_pixels", read)
+    monkeypatch.setattr(folder, "as_pixels", read)
 
     def draw(contents, styles, *, model=None, **options):
         job = job_of(contents, styles, **options)
@@ -527,22 +507,6 @@ def test_opaque_is_the_image_on_white():
     assert np.abs(opaque(values) - on_white(values)).max() <= 0.5 + 1e-9
     values[..., 3] = 255
     np.testing.assert_array_equal(opaque(values), values[..., :3])
-
-
-def test_a_drawing_shows_through_its_alpha():
-    random = np.random.default_rng(0)
-    rgba = random.integers(0, 256, (64, 64, 4), np.uint8)
-    rgba[:8, :, 3], rgba[8:16, :, 3] = 0, 255
-    seen = opaque(rgba)
-    np.testing.assert_array_equal(jobs._with_alpha(seen, seen, rgba), rgba)
-    drawn = np.uint8(np.clip(seen + random.normal(0, 20, seen.shape), 0, 255))
-    result = jobs._with_alpha(drawn, seen, rgba)
-    np.testing.assert_array_equal(result[..., 3], rgba[..., 3])
-    np.testing.assert_array_equal(result[8:16, :, :3], drawn[8:16])
-    np.testing.assert_array_equal(result[:8], rgba[:8])
-    possible = (result[..., :3] > 0) & (result[..., :3] < 255) & (rgba[..., 3:] > 0)
-    assert possible.mean() > 0.4
-    assert np.abs(opaque(result) - drawn.astype(int))[possible].max() <= 1
 
 
 def test_contained_keeps_proportions_on_white():

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import tasks
+from ganjax import runs, tasks
+from ganjax.commands import evaluate
 from ganjax.config import with_variants
+from ganjax.data.source import seen_from
 from ganjax.errors import UserError
 from ganjax.tasks import dcgan
 from ganjax.training.loop import fit
-from ganjax.training.workdir import load_config
+from ganjax.training.workdir import load_config, read_metrics
 
 STEPS = 4
 
@@ -29,6 +31,42 @@ def train(source, cache, run, steps=STEPS):
     fields |= {"total_kimg": steps * 0.004, "save_every": 0.004, "sample_every": 0.0}
     config.update_from_flattened_dict(fields | {"data.cache_dir": str(cache)})
     return fit(tasks.make(config), tasks.make_data(config), config, run, fill=tasks.fill)
+
+
+def test_a_run_knows_where_its_data_is_from_any_folder(tmp_path, monkeypatch):
+    project, other = tmp_path / "project", tmp_path / "other"
+    project.mkdir()
+    other.mkdir()
+    write_images(project / "photos", seed=1)
+    monkeypatch.chdir(project)
+    train("folder:photos", tmp_path / "cache", project / "runs" / "a", steps=1)
+    train("folder:photos", tmp_path / "cache", tmp_path / "b", steps=1)
+    assert runs.load_config(project / "runs" / "a").data.source == "folder:photos"
+    monkeypatch.chdir(other)
+    words = ["--metrics", "swd8"]
+    evaluate.main(["--workdir", "../b", *words])
+    assert read_metrics(tmp_path / "b")[-1]["n_reference"] == 8
+    project.rename(tmp_path / "elsewhere")  # run and data together
+    found = runs.load_config(tmp_path / "elsewhere" / "runs" / "a").data.source
+    assert found == f"folder:{tmp_path.resolve()}/elsewhere/photos"
+    with pytest.raises(UserError, match="photos does not exist; --reference names other images"):
+        evaluate.main(["--workdir", "../b", *words])
+
+
+def test_paths_of_data_from_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "start" / "a@2").mkdir(parents=True)
+    (tmp_path / "start" / "avatars").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    start = tmp_path / "start"
+    for spec, found in {
+        "a@2": f"{start}/a@2", "folder:a@2@64*3": f"folder:{start}/a@2@64*3", "here": "here",
+        "paired:a@2:val": f"paired:{start}/a@2:val", "lsun:a@2": f"lsun:{start}/a@2",
+        "avatars": "avatars", "avatars:test": "avatars:test", "paired:avatars": "paired:avatars",
+        "folder:avatars": f"folder:{start}/avatars", "tfds:a@2": "tfds:a@2", "b": "b",
+        "gs://bucket/a@2": "gs://bucket/a@2", f"folder:{tmp_path}/no": f"folder:{tmp_path}/no",
+    }.items():  # fmt: skip
+        assert seen_from(start, spec) == found
 
 
 def test_a_run_goes_on_where_its_images_have_moved(tmp_path, monkeypatch):

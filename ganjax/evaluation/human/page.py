@@ -13,16 +13,17 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ganjax import records
 from ganjax.errors import UserError
-from ganjax.images import cover, read_image
+from ganjax.images import as_pixels, cover
 from ganjax.paths import write_atomic
 
-Images = Mapping[str, Callable[[], bytes]]  # name -> what gives the file's content
+Images = Mapping[str, Callable[[], Any]]  # name -> what gives what `as_pixels` takes
 
 QUESTION = "Which picture is better?"
 NAME_LIMIT = 80  # characters of a rater's name
@@ -125,7 +126,7 @@ def _draw_pairs(
 
 def _read(images: Images, name: str) -> np.ndarray:
     try:
-        return read_image(images[name](), may_shrink=True)
+        return as_pixels(images[name](), may_shrink=True)
     except UserError as error:
         raise UserError(f"{name}: {str(error).removeprefix('image ')}; remove it") from error
 

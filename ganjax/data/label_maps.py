@@ -1,0 +1,87 @@
+"""Label maps in files: the numbers of classes, or their colors."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ganjax.errors import UserError
+from ganjax.images import read_values
+
+UNLABELED = 255  # the number of what belongs to no class
+_LOSSY = (b"\xff\xd8", b"RIFF")  # JPEG and WebP, whose colors are not exact
+
+
+class LabelMaps(NamedTuple):
+    """How the label maps of a data set are written.
+
+    Attributes:
+      names: of the classes, that of number 0 first.
+      colors: of the classes, like "f0c0a0"; () where files hold the numbers, as gray values or as
+        indices of a palette.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], colors: Sequence[str]) -> "LabelMaps":
+        """Checks the fields of a config.
+
+        Raises:
+          UserError: there are too few or too many classes, or wrong colors.
+        """
+        if not 2 <= len(names) <= UNLABELED:
+            raise UserError(f"data.classes has {len(names)} names; give 2 to {UNLABELED}")
+        if colors and len(colors) != len(names):
+            raise UserError(f"data.colors has {len(colors)} colors for {len(names)} data.classes")
+        for color in colors:
+            if not re.fullmatch("[0-9a-f]{6}", color):
+                raise UserError(f"data.colors has {color!r}; give six digits like 'f0c0a0'")
+        if len({*colors}) < len(colors):
+            raise UserError("data.colors has a color twice; give each class its own")
+        return cls(tuple(names), tuple(colors))
+
+    def read(self, content: bytes) -> np.ndarray:
+        """The values of a file, which `look_up` takes.
+
+        Raises:
+          UserError: it is no image, or has colors where numbers are wanted.
+        """
+        return read_values(content, colors=bool(self.colors))
+
+    def look_up(self, values: np.ndarray, content: bytes) -> np.ndarray:
+        """The classes of values that were read: uint8 [H, W].
+
+        Colors of JPEG and WebP files count as the nearest one.
+
+        Raises:
+          UserError: a value is that of no class.
+        """
+        if not self.colors:
+            wrong = values[(values >= len(self.names)) & (values != UNLABELED)]
+            if wrong.size:
+                raise UserError(
+                    f"has the number {wrong[0]}, but data.classes has {len(self.names)} names, for "
+                    f"0 to {len(self.names) - 1} ({UNLABELED}: not labeled)"
+                )
+            return values.astype(np.uint8)
+        table = palette(self.colors)
+        found, places = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
+        distances = np.square(found[:, None].astype(int) - table).sum(axis=2)
+        wrong = found[distances.min(axis=1) > 0]
+        if len(wrong) and not content.startswith(_LOSSY):
+            raise UserError(f"has the color {bytes(wrong[0]).hex()}, which is none of data.colors")
+        return distances.argmin(axis=1).astype(np.uint8)[places.reshape(values.shape[:2])]
+
+
+def palette(colors: Sequence[str], count: int = 0) -> np.ndarray:
+    """Colors as uint8 [K, 3]; `count` different ones where there are none, black first."""
+    if colors:
+        return np.array([list(bytes.fromhex(color)) for color in colors], np.uint8)
+    levels = 2
+    while levels**3 < count:
+        levels += 1
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 255, levels)] * 3, indexing="ij"), axis=-1)
+    return np.rint(grid.reshape(-1, 3)[:count]).astype(np.uint8)
