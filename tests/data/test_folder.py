@@ -128,6 +128,10 @@ def test_links(tmp_path, capsys):
     assert followed.names == names and [b.name for b in broken] == ["dangling.png"]
     np.testing.assert_array_equal(arrays["image"][:, 0, 0, 0], [9, 1, 9, 1])
     assert followed.digest != source.digest
+    (alone := tmp_path / "alone").mkdir()
+    (alone / "leak.png").symlink_to(outside / "secret.png")
+    pair = [open_source(f"folder:{alone}", follow_links=follow) for follow in (False, True)]
+    assert pair[0].digest != pair[1].digest  # or the cache would know it as broken
 
 
 def test_links_in_circles_and_to_each_other(tmp_path):
