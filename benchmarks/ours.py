@@ -135,7 +135,7 @@ def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Progr
     if form == "vgg19":
         images = jnp.zeros((1, 32, 32, 3))
         encoder = jax.jit(vgg.VGG19().init)(key, images)["params"]
-        stylizer, frozen = stylizers.make_vgg19(encoder), encoder
+        stylizer, frozen = stylizers.make_vgg(encoder), encoder
     else:
         stylizer, frozen = stylizers.make_compact(), {}
     params = jax.jit(stylizer.init)(key)

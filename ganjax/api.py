@@ -101,6 +101,8 @@ class Stylizer:
     def load(cls, model: Form = "compact", weights: str | Path | None = None) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
+        "vgg16" is AdaIN on VGG-16, for weights of your own.
+
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name
             that `ganjax weights` knows; by default the model's own.

@@ -64,7 +64,7 @@ def stylize_tiled(
     mixtures: Sequence[np.ndarray],
     regions: np.ndarray | None,
     coverage: np.ndarray | None,
-    rest: np.ndarray | None,
+    rest: np.floating | None,
     *,
     keep_colors: bool,
     tile: int,

@@ -16,7 +16,7 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import unpaired
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
-from ganjax.nets import stylizers
+from ganjax.nets import stylizers, vgg16
 from ganjax.nets.stylizers import Stylizer, blend_transfer
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
@@ -60,8 +60,8 @@ def defaults() -> ConfigDict:
     config.data.vary_styles = False  # make more styles of few: turned, and in other colors
 
     config.model = ConfigDict()
-    config.model.form = "vgg19"  # vgg19 (the paper) | compact
-    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19), or "random"
+    config.model.form = "vgg19"  # vgg19 (the paper) | vgg16 | compact
+    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg*), or "random"
     config.model.width = 32  # channels at 1/2 of the resolution (compact)
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
@@ -145,10 +145,14 @@ def model_from_config(config: ConfigDict) -> Model:
 
 
 def _stylizer(config: ConfigDict) -> Stylizer:
-    check_choice("model.form", config.model.form, ("compact", "vgg19"))
-    if config.model.form == "compact":
+    form, encoder = config.model.form, config.model.encoder
+    check_choice("model.form", form, ("compact", "vgg19", "vgg16"))
+    if form == "compact":
         return stylizers.make_compact(config.model.width)
-    return stylizers.make_vgg19(networks.vgg19_params(config.model.encoder, width=64))
+    params = networks.vgg19_params(encoder, width=64)
+    if encoder != "random" and (form == "vgg16") != vgg16.fits(params):
+        raise UserError(f"model.encoder {encoder} is no {form}; choose another model.form")
+    return stylizers.make_vgg(params)
 
 
 def make_model(stylizer: Stylizer) -> Model:

@@ -67,13 +67,13 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
 def _vgg(params: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
     """The network that weights are of, the layers that they reach to, and those usually taken."""
     width = params["conv1_1"]["bias"].shape[0]
-    if "conv3_4" in params or "conv3_3" not in params:
-        module: Any = vgg.VGG19(width=width, head_width=64 if "head1_1" in params else 0)
-        layers: tuple[str, ...] = vgg.LAYERS
-        usual = layers[:4]
+    if vgg16.fits(params):
+        module: Any = vgg16.VGG16(dense=False, width=width)
+        layers: tuple[str, ...] = vgg16.LAYERS
+        usual: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     else:
-        module = vgg16.VGG16(dense=False, width=width)
-        layers, usual = vgg16.LAYERS, ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+        module = vgg.VGG19(width=width, head_width=64 if "head1_1" in params else 0)
+        layers, usual = vgg.LAYERS, vgg.LAYERS[:4]
     known = tuple(layer for layer in layers if layer.replace("relu", "conv") in params)
     return module, known, usual
 

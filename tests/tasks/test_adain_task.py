@@ -305,6 +305,23 @@ def test_the_published_form_trains_a_decoder_and_nothing_else():
     assert set(metrics) == {"loss_content", "loss_style", "grad_norm_stylizer"}
 
 
+@pytest.mark.slow
+def test_the_published_form_on_vgg16(tmp_path):
+    """A decoder as on VGG-19, from features of VGG-16; each form takes its own network only."""
+    module, images = vgg16.VGG16(dense=False), jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
+    params = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
+    path = tmp_path / "sixteen.safetensors"
+    write_safetensors(path, flatten(params), {})
+    encoder = {"model.encoder": str(path)}
+    task = tasks.make(make_config(**encoder, **{"model.form": "vgg16"}))
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    decoder = state.networks["stylizer"].params
+    assert sum(x.size for x in jax.tree.leaves(decoder)) == 3_505_219
+    with pytest.raises(UserError, match="sixteen.safetensors is no vgg19; choose another"):
+        tasks.make(make_config(**encoder, **{"model.form": "vgg19"}))
+
+
 def flatten(params):
     leaves = jax.tree.leaves_with_path(params)
     return {
@@ -391,7 +408,7 @@ def test_layers_come_from_the_encoder_that_was_named_for_them(tmp_path):
         ({"data.image_size": "40"}, "data.image_size is 40; give a multiple of 16"),
         ({"data.image_size": "32x48", "data.vary_styles": True}, "give a square"),
         ({"data.channels": 1}, r"data.channels is 1; adain takes 3 \(RGB\)"),
-        ({"model.form": "large"}, "choose compact or vgg19"),
+        ({"model.form": "large"}, "choose compact or vgg19 or vgg16"),
         ({"model.form": "vgg19", "model.encoder": "vgg16"}, "weights .*vgg16.* do not exist"),
         ({"loss.encoders": ("random:relu9_1",)}, "loss.encoders: random has no layer relu9_1"),
         ({"loss.encoders": ("random:relu1_1", "random")}, "gives relu1_1 twice"),
