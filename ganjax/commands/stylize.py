@@ -151,8 +151,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     add(
         "--model", choices=("compact", "vgg19", "vgg16"), default="compact",
-        help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; or on "
-        "VGG-16, with --weights of your own training (default: compact)",
+        help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; "
+        "AdaIN on VGG-16, with --weights of your own training (default: compact)",
     )  # fmt: skip
     add(
         "--weights", default="", metavar="FILE",
