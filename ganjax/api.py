@@ -45,7 +45,6 @@ from ganjax.images import (
 from ganjax.images.samples import parse_range
 from ganjax.images.tiles import cut, join
 from ganjax.nets.stylizers import blend_transfer
-from ganjax.paths import run_folder
 from ganjax.stylize.jobs import (
     LIMIT,
     TILE,
@@ -307,7 +306,7 @@ def _check_use(model: "Model", use: str, name: str) -> None:
 
 
 class Generator:
-    """A trained model that draws images, from the folder of its training run.
+    """A trained model that draws images, from the folder of its training run or an exported file.
 
     >>> generator = Generator.load("runs/dcgan_avatars")
     >>> generator.sample(3, seed=1).shape
@@ -343,7 +342,7 @@ class Generator:
     @_keywords()
     def load(
         cls,
-        folder: str | Path,
+        source: str | Path,
         *,
         checkpoint: int | Literal["best"] | None = None,
         average: "Average" = "ema",
@@ -351,15 +350,16 @@ class Generator:
         """Loads the generator of a training run.
 
         Args:
-          folder: of the run; gs://BUCKET/PATH, too.
+          source: the folder of the run, gs://BUCKET/PATH, too; FILE.safetensors of `ganjax export`;
+            or the name of a model in the package.
           checkpoint: a step, or "best" by the metric that the run was evaluated with; by default
-            the newest.
+            the newest. A file has one.
           average: "ema", the running average of the networks, or "live", their last weights.
 
         Raises:
           UserError: there is no run, no such checkpoint, or the model draws no images by itself.
         """
-        return cls(_load_run(folder, checkpoint, average), str(folder))
+        return cls(_load_run(source, checkpoint, average), str(source))
 
     @_keywords()
     def sample(
@@ -455,7 +455,7 @@ class Generator:
 
 
 class Translator:
-    """A trained model that turns images into others, from the folder of its training run.
+    """A trained model that turns images into others, from its training run or an exported file.
 
     >>> translator = Translator.load("runs/pix2pix_avatars")
     >>> translator("photo.jpg").shape
@@ -490,7 +490,7 @@ class Translator:
     @_keywords()
     def load(
         cls,
-        folder: str | Path,
+        source: str | Path,
         *,
         checkpoint: int | Literal["best"] | None = None,
         average: "Average" = "ema",
@@ -505,7 +505,7 @@ class Translator:
           UserError: there is no run, no such checkpoint, or the model translates no images, or not
             that way.
         """
-        return cls(_load_run(folder, checkpoint, average, direction), str(folder))
+        return cls(_load_run(source, checkpoint, average, direction), str(source))
 
     @_keywords()
     def __call__(
@@ -694,13 +694,13 @@ def measure(
 
 
 def _load_run(
-    folder: str | Path, checkpoint: int | str | None, average: "Average", direction: str = ""
+    source: str | Path, checkpoint: int | str | None, average: "Average", direction: str = ""
 ) -> "Run":
     from ganjax import runs
 
     if average not in get_args(runs.Average):
         raise UserError(f"average is {average!r}; choose {' or '.join(get_args(runs.Average))}")
-    return runs.load(run_folder(str(folder)), step=checkpoint, average=average, direction=direction)
+    return runs.load(str(source), step=checkpoint, average=average, direction=direction)
 
 
 def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:

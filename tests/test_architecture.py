@@ -45,7 +45,9 @@ ALLOWED = {
         "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
         "training",
     },
-    "runs": {"data", "errors", "metrics", "paths", "tasks", "training"},
+    "runs": {
+        "data", "errors", "images", "metrics", "paths", "records", "tasks", "training", "weights",
+    },
     "api": {
         "conditions", "data", "errors", "evaluation", "images", "metrics", "nets", "paths",
         "runs", "seeds", "stylize", "training",

@@ -29,6 +29,7 @@ examples:
       --metrics frechet5k_vgg16,kernel5k_vgg16                         two sets of images
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
   ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice
+  ganjax evaluate --weights generator.safetensors --reference photos/      a file of `ganjax export`
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
@@ -85,8 +86,10 @@ def main(argv: list[str]) -> None:
     seeds.check("--seed", arguments.seed)
     if arguments.human or arguments.score:
         return _ask_people(arguments)
-    if (arguments.workdir is None) == (arguments.generated is None):
-        raise UserError("give --workdir (a run) or --generated (images), one of them")
+    if (arguments.run is None) == (arguments.generated is None):
+        raise UserError(
+            "give --workdir (a run), --weights (its file) or --generated (images), one of them"
+        )
     if arguments.batch_size < 1:
         raise UserError(f"--batch_size is {arguments.batch_size}; it must be 1 or more")
     check_parent("--save_features", arguments.save_features)
@@ -112,7 +115,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
         fetch_missing(measure.weights_of(paired))
-        if arguments.workdir:
+        if arguments.run:
             found, about = _measure_examples(arguments, paired)
             results += found
             run |= about
@@ -128,7 +131,7 @@ def _measure(arguments: argparse.Namespace) -> None:
             run |= {"generated": arguments.generated, "reference": arguments.reference}
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(arguments.batch_size)
-        open_sets = _open_run if arguments.workdir else _open_images
+        open_sets = _open_run if arguments.run else _open_images
         generated, open_reference, about = open_sets(arguments, mesh)
         run |= about
         one_sided = rest and all(protocol.one_sided for protocol in rest)
@@ -150,10 +153,12 @@ def _measure(arguments: argparse.Namespace) -> None:
     results.sort(key=lambda result: names.index(result.protocol.name))
     rows = [monitor.to_row(result, run) for result in results]
     _print_table(rows)
-    if arguments.workdir:
+    if arguments.run:
+        from ganjax.runs import is_file
         from ganjax.training.workdir import append_metrics
 
-        append_metrics(arguments.workdir, rows)
+        if not is_file(arguments.run):
+            append_metrics(arguments.run, rows)
     if arguments.json:
         write_atomic(arguments.json, (records.dumps(rows, indent=1) + "\n").encode())
 
@@ -189,7 +194,7 @@ def _load_run(arguments: argparse.Namespace):
     from ganjax import runs
 
     run = runs.load(
-        arguments.workdir,
+        arguments.run,
         step=arguments.checkpoint,
         average=arguments.average,
         direction=arguments.direction,
@@ -212,6 +217,8 @@ def _measure_examples(arguments: argparse.Namespace, paired: list[Any]):
     from ganjax.evaluation import monitor
 
     run, about = _load_run(arguments)
+    if not arguments.reference:
+        _check_data(run.config, "give --reference=SOURCE, examples with what they should become")
     results = monitor.measure_examples(
         paired, run.model, run.config, run.trained, seed=arguments.seed,
         source=arguments.reference or "",
@@ -226,11 +233,15 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
 
     run, about = _load_run(arguments)
     config = run.config
+    if run.model.use == "translate":
+        hint = "`ganjax translate` images, then give them as --generated, with --reference"
+        _check_data(config, hint)
     generated = monitor.make_images(run.model, config, mesh)(run.trained, arguments.seed)
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
 
     def open_reference():
         if not arguments.reference:
+            _check_data(config, "give --reference=SOURCE")
             at, raw = size or generated.image_size, arguments.raw_colors
             try:
                 return monitor.open_data(run.model, config, mesh, at, raw_colors=raw)
@@ -246,6 +257,15 @@ def _open_run(arguments: argparse.Namespace, mesh: Any):
         )
 
     return generated, open_reference, about
+
+
+def _check_data(config: Any, hint: str) -> None:
+    """Checks that a model knows data: files of `ganjax export` name none but the embedded."""
+    from ganjax.config import flat
+    from ganjax.training.workdir import PLACES
+
+    if not any(flat(config).get(name) for name in PLACES):
+        raise UserError(f"the model names no data; {hint}")
 
 
 def _save_features(path: Path, features: dict[str, Any]) -> None:

@@ -15,10 +15,12 @@ from ganjax.errors import UserError
 EPILOG = """\
 examples:
   ganjax export --workdir runs/adain_compact --output my_model.safetensors
+  ganjax sample --weights my_model.safetensors                           where it draws images
   python stylize.py --weights my_model.safetensors --content a.jpg --style b.jpg --output c.png
   python train.py --config=configs/adain_compact.py --config.init_from=my_model.safetensors
 
-The file holds the parameters alone, averaged over the run, in half precision.
+The file holds the network, averaged over the run, its parameters in half precision; and the config,
+without paths, so that `sample`, `translate` and `evaluate` take it as --weights, on any machine.
 """
 
 
@@ -30,7 +32,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add_run_flag(parser)
+    add_run_flag(parser, files=False)
     add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
     add("--network", metavar="ROLE", help="which one, where the run averages several")
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
@@ -46,22 +48,18 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{output} exists; --overwrite replaces it")
 
     start_jax(compile_cache=arguments.compile_cache)
+    import jax
     import numpy as np
 
     from ganjax import runs
-    from ganjax.trees import named_leaves
     from ganjax.weights.safetensors import write_safetensors
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint)
+    run = runs.load(arguments.run, step=arguments.checkpoint)
     roles = sorted(run.trained.variables)
     role = arguments.network or roles[0]
     if role not in roles or not arguments.network and len(roles) > 1:
         raise UserError(f"--network: choose {' or '.join(roles)}")
     dtype = np.float32 if arguments.float32 else np.float16
-    params = named_leaves(run.trained.variables[role]["params"])
-    arrays = {name: np.asarray(leaf).astype(dtype) for name, leaf in params.items()}
-    kimg = f"{int(run.trained.images) / 1000:g}"
-    metadata = {"network": role, "checkpoint": run.checkpoint, "kimg": kimg}
-    write_safetensors(output, arrays, metadata)
-    count = sum(value.size for value in arrays.values())
+    write_safetensors(output, *runs.to_arrays(run, role, dtype))
+    count = sum(leaf.size for leaf in jax.tree.leaves(run.trained.variables[role]["params"]))
     print(f"wrote {output}: {count:,} parameters of {run.checkpoint}", file=sys.stderr)

@@ -20,11 +20,13 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
   ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
+  ganjax sample --weights generator.safetensors                  of `ganjax export`
   ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
                                           the same 64 while the run learnt to draw them
 
-The folder of the run is all that is needed. Image number i of a seed is always the same image,
-however many are drawn. Every file says in its metadata that a trained model made it.
+All that is needed is the folder of the run, or the file that `ganjax export` wrote of it. Image
+number i of a seed is always the same image, however many are drawn. Every file says in its metadata
+that a trained model made it.
 """
 NAMES = r"\d{6,}\.png"  # of single images
 WALK_FRAMES = 30  # from one picture to the next
@@ -79,7 +81,7 @@ def main(argv: list[str]) -> None:
     if arguments.growth:
         if not animated:
             raise UserError(f"--growth with --output {arguments.output}: give FILE.gif or FILE.mp4")
-        _write_growth(output, arguments.workdir, not arguments.no_metadata)
+        _write_growth(output, arguments.run, not arguments.no_metadata)
         print(f"wrote {arguments.output}", file=sys.stderr)
         return
     start_jax(compile_cache=arguments.compile_cache)
@@ -99,8 +101,8 @@ def _load(arguments: argparse.Namespace):
     from ganjax import conditions, runs
     from ganjax.api import Generator
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
-    generator = Generator(run, str(arguments.workdir))
+    run = runs.load(arguments.run, step=arguments.checkpoint, average=arguments.average)
+    generator = Generator(run, str(arguments.run))
     condition = generator.inputs.get("label")
     asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)
     return generator, generator.draw(arguments.num, arguments.seed, asked)
@@ -144,6 +146,8 @@ def _write_growth(output, workdir: Path, with_metadata: bool) -> None:
     from ganjax.provenance import provenance
     from ganjax.training.workdir import load_config
 
+    if workdir.suffix == ".safetensors":
+        raise UserError("--growth shows what a run drew while it trained; give its --workdir")
     seed = load_config(workdir)["seed"]
     samples = workdir / "samples"
     found = samples.iterdir() if samples.is_dir() else ()

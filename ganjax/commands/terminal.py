@@ -12,6 +12,7 @@ from typing import Any
 
 from ganjax.errors import UserError
 from ganjax.paths import cache_folder, run_folder
+from ganjax.weights import find_model
 
 
 def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
@@ -85,10 +86,28 @@ def add_cache_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_flag(parser: argparse.ArgumentParser, *, required: bool = True, use: str = "") -> None:
-    """Adds --workdir, of a run that was trained before."""
-    text = f"folder of the training run{use}"
-    parser.add_argument("--workdir", required=required, type=run_folder, metavar="DIR", help=text)
+def add_run_flag(
+    parser: argparse.ArgumentParser, *, required: bool = True, files: bool = True, use: str = ""
+) -> None:
+    """Adds --workdir, of a run that was trained before, and --weights, of its model's file.
+
+    Either one's path is `arguments.run`, which `runs.load` takes.
+
+    Args:
+      required: one of them must be given.
+      files: whether there is --weights.
+    """
+    flags = parser.add_mutually_exclusive_group(required=required)
+    flags.add_argument(
+        "--workdir", dest="run", type=run_folder, metavar="DIR",
+        help=f"folder of the training run{use}",
+    )  # fmt: skip
+    if files:
+        flags.add_argument(
+            "--weights", dest="run", type=find_model, metavar="FILE",
+            help="in place of --workdir: FILE.safetensors of `ganjax export`, or the name of a "
+            "model in the package",
+        )  # fmt: skip
 
 
 def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:

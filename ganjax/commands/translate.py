@@ -23,6 +23,7 @@ examples:
   ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
   ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
+  ganjax translate --weights facades.safetensors --input labels/ --output photos/
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
 transparent parts stay transparent. The same seed gives the same pictures. Each file says in its
@@ -74,10 +75,9 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--tile is {arguments.tile}; it must be 0 or more")
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, file_names
-    from ganjax.training import workdir
+    from ganjax.runs import load_config
 
-    data = workdir.load_config(arguments.workdir)["data"]
-    arguments.range = arguments.range or data.get("range", "")  # as it was trained
+    arguments.range = arguments.range or load_config(arguments.run).data.range  # as it was trained
     pictures = list_pictures(arguments.input, **reading(arguments))
     masks = _masks(list_pictures(arguments.mask), pictures)
     output = Destination(arguments.output, overwrite=arguments.overwrite)
@@ -99,12 +99,12 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
     from ganjax.provenance import COMPOSITE, provenance
 
     run = runs.load(
-        arguments.workdir,
+        arguments.run,
         step=arguments.checkpoint,
         average=arguments.average,
         direction=arguments.direction,
     )
-    translator = Translator(run, str(arguments.workdir))
+    translator = Translator(run, str(arguments.run))
     translator.check_mask(bool(arguments.mask))
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:

@@ -76,6 +76,11 @@ def is_there(spec: str) -> bool:
     return spec.partition(":")[0] != "avatars" and bool(path) and os.path.exists(expand(path))
 
 
+def is_embedded(spec: str) -> bool:
+    """Whether a text names data in the package: avatars, or pairs of their masks and them."""
+    return spec.removeprefix("paired:").partition(":")[0] == "avatars"
+
+
 def seen_from(folder: Path, spec: str) -> str:
     """`spec` with its path from `folder` on, where that exists and does not from here on."""
     found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)

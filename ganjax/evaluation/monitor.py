@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from ganjax import seeds, tasks
 from ganjax.data.pipeline import Pipeline
+from ganjax.data.source import is_embedded
 from ganjax.errors import UserError
 from ganjax.evaluation.measure import (
     Result,
@@ -54,8 +55,7 @@ def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
     """
     size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
-    embedded = source.removeprefix("paired:").partition(":")[0] == "avatars"
-    extractor = "avatars" if embedded else "vgg16"
+    extractor = "avatars" if is_embedded(source) else "vgg16"
     kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""

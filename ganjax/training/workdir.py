@@ -116,13 +116,12 @@ def claim(
         raise UserError("the processes of this run have different images; give all the same")
     earlier = _earlier(folder, contents)
     if jax.process_index() == 0:
-        described = {name: field._asdict() for name, field in fields.items()}
         # Run and data may move together.
         here = os.getcwd() if in_bucket(folder) else os.path.relpath(".", os.path.realpath(folder))
         for name, values in (
             (CONFIG, config),
             (DATA, {**earlier, **contents}),
-            (FIELDS, described),
+            (FIELDS, describe_fields(fields)),
             (START, {"folder": here}),
         ):
             write_atomic(folder / name, (records.dumps(values, indent=2) + "\n").encode())
@@ -189,15 +188,24 @@ def load_fields(folder: Path) -> dict[str, Field]:
     if not path.exists():
         return {}
     try:
-        described = json.loads(path.read_text())
-        return {
-            name: Field(kind, size, tuple(names), tuple(map(tuple, values)))
-            for name, (kind, size, names, values) in (
-                (name, field.values()) for name, field in described.items()
-            )
-        }
+        return parse_fields(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read: {error}; delete it to go on without") from error
+
+
+def describe_fields(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Fields as JSON has them."""
+    return {name: field._asdict() for name, field in fields.items()}
+
+
+def parse_fields(described: Mapping[str, Any]) -> dict[str, Field]:
+    """The fields that `describe_fields` described."""
+    return {
+        name: Field(kind, size, tuple(names), tuple(map(tuple, values)))
+        for name, (kind, size, names, values) in (
+            (name, field.values()) for name, field in described.items()
+        )
+    }
 
 
 def _show(flat: Mapping[str, Any], name: str) -> str:

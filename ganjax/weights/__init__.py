@@ -3,6 +3,7 @@
 import os
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ def _kind(path: Path) -> str:
 def load(name: str) -> dict[str, Any]:
     """Parameters, nested as linen has them; half precision as float32.
 
+    What else a file of `ganjax export` holds is left out.
+
     Args:
       name: of a network in the package (`BUNDLED`) or in `weights_folder()`, where `import` and
         `fetch` put them; or the path of a .safetensors file.
@@ -107,8 +110,6 @@ def load(name: str) -> dict[str, Any]:
     Raises:
       UserError: there are none, or the file is damaged.
     """
-    from ganjax.weights.keymaps import nested
-
     if name.endswith(".safetensors"):
         path = expand(name)
     else:
@@ -116,9 +117,62 @@ def load(name: str) -> dict[str, Any]:
         path = path if os.path.exists(path) else weights_folder() / path.name
     if not os.path.exists(path):  # also of what can be no name, on which Path's own form fails
         raise UserError(f"weights {path} do not exist; get them with {_commands(name)}")
-    arrays = read(path)
-    half = {n: v.astype("float32") for n, v in arrays.items() if v.itemsize < 4}
-    return nested(arrays | half)
+    return load_variables(path)["params"]
+
+
+def load_variables(path: str | Path) -> dict[str, Any]:
+    """What `module.apply` takes, from the arrays that `name_variables` gave; float32 for halves.
+
+    Raises:
+      UserError: as `read`.
+    """
+    from ganjax.weights.keymaps import nested
+
+    found: dict[str, Any] = {"params": {}}
+    for name, array in read(path).items():
+        collection, _, leaf = name.rpartition(":")
+        array = array.astype("float32") if array.itemsize < 4 else array
+        found.setdefault(collection or "params", {})[leaf] = array
+    return {collection: nested(arrays) for collection, arrays in found.items()}
+
+
+def name_variables(variables: Mapping[str, Any], dtype: Any) -> "dict[str, np.ndarray]":
+    """The arrays of a network's file: "up_1/kernel" of params, "batch_stats:up_1/mean" of others.
+
+    Args:
+      variables: what `module.apply` takes.
+      dtype: of the parameters. Statistics stay as they are: few, and of any magnitude.
+    """
+    import numpy as np
+
+    from ganjax.trees import named_leaves
+
+    arrays = {}
+    for collection, tree in variables.items():
+        for name, leaf in named_leaves(tree).items():
+            if collection == "params":
+                arrays[name] = np.asarray(leaf).astype(dtype)
+            else:
+                arrays[f"{collection}:{name}"] = np.asarray(leaf)
+    return arrays
+
+
+def find_model(name: str) -> Path:
+    """The file of a model: FILE.safetensors, or the one in the package (`BUNDLED`) of that name.
+
+    Raises:
+      UserError: there is none.
+    """
+    is_path = name.endswith(".safetensors")
+    path = expand(name) if is_path else BUNDLED / f"{name}.safetensors"
+    if os.path.isfile(path):
+        return path
+    from ganjax.weights.safetensors import read_metadata
+
+    files = sorted(BUNDLED.glob("*.safetensors"))
+    models = [file.stem for file in files if "config" in read_metadata(file)]
+    known = f", or the name of one in the package: {', '.join(models)}" if models else ""
+    raise UserError(f"there is no model {name}; give FILE.safetensors of `ganjax export`{known}")
 
 
 def _commands(name: str) -> str:
