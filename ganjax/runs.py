@@ -137,9 +137,8 @@ def to_arrays(run: Run, network: str, dtype: Any) -> tuple[dict[str, np.ndarray]
 
 
 def _find(name: str) -> Path:
-    path = run_folder(name)
-    in_package = os.path.exists(weights.BUNDLED / f"{name}.safetensors") and not path.exists()
-    return weights.find_model(name) if in_package or is_file(path) else path
+    path, model = run_folder(name), weights.model_path(name)
+    return model if os.path.isfile(model) and not path.exists() else path
 
 
 def _make_model(path: Path, direction: str) -> tuple[ConfigDict, Model]:
@@ -197,6 +196,7 @@ def _load_file(path: Path, direction: str) -> Run:
 
 def _read_config(path: Path) -> dict[str, Any]:
     """The config in a model's file, of a known task."""
+    weights.check_model(path)
     metadata = read_metadata(path)
     if "config" not in metadata:
         raise UserError(

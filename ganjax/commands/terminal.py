@@ -12,7 +12,7 @@ from typing import Any
 
 from ganjax.errors import UserError
 from ganjax.paths import cache_folder, run_folder
-from ganjax.weights import find_model
+from ganjax.weights import model_path
 
 
 def run_command(command: Callable[[list[str]], None], words: list[str]) -> None:
@@ -104,7 +104,7 @@ def add_run_flag(
     )  # fmt: skip
     if files:
         flags.add_argument(
-            "--weights", dest="run", type=find_model, metavar="FILE",
+            "--weights", dest="run", type=model_path, metavar="FILE",
             help="in place of --workdir: FILE.safetensors of `ganjax export`, or the name of a "
             "model in the package",
         )  # fmt: skip

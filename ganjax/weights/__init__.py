@@ -157,21 +157,25 @@ def name_variables(variables: Mapping[str, Any], dtype: Any) -> "dict[str, np.nd
     return arrays
 
 
-def find_model(name: str) -> Path:
-    """The file of a model: FILE.safetensors, or the one in the package (`BUNDLED`) of that name.
+def model_path(name: str) -> Path:
+    """Where a model is: FILE.safetensors itself, or that of the name in the package (`BUNDLED`)."""
+    return expand(name) if name.endswith(".safetensors") else BUNDLED / f"{name}.safetensors"
+
+
+def check_model(path: Path) -> None:
+    """Checks that there is a file at a `model_path`.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none; the message names those in the package.
     """
-    is_path = name.endswith(".safetensors")
-    path = expand(name) if is_path else BUNDLED / f"{name}.safetensors"
     if os.path.isfile(path):
-        return path
+        return
     from ganjax.weights.safetensors import read_metadata
 
     files = sorted(BUNDLED.glob("*.safetensors"))
     models = [file.stem for file in files if "config" in read_metadata(file)]
     known = f", or the name of one in the package: {', '.join(models)}" if models else ""
+    name = path.stem if path.parent == BUNDLED else path
     raise UserError(f"there is no model {name}; give FILE.safetensors of `ganjax export`{known}")
 
 
