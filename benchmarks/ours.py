@@ -12,6 +12,8 @@ from ganjax.config import load as load_config
 CONFIGS = {
     "dcgan": "configs/dcgan_avatars.py:64",
     "adain_compact": "configs/adain_compact.py",
+    "cut": "configs/cut_horse2zebra.py",
+    "cyclegan": "configs/cyclegan_horse2zebra.py",
     "progressive": "configs/progressive_avatars.py:128",
     "progressive_narrow": "configs/progressive_avatars.py",
 }
@@ -110,6 +112,8 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
 def _batch(task: str, images: Any) -> dict[str, Any]:
     if task == "adain_compact":
         return {"content": images, "style": images}
+    if task in ("cut", "cyclegan"):
+        return {"source": images, "target": images}
     return {"image": images}
 
 
@@ -131,7 +135,7 @@ def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Progr
     if form == "vgg19":
         images = jnp.zeros((1, 32, 32, 3))
         encoder = jax.jit(vgg.VGG19().init)(key, images)["params"]
-        stylizer, frozen = stylizers.make_vgg19(encoder), encoder
+        stylizer, frozen = stylizers.make_vgg(encoder), encoder
     else:
         stylizer, frozen = stylizers.make_compact(), {}
     params = jax.jit(stylizer.init)(key)

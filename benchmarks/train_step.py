@@ -14,14 +14,21 @@ examples:
   python -m benchmarks.train_step --task progressive --image_size 128 --batch_size 16
   python -m benchmarks.train_step --task progressive_narrow --batch_size 16      64 channels
   python -m benchmarks.train_step --task adain_compact --image_size 128 --batch_size 4
+  python -m benchmarks.train_step --task cyclegan --image_size 256 --batch_size 1
 
 A step is a whole iteration: the discriminator on real and on fake images, both optimizers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
-device); PyTorch its official DCGAN example, or Progressive GAN as one writes it there (images
-float on the device; autocast for bfloat16). The stylizer's step has no peer.
+device); PyTorch its official DCGAN example, or Progressive GAN, CycleGAN and CUT as one writes
+them there (images float on the device; autocast for bfloat16). The stylizer's step has no peer.
 
 {report.EPILOG}"""
-PEERS = {"dcgan": "dcgan", "progressive": "progressive", "progressive_narrow": "progressive"}
+PEERS = {
+    "cut": "cut",
+    "cyclegan": "cyclegan",
+    "dcgan": "dcgan",
+    "progressive": "progressive",
+    "progressive_narrow": "progressive",
+}
 
 
 def main(argv: list[str]) -> None:

@@ -101,6 +101,8 @@ class Stylizer:
     def load(cls, model: Form = "compact", weights: str | Path | None = None) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
+        "vgg16" is AdaIN on VGG-16, for weights of your own.
+
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name
             that `ganjax weights` knows; by default the model's own.
@@ -163,7 +165,7 @@ class Stylizer:
         Args:
           content: a picture, or a list of them.
           style: a picture or what `encode` gave; of a list, a mixture.
-          alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
+          alpha: in [0, 1]; 1 is the full style, 0 the content itself.
           weights: of a list of styles, 0 or more; by default all alike.
           content_mask: white where the style goes; one, or one for each style of a mixture. A mask
             is a picture or a bool array [H, W]; it is scaled to the size of its picture.
@@ -247,7 +249,7 @@ class Stylizer:
           contents: floats [B, H, W, 3] in [-1, 1].
           styles: floats [B or 1, H', W', 3] in [-1, 1], or what `encode` gave; of a list, a
             mixture.
-          alpha: in [0, 1], a scalar.
+          alpha: in [0, 1], a scalar; 0 gives the contents back.
           weights: of a list of styles, [N], 0 or more; by default all alike.
 
         Returns:
@@ -277,11 +279,16 @@ class Stylizer:
             lambda *leaves: jnp.stack([jnp.broadcast_to(x, (batch, *x.shape[1:])) for x in leaves]),
             *found,
         )
-        images = stylizer.stylize(
-            params,
-            pad_to_multiple(contents, stylizer.multiple),
-            blend_transfer(stylizer.transform, statistics, shares),
-        )
+        padded = pad_to_multiple(contents, stylizer.multiple)
+
+        def draw(shares: Array) -> Array:
+            transfer = blend_transfer(stylizer.transform, statistics, shares)
+            return stylizer.stylize(params, padded, transfer)
+
+        images = draw(shares)
+        if len(found) > len(mixture):  # what the model loses of the content comes back
+            lost = padded - draw(jnp.eye(len(found))[-1])
+            images = images + (1 - alpha) * lost
         return images[:, :height, :width]
 
     def _encode(self, params: Any, images: Array, name: str):
@@ -487,13 +494,18 @@ class Translator:
         *,
         checkpoint: int | Literal["best"] | None = None,
         average: "Average" = "ema",
+        direction: Literal["", "AtoB", "BtoA"] = "",
     ) -> "Translator":
-        """Loads the model of a training run; the arguments are those of `Generator.load`.
+        """Loads the model of a training run; the other arguments are those of `Generator.load`.
+
+        Args:
+          direction: of a model that was trained both ways; by default `data.direction`.
 
         Raises:
-          UserError: there is no run, no such checkpoint, or the model translates no images.
+          UserError: there is no run, no such checkpoint, or the model translates no images, or not
+            that way.
         """
-        return cls(_load_run(folder, checkpoint, average), str(folder))
+        return cls(_load_run(folder, checkpoint, average, direction), str(folder))
 
     @_keywords()
     def __call__(
@@ -681,12 +693,14 @@ def measure(
     return values
 
 
-def _load_run(folder: str | Path, checkpoint: int | str | None, average: "Average") -> "Run":
+def _load_run(
+    folder: str | Path, checkpoint: int | str | None, average: "Average", direction: str = ""
+) -> "Run":
     from ganjax import runs
 
     if average not in get_args(runs.Average):
         raise UserError(f"average is {average!r}; choose {' or '.join(get_args(runs.Average))}")
-    return runs.load(run_folder(str(folder)), step=checkpoint, average=average)
+    return runs.load(run_folder(str(folder)), step=checkpoint, average=average, direction=direction)
 
 
 def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:

@@ -25,7 +25,7 @@ FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
 _VALUE_WIDTH = 14  # of a table's column; longer values have lines to themselves
 # Parts of names that were spelled otherwise in configs of older versions.
 RENAMED = {"optimiser": "optimizer"}
-_SOURCES = ("data.source", "data.content", "data.style")
+_SOURCES = ("data.source", "data.content", "data.style", "data.a", "data.b")
 
 
 def run_fields(task: str) -> ConfigDict:

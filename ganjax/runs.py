@@ -40,19 +40,35 @@ class Run(NamedTuple):
     checkpoint: str
 
 
-def load(folder: Path, *, step: int | str | None = None, average: Average = "ema") -> Run:
+def load(
+    folder: Path,
+    *,
+    step: int | str | None = None,
+    average: Average = "ema",
+    direction: str = "",
+) -> Run:
     """Loads the model of the run in `folder`, and nothing that only training needs.
 
     Args:
       step: of the checkpoint, a number or "best", by the first metric that the run was evaluated
         with while it trained; None for the newest.
       average: the networks' running averages, or their last weights.
+      direction: "AtoB" or "BtoA" of a model that translates; "" for that of the config.
 
     Raises:
-      UserError: there is no run, no such checkpoint, or it is damaged.
+      UserError: there is no run, no such checkpoint, it is damaged, or the model has no such
+        direction.
     """
     config = load_config(folder)
-    model = _named(tasks.make_model(config), workdir.load_fields(folder))
+    model = tasks.make_model(config)
+    if direction:
+        if direction not in model.directions:
+            can = " or ".join(model.directions)
+            hint = f"it was trained {can}: leave it out" if can else "it has none: leave it out"
+            raise UserError(f"--direction {direction}: {hint}")
+        config.data.direction = direction
+        model = tasks.make_model(config)
+    model = _named(model, workdir.load_fields(folder))
     checkpoints = Checkpoints.read_only(folder / "checkpoints")
     if not checkpoints.steps:
         raise UserError(f"{folder} holds no checkpoint yet; train until the first save")

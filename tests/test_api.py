@@ -36,6 +36,7 @@ def runs(tmp_path_factory) -> Path:
     small = {"model__width": 8}
     save_run(folder / "dcgan_avatars", "dcgan", data__image_size="16", **small)
     save_run(folder / "pix2pix_avatars", "pix2pix", data__image_size="64", **small)
+    save_run(folder / "cyclegan_avatars", "cyclegan", data__image_size="16", **small)
     asked = {"data__channels": 1, "model__latent_size": 8, **small}
     garments, heads = {"label": GARMENTS}, {"label": HEADS}
     save_run(folder / "garments", "gan", garments, model__attributes=(), model__classes=3, **asked)
@@ -191,6 +192,20 @@ def test_translations_are_those_of_the_command(runs, files):
     assert not np.array_equal(translator("photo.jpg", seed=5), images[0])  # dropout
     with pytest.raises(UserError, match="seed is -1"):
         translator("photo.jpg", seed=-1)
+
+
+def test_a_run_of_both_directions_is_used_in_either(runs, files):
+    run = runs / "cyclegan_avatars"
+    there, back = (Translator.load(run, direction=way)("photo.jpg") for way in ("AtoB", "BtoA"))
+    assert there.shape == (64, 96, 3) and not np.array_equal(there, back)
+    np.testing.assert_array_equal(Translator.load(run)("photo.jpg"), there)
+    words = ["--workdir", str(run), "--input", "photo.jpg", "--output", "out.png"]
+    translate.main([*words, "--direction", "BtoA"])
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), back)
+    with pytest.raises(UserError, match="--direction BtoA: it was trained AtoB: leave it out"):
+        Translator.load(runs / "pix2pix_avatars", direction="BtoA")
+    with pytest.raises(UserError, match="--direction BtoA: it has none: leave it out"):
+        Translator.load(runs / "dcgan_avatars", direction="BtoA")
 
 
 @pytest.mark.slow

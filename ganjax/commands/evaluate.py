@@ -9,6 +9,7 @@ from typing import Any
 from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
     add_reading_flags,
     add_run_flag,
@@ -58,6 +59,7 @@ def main(argv: list[str]) -> None:
         "data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
+    add_direction_flag(parser)
     add_model_flags(parser, "--step")
     add(
         "--image_size", metavar="SIZE",
@@ -131,9 +133,10 @@ def _measure(arguments: argparse.Namespace) -> None:
         run |= about
         one_sided = rest and all(protocol.one_sided for protocol in rest)
         reference = None if one_sided else open_reference()
-        if not rest:
-            sizes = [images.size for images in (generated, reference) if images]
-            rest = monitor.default_metrics(about["reference"], *sizes)
+        if reference:
+            run["reference"] = reference.name
+            sizes = generated.size, reference.size
+            rest = rest or monitor.default_metrics(reference.name, *sizes)
         fetch_missing(measure.weights_of(rest))
         programs = measure.load_programs(rest, mesh)
         keep = arguments.save_features is not None
@@ -185,7 +188,12 @@ def _load_run(arguments: argparse.Namespace):
     """The run, and what rows say of it."""
     from ganjax import runs
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
     with run.config.unlocked():
         run.config.data.range = arguments.range or run.config.data.range
         run.config.data.follow_links |= arguments.follow_links

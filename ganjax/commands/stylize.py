@@ -150,9 +150,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "(default N: 1024)",
     )  # fmt: skip
     add(
-        "--model", choices=("compact", "vgg19"), default="compact",
-        help="the model in the package, or AdaIN on VGG-19, whose weights `ganjax weights` fetches "
-        "(default: compact)",
+        "--model", choices=("compact", "vgg19", "vgg16"), default="compact",
+        help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; "
+        "AdaIN on VGG-16, with --weights of your own training (default: compact)",
     )  # fmt: skip
     add(
         "--weights", default="", metavar="FILE",

@@ -107,6 +107,14 @@ def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:
     )  # fmt: skip
 
 
+def add_direction_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --direction, of runs that translate."""
+    parser.add_argument(
+        "--direction", choices=("AtoB", "BtoA"), default="",
+        help="of a model that was trained both ways (default: data.direction of its config)",
+    )  # fmt: skip
+
+
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --range and --follow_links, which `reading` turns into arguments of `open_files`."""
     parser.add_argument(

@@ -7,6 +7,7 @@ from pathlib import Path
 from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flag,
     add_model_flags,
     add_reading_flags,
     add_run_flag,
@@ -45,6 +46,7 @@ def main(argv: list[str]) -> None:
         help="FILE.png or .jpg for one picture, else a folder: NAME.png",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
+    add_direction_flag(parser)
     add(
         "--no_noise", action="store_true",
         help="leave the noise out, e.g. the dropout that pix2pix keeps on",
@@ -96,7 +98,12 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
     from ganjax.outputs import write_image
     from ganjax.provenance import COMPOSITE, provenance
 
-    run = runs.load(arguments.workdir, step=arguments.checkpoint, average=arguments.average)
+    run = runs.load(
+        arguments.workdir,
+        step=arguments.checkpoint,
+        average=arguments.average,
+        direction=arguments.direction,
+    )
     translator = Translator(run, str(arguments.workdir))
     translator.check_mask(bool(arguments.mask))
     made, seed = None, None if arguments.no_noise else arguments.seed

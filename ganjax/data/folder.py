@@ -160,7 +160,7 @@ def decode_images(
 def open_files(
     path: str | Path, *, reading: Reading = DECLARED, follow_links: bool = False
 ) -> Files:
-    """Opens a folder or .zip of images.
+    """Opens a folder or .zip of images, or a folder inside a .zip: photos.zip/train.
 
     Hidden files are passed over; other files that are no images are named on stderr.
 
@@ -175,6 +175,9 @@ def open_files(
     if os.path.isdir(root):
         return _open_folder(root, reading, follow_links)
     if not os.path.exists(root):
+        if inside := [part for part in root.parents if part.suffix.lower() == ".zip"]:
+            if os.path.isfile(inside[0]):
+                return _open_zip(inside[0], reading, root.relative_to(inside[0]).as_posix())
         raise UserError(f"{path} does not exist")
     if not os.path.isfile(root):
         raise UserError(f"{path} is neither a folder nor a .zip file")
@@ -301,7 +304,7 @@ def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
     return Files(found, read, lists, title=str(root), reading=reading)
 
 
-def _open_zip(path: Path, reading: Reading) -> Files:
+def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
@@ -324,6 +327,8 @@ def _open_zip(path: Path, reading: Reading) -> Files:
         # `is_dir` fails on a name that is empty.
         if name.endswith("/") or any(map(_is_hidden, PurePosixPath(written).parts)):
             continue
+        if folder and not name.startswith(f"{folder}/"):
+            continue
         infos[name] = info
         if _is_image(name):
             found[name] = f"{info.file_size} {info.CRC:08x}"
@@ -331,7 +336,7 @@ def _open_zip(path: Path, reading: Reading) -> Files:
             lists.append(name)
         else:
             others.append(name)
-    _check_found(path, found, others)
+    _check_found(path / folder, found, others)
 
     def read(name: str) -> bytes:
         info = infos[name]

@@ -32,6 +32,7 @@ class Stream(NamedTuple):
       share: of the rows of a batch; streams that give the same names share them in their order.
       pyramid: (H, W) of the largest images; smaller ones are made of those of twice their size, so
         that nothing is decoded twice. None for images decoded to each size on their own.
+      spec: the text that names the source, as `open_source` takes it.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Stream(NamedTuple):
     zoom: float = 1.0
     share: float = 1.0
     pyramid: tuple[int, int] | None = None
+    spec: str = ""
 
     @property
     def title(self) -> str:

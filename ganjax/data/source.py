@@ -15,10 +15,9 @@ from ganjax.images import DECLARED, Reading
 from ganjax.paths import expand
 
 FORMS = (
-    "avatars, folder:PATH (a folder or a .zip; the PATH alone will do), paired:PATH, "
-    "tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
+    "avatars[:SPLIT][:ATTRIBUTE=VALUE], folder:PATH (a folder or a .zip; the PATH alone will do), "
+    "paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
 )
-_AVATARS = ("avatars", "avatars:train", "avatars:test")
 
 
 class Broken(NamedTuple):
@@ -74,18 +73,19 @@ def is_there(spec: str) -> bool:
     "avatars" is the embedded data, whatever folders there are; ./avatars is that folder.
     """
     path = spec.removeprefix("folder:")
-    return spec not in _AVATARS and bool(path) and os.path.exists(expand(path))
+    return spec.partition(":")[0] != "avatars" and bool(path) and os.path.exists(expand(path))
 
 
 def seen_from(folder: Path, spec: str) -> str:
     """`spec` with its path from `folder` on, where that exists and does not from here on."""
     found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
-    if not found or spec in _AVATARS or found[3] and found[1] != "paired:":
+    if not found or found[2] == "avatars" or found[3] and found[1] != "paired:":
         return spec
     kind, path, split = found.groups(default="")
     names = [path]
     while names[-1] != (shorter := re.sub(r"[@*]\d+$", "", names[-1])):  # see `streams.unpaired`
         names.append(shorter)
+    names.append(re.sub(r"(?i)(\.zip)/.*", r"\1", names[-1]))  # of a folder inside
     here, there = (
         any(os.path.exists(base / expand(name)) for name in names) for base in (Path(), folder)
     )
@@ -119,10 +119,10 @@ def open_source(
         name = "range" if reading.range else "raw_colors"
         raise UserError(f"{name} is for files; {spec} is no folder or .zip: leave it out")
     match kind:
-        case "avatars" if spec in _AVATARS:
-            from ganjax.data.avatars.source import Avatars
+        case "avatars":
+            from ganjax.data.avatars.source import open_avatars
 
-            return Avatars(split=where or split)
+            return open_avatars(where, split=split)
         case "folder" if where:
             from ganjax.data.folder import open_files
 

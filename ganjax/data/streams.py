@@ -34,35 +34,42 @@ def single(
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
         )
-    return Stream(source, names, data.channels, data.flip, data.limit, **settings)
+    return Stream(source, names, data.channels, data.flip, data.limit, spec=data.source, **settings)
 
 
-def unpaired(data: Any, name: str) -> tuple[Stream, ...]:
-    """The streams of `data[name]`, a tuple of sources whose images the batch calls `name`.
+def unpaired(data: Any, name: str, title: str = "") -> tuple[Stream, ...]:
+    """The streams of `data[name]`, a source or a tuple of them.
 
     A source may bear "@SIDE", what its images are scaled to before a part is cut out
     (`data.load_size` by default), and "*WEIGHT", its share of the rows beside the others' (1).
     Where files of the whole name exist, it bears none.
 
+    Args:
+      title: what the batch calls the images; "" for `name`.
+
     Raises:
       UserError: there is no such source, or `data.zoom` is impossible.
     """
-    if not data.zoom >= 1:
-        raise UserError(f"data.zoom is {data.zoom}; it must be 1 or more")
-    specs = [_parse(spec, data.load_size) for spec in data[name]]
-    if not specs:
-        raise UserError(f"data.{name} is empty; give sources, like ('folder:photos',)")
+    zoom, given = data.get("zoom", 1.0), data[name]
+    if not zoom >= 1:
+        raise UserError(f"data.zoom is {zoom}; it must be 1 or more")
+    if not given:
+        example = "folder:photos" if isinstance(given, str) else "('folder:photos',)"
+        raise UserError(f"data.{name} is empty; give a source, like {example}")
+    sources = [given] if isinstance(given, str) else given
+    specs = [_parse(spec, data.load_size) for spec in sources]
     total = sum(weight for _, _, weight in specs)
     return tuple(
         Stream(
             _open(source, data),
-            {"image": name},
+            {"image": title or name},
             data.channels,
             data.flip,
             data.limit,
             load_size,
-            data.zoom,
+            zoom,
             weight / total,
+            spec=source,
         )
         for source, load_size, weight in specs
     )

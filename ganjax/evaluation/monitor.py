@@ -97,22 +97,26 @@ def open_data(
     Args:
       raw_colors: leave color profiles of files out.
 
+    Returns:
+      Them, named as the source that they come from.
+
     Raises:
-      UserError: there are none.
+      UserError: there are none, or they come from several sources.
     """
-    if not model.real:
-        raise UserError(
-            "the run's data has no images to compare with; name some, --reference=SOURCE (in "
-            "training, set evaluate_every to 0)"
-        )
-    (array,) = (
-        name
+    found = [
+        (stream.spec, name)
         for stream in tasks.make_data(config).streams
         for name, new_name in stream.names.items()
         if new_name == model.real
-    )
+    ]
+    if len(found) != 1:
+        raise UserError(
+            f"the run's data has {'several sources of' if found else 'no'} images to compare with; "
+            "name some, --reference=SOURCE (in training, set evaluate_every to 0)"
+        )
+    ((spec, array),) = found
     return open_set(
-        config.data.source,
+        spec,
         mesh,
         image_size=image_size,
         channels=config.data.channels,
@@ -145,7 +149,9 @@ def measure_examples(
       UserError: the data does not say what the model should have made.
     """
     config = ConfigDict(config.to_dict())
-    config.data.source, config.data.flip = source or config.data.source, False
+    config.data.flip = False
+    if "source" in config.data:
+        config.data.source = source or config.data.source
     if "load_size" in config.data:
         config.data.load_size = config.data.image_size
     data, image_size = tasks.make_data(config), parse_image_size(config.data.image_size)
@@ -231,8 +237,8 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
     """
     mesh, batch_size = split_batch(BATCH_SIZE)
     reference = open_data(task.model, config, mesh, task.phases[-1].image_size)
-    source, names = config.data.source, config.evaluate_metrics
-    wanted = parse(names) if names else default_metrics(source, reference.size)
+    names = config.evaluate_metrics
+    wanted = parse(names) if names else default_metrics(reference.name, reference.size)
     for protocol in wanted:
         if protocol.paired:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
@@ -248,7 +254,7 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
         except _Stopped:
             return None
         progress = {"step": int(state.step), "kimg": int(state.images) / 1000}
-        about = {**progress, "seed": 0, "average": "ema", "reference": source}
+        about = {**progress, "seed": 0, "average": "ema", "reference": reference.name}
         return [to_row(result, about) for result in results]
 
     return Evaluation(wanted[0].name, wanted[0].lower_is_better, run)

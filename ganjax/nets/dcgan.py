@@ -18,11 +18,11 @@ PUBLISHED_WIDTH = {"4x4": 64, "5x5": 128}
 _WIDEST = 16  # times the width: 1024 channels for the 4x4 form, as its 128-pixel variant has
 _SEED_SIDES = range(3, 9)
 
-_kernel_init = nn.initializers.normal(0.02)
+kernel_init = nn.initializers.normal(0.02)
 
 
 def scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return 1 + _kernel_init(key, shape, dtype)
+    return 1 + kernel_init(key, shape, dtype)
 
 
 def seed_and_doublings(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
@@ -77,7 +77,12 @@ class Convolution(nn.Module):
     """A convolution that halves both sides, or its adjoint that doubles them; weights N(0, 0.02).
 
     The 4x4 kernel has padding 1; the 5x5 kernel has padding 2 and its adjoint one row and column
-    of output padding.
+    of output padding. A 3x3 kernel may double them after nearest-neighbor upsampling, too.
+
+    Attributes:
+      transposed: the adjoint, which doubles.
+      resize: `ops.upsample_conv`, which doubles.
+      reflect: mirror the borders instead of padding with zeros; not of what doubles.
     """
 
     features: int
@@ -85,15 +90,22 @@ class Convolution(nn.Module):
     strides: int = 2
     transposed: bool = False
     use_bias: bool = False
+    resize: bool = False
+    reflect: bool = False
+    kernel_init: Any = kernel_init
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         k = self.kernel_size
-        kernel = self.param("kernel", _kernel_init, (k, k, x.shape[-1], self.features))
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        padding = (k - 1) // 2
-        if self.transposed:
+        kernel = self.param("kernel", self.kernel_init, (k, k, x.shape[-1], self.features))
+        x, padding = x.astype(self.dtype), (k - 1) // 2
+        kernel = kernel if self.resize else kernel.astype(self.dtype)
+        if self.reflect:
+            x, padding = ops.pad_reflect(x, padding), 0
+        if self.resize:
+            x = ops.upsample_conv(x, kernel)
+        elif self.transposed:
             x = ops.conv_transpose(
                 x, kernel, strides=self.strides, padding=padding, output_padding=k % 2
             )
@@ -139,7 +151,7 @@ class Generator(nn.Module):
         x = nn.DenseGeneral(
             (*seed, features[0]),
             use_bias=False,
-            kernel_init=_kernel_init,
+            kernel_init=kernel_init,
             dtype=self.dtype,
             name="project",
         )(z)
@@ -198,7 +210,7 @@ class Discriminator(nn.Module):
             1,
             axis=(1, 2, 3),
             use_bias=paper,
-            kernel_init=_kernel_init,
+            kernel_init=kernel_init,
             dtype=self.dtype,
             name="logits",
         )(x)

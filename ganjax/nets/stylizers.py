@@ -15,7 +15,7 @@ from jax import Array
 
 from ganjax import adain, ops
 from ganjax.errors import UserError
-from ganjax.nets import compact, vgg
+from ganjax.nets import compact, vgg, vgg16
 from ganjax.nets.compact import Transfer
 from ganjax.transforms import Statistics, Transform
 
@@ -85,14 +85,15 @@ def compact_width(params: Params, name: str) -> int:
     return width
 
 
-def make_vgg19(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
+def make_vgg(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
     """AdaIN as published (Huang and Belongie 2017): a frozen VGG-19, a decoder that is trained.
 
     Args:
-      encoder_params: of `vgg.VGG19`, at least up to `layer`.
+      encoder_params: of `vgg.VGG19`, at least up to `layer`; or of `vgg16.VGG16`, as a whole.
       layer: where features are normalized.
     """
-    encoder, decoder = vgg.VGG19(last=layer), vgg.Decoder(first=layer)
+    is_16, decoder = vgg16.fits(encoder_params), vgg.Decoder(first=layer)
+    encoder: Any = vgg16.VGG16(dense=False) if is_16 else vgg.VGG19(last=layer)
     halvings = vgg.LAYERS.index(layer)
 
     def encode(images: Array) -> Array:

@@ -56,6 +56,11 @@ class UNet(nn.Module):
     tanh: bool = True
     dtype: Any = jnp.float32
 
+    @property
+    def multiple(self) -> int:
+        """Of which the sides of images must be multiples."""
+        return 2**self.downs
+
     @nn.compact
     def __call__(self, images: Array, *, rng: Array | None = None) -> Array:
         """Translates images.

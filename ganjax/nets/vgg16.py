@@ -1,5 +1,8 @@
 """VGG-16 (Simonyan and Zisserman 2015) as torchvision has it: zeros around, dense layers last."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 from jax import Array
 
@@ -56,6 +59,11 @@ class VGG16(nn.Module):
         for number in (1, 2):
             x = nn.relu(nn.Dense(4096, name=f"fc{number}")(x))
         return outputs | {"features": x, "logits": nn.Dense(1000, name="fc3")(x)}
+
+
+def fits(params: Mapping[str, Any]) -> bool:
+    """Whether these are the parameters of a VGG-16, and not of a VGG-19."""
+    return "conv3_3" in params and "conv3_4" not in params
 
 
 def _pool(x: Array) -> Array:

@@ -3,6 +3,8 @@
 from ganjax.ops.channels import add_bias, batch_norm, instance_norm
 from ganjax.ops.convolutions import conv, conv_downsample, conv_transpose, upsample_conv
 from ganjax.ops.resampling import (
+    blur_downsample,
+    blur_upsample,
     depth_to_space,
     max_pool,
     pad_reflect,
@@ -14,6 +16,8 @@ from ganjax.ops.resampling import (
 __all__ = [
     "add_bias",
     "batch_norm",
+    "blur_downsample",
+    "blur_upsample",
     "conv",
     "conv_downsample",
     "conv_transpose",

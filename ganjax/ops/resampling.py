@@ -60,6 +60,39 @@ def upsample(x: Array) -> Array:
     )
 
 
+def blur_downsample(x: Array) -> Array:
+    """Every other pixel of [B, H, W, C] after a blur by [1, 2, 1] / 4 along both axes.
+
+    The borders are mirrored (Zhang 2019, arXiv:1904.11486, as CUT has it).
+
+    Returns:
+      [B, ceil(H / 2), ceil(W / 2), C].
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        part = partial(lax.slice_in_dim, x, axis=axis)
+        # Mirrored to an odd length: an even pixel more than odd ones, of which each is a center.
+        after = [part(size - 2, size - 1)] if size % 2 else []
+        x = jnp.concatenate([part(1, 2), x, *after], axis)
+        part = partial(lax.slice_in_dim, x, axis=axis, stride=2)
+        x = (part(0, -2) + 2 * part(1, None) + part(2, None)) / 4
+    return x
+
+
+def blur_upsample(x: Array) -> Array:
+    """[B, H, W, C] to [B, 2H, 2W, C] by [1, 3, 3, 1] / 4 along both axes, the borders repeated.
+
+    It is bilinear: each pixel takes 3/4 of the nearest and 1/4 of the next one.
+    """
+    for axis in (1, 2):
+        part, size = partial(lax.slice_in_dim, x, axis=axis), x.shape[axis]
+        before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
+        after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
+        y = jnp.stack([3 * x + before, 3 * x + after], axis + 1) / 4
+        x = y.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
+
+
 def space_to_depth(x: Array) -> Array:
     """[B, H, W, C] to [B, H / 2, W / 2, 4 C]: each 2x2 block becomes the channels of a pixel."""
     batch, height, width, channels = x.shape

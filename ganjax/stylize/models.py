@@ -9,7 +9,7 @@ from ganjax.errors import UserError
 from ganjax.nets import stylizers
 from ganjax.nets.stylizers import Stylizer
 
-Form = Literal["compact", "vgg19"]
+Form = Literal["compact", "vgg19", "vgg16"]
 
 
 class Model(NamedTuple):
@@ -27,11 +27,13 @@ class Model(NamedTuple):
 
 
 def load_model(form: Form = "compact", *, path: str = "") -> Model:
-    """Loads a model: "compact", which ships in the package, or "vgg19", AdaIN as published.
+    """Loads a model: "compact", which ships in the package, or "vgg19", AdaIN as published,
+    or "vgg16", the same on VGG-16, of which no decoder is published.
 
     Args:
       path: weights of the part that is trained, a name or file that `weights.load` knows; by
-        default those in the package, or `adain_decoder`. The frozen VGG-19 is `vgg19_normalised`.
+        default those in the package, or `adain_decoder`. The frozen VGG-19 is `vgg19_normalised`,
+        the frozen VGG-16 `vgg16_features`.
 
     Raises:
       UserError: there is no such model, or its weights are missing or do not fit.
@@ -44,7 +46,12 @@ def load_model(form: Form = "compact", *, path: str = "") -> Model:
         case "vgg19":
             name = path or "adain_decoder"
             params = weights.load(name)
-            stylizer = stylizers.make_vgg19(weights.load("vgg19_normalised"))
+            stylizer = stylizers.make_vgg(weights.load("vgg19_normalised"))
+        case "vgg16":
+            if not path:
+                raise UserError("no weights of model vgg16 are published; train adain_vgg16")
+            name, params = path, weights.load(path)
+            stylizer = stylizers.make_vgg(weights.load("vgg16_features"))
         case _:
             raise UserError(f"model {form!r} is unknown; there is {', '.join(get_args(Form))}")
     if path:  # tracing the whole network is a part of the start that the default can do without

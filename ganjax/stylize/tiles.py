@@ -18,17 +18,18 @@ from ganjax.transforms import Statistics
 
 @cache
 def draw_program(stylizer: Stylizer, keep_colors: bool) -> Callable:
-    """(params, images, styles, mixtures, regions, coverage, known) -> images, uint8 [B, H, W, 3].
+    """(params, images, styles, mixtures, regions, coverage, known, rest) -> uint8 [B, H, W, 3].
 
     `styles` are statistics for each depth, leaves [N, B, ...]; `mixtures` are R times their
     weights [N]. Each mixture is drawn everywhere, and `regions` [R, B, H, W, 1] say how much of it
     is seen at each pixel, None where R is 1: a style looks in its region as it does by itself, and
     nothing shines over a border. `coverage` [B, H, W, 1] says how far a pixel is changed at all,
     None for wholly. `known` are, for each mixture, the statistics of the content at each depth;
-    None to take them of `images`.
+    None to take them of `images`. With `rest`, the last mixture is the content's own style: what
+    the model loses of the content in it is given back, so much of it as `rest` in [0, 1] says.
     """
 
-    def program(params, images, styles, mixtures, regions, coverage, known):
+    def program(params, images, styles, mixtures, regions, coverage, known, rest):
         content = to_float(images)
         drawn = []
         for number, weights in enumerate(mixtures):
@@ -41,6 +42,9 @@ def draw_program(stylizer: Stylizer, keep_colors: bool) -> Callable:
             )
             result = stylizer.stylize(params, content, transfer)
             drawn.append(adain.keep_colors(result, content) if keep_colors else result)
+        if rest is not None:
+            *drawn, own = drawn
+            drawn = [image + rest * (content - own) for image in drawn]
         result = drawn[0]
         if regions is not None:
             shown = [jnp.clip(image, -1, 1) for image in drawn]
@@ -60,6 +64,7 @@ def stylize_tiled(
     mixtures: Sequence[np.ndarray],
     regions: np.ndarray | None,
     coverage: np.ndarray | None,
+    rest: np.floating | None,
     *,
     keep_colors: bool,
     tile: int,
@@ -72,6 +77,7 @@ def stylize_tiled(
       mixtures: R times the weights [N] of the styles.
       regions: float32 [R, H, W, 1], how much of each mixture is seen; None where R is 1.
       coverage: float32 [H, W, 1], how far each pixel is changed at all.
+      rest: see `draw_program`; the last of the mixtures then has no region.
       tile: side of what a tile contributes, in pixels.
 
     Returns:
@@ -105,7 +111,8 @@ def stylize_tiled(
     def drawn(part: Tile) -> np.ndarray:
         pixels, covered = inputs(part)
         seen = None if regions is None else regions[:, *part.window][:, None]
-        return jax.device_get(draw(params, pixels, styles, mixtures, seen, covered, courses))[0]
+        shown = draw(params, pixels, styles, mixtures, seen, covered, courses, rest)
+        return jax.device_get(shown)[0]
 
     return join(image.shape[:2], ((part, drawn(part)) for part in tiles))
 

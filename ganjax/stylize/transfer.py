@@ -54,7 +54,7 @@ def stylize(
       contents: B images, uint8 [H, W, 3] of any one H and W.
       styles: for each content, N styles.
       weights: of the N styles, 0 or more.
-      alpha: in [0, 1]; 1 is the full style, 0 the content as the model draws it.
+      alpha: in [0, 1]; 1 is the full style, 0 the content itself.
       masks: for each content, where its styles go: float32 [N, H, W, 1], or [1, H, W, 1] for all
         alike. What no mask of a style with a weight covers stays as it is, pixel by pixel, and does
         not count for the content's statistics. Each style is drawn by itself, and the pictures are
@@ -77,14 +77,17 @@ def stylize(
             mixtures = list(np.eye(len(shares), dtype=np.float32)[used])
         if len(mixtures) > 1:
             regions = [_normalized(shares[used, None, None, None] * rows) for rows in chosen]
+    rest = None
     if alpha < 1:
-        # The content's own style takes the rest.
+        # The content's own style takes the rest, and what the model loses in it comes back.
+        rest = np.float32(1 - alpha)
         own = [
             encode_style(model, _small(content), mask=mask if mask is None else _small_mask(mask))
             for content, mask in zip(contents, coverage or [None] * len(contents), strict=True)
         ]
         styles = [[*row, style] for row, style in zip(styles, own, strict=True)]
         mixtures = [np.append(alpha * row, 1 - alpha).astype(np.float32) for row in mixtures]
+        mixtures.append(np.eye(len(shares) + 1, dtype=np.float32)[-1])
     # For each depth and of each content N statistics: leaves [N, B, ...].
     by_content = [jax.tree.map(lambda *values: jnp.stack(values), *row) for row in styles]
     statistics = jax.tree.map(lambda *values: jnp.concatenate(values, axis=1), *by_content)
@@ -105,6 +108,7 @@ def stylize(
                 mixtures,
                 None if seen is None else seen[:, b],
                 None if covered is None else covered[b],
+                rest,
                 keep_colors=keep_colors,
                 tile=tile,
             )
@@ -112,7 +116,7 @@ def stylize(
         ]
     else:
         draw = draw_program(model.stylizer, keep_colors)
-        drawn = draw(model.params, images, statistics, mixtures, seen, covered, None)
+        drawn = draw(model.params, images, statistics, mixtures, seen, covered, None, rest)
         results = jax.device_get(drawn)
     return [result[:height, :width] for result in results]
 

@@ -23,7 +23,8 @@ from ganjax.training.state import State
 from ganjax.training.task import Model, Task
 
 NAMES = (
-    "adain", "attributes", "dcgan", "gan", "inpainting", "pix2pix", "progressive", "segmentation",
+    "adain", "attributes", "cyclegan", "dcgan", "gan", "inpainting", "pix2pix", "progressive",
+    "segmentation",
 )  # fmt: skip
 
 
@@ -77,7 +78,11 @@ def make_start(config: ConfigDict) -> Callable[[State], State]:
         if not config.init_from:
             return state
         params = weights.load(config.init_from)
-        (role,) = state.averages
+        role, *others = state.averages
+        if others:
+            raise UserError(
+                f"init_from is for one network; {config.task} has several: leave it out"
+            )
         weights.check_shapes(params, state.networks[role].params, config.init_from)
         return state.started_from(role, params)
 

@@ -16,7 +16,7 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import unpaired
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
-from ganjax.nets import stylizers
+from ganjax.nets import stylizers, vgg16
 from ganjax.nets.stylizers import Stylizer, blend_transfer
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
@@ -46,6 +46,9 @@ def defaults() -> ConfigDict:
     """AdaIN as published: a decoder for VGG-19's relu4_1, crops of 256, batch 8, Adam 1e-4."""
     config = run_fields("adain")
     config.batch_size = 8  # contents of a step, over all devices
+    # Contents and styles of a batch meet in groups of so many, each content with each style: what
+    # the losses look through then sees 2 / group more images for each picture, instead of 2.
+    config.group = 1
     config.total_kimg = 1280.0  # thousands of contents to train on: 160,000 steps
 
     # Sources: folder:PATH | tfds:NAME, "@SIDE" and "*WEIGHT" where wanted (docs/adain.md).
@@ -57,8 +60,8 @@ def defaults() -> ConfigDict:
     config.data.vary_styles = False  # make more styles of few: turned, and in other colors
 
     config.model = ConfigDict()
-    config.model.form = "vgg19"  # vgg19 (the paper) | compact
-    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg19), or "random"
+    config.model.form = "vgg19"  # vgg19 (the paper) | vgg16 | compact
+    config.model.encoder = "vgg19_normalised"  # weights of the frozen encoder (vgg*), or "random"
     config.model.width = 32  # channels at 1/2 of the resolution (compact)
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
@@ -76,6 +79,7 @@ def defaults() -> ConfigDict:
 
     config.ema_half_life_kimg = 0.0  # of the stylizer's average; 0 for none
     config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # adam | muon
     config.optimizer.learning_rate = 1e-4  # Adam's
     config.optimizer.decay = 5e-5  # learning rate of step i: learning_rate / (1 + decay * i)
     config.optimizer.clip_norm = 0.0  # of the gradient over all parameters; 0 for no clipping
@@ -110,6 +114,10 @@ def from_config(config: ConfigDict) -> Task:
             raise UserError(
                 f"loss.{field} is {tuple(loss[field])}; choose from {', '.join(layers)}"
             )
+    if config.group < 1 or config.batch_size % config.group:
+        raise UserError(
+            f"group is {config.group}; give a divisor of batch_size {config.batch_size}"
+        )
     if not loss.content_layers:
         raise UserError("loss.content_layers is empty; give ('relu4_1',)")
     return make(
@@ -125,6 +133,7 @@ def from_config(config: ConfigDict) -> Task:
         covariance_weight=loss.covariance_weight,
         identity_weight=loss.identity_weight,
         vary=data.vary_styles,
+        group=config.group,
         ema_half_life=config.ema_half_life_kimg * 1000,
         dtype=jnp.dtype(config.model.dtype),
     )
@@ -136,10 +145,14 @@ def model_from_config(config: ConfigDict) -> Model:
 
 
 def _stylizer(config: ConfigDict) -> Stylizer:
-    check_choice("model.form", config.model.form, ("compact", "vgg19"))
-    if config.model.form == "compact":
+    form, encoder = config.model.form, config.model.encoder
+    check_choice("model.form", form, ("compact", "vgg19", "vgg16"))
+    if form == "compact":
         return stylizers.make_compact(config.model.width)
-    return stylizers.make_vgg19(networks.vgg19_params(config.model.encoder, width=64))
+    params = networks.vgg19_params(encoder, width=64)
+    if encoder != "random" and (form == "vgg16") != vgg16.fits(params):
+        raise UserError(f"model.encoder {encoder} is no {form}; choose another model.form")
+    return stylizers.make_vgg(params)
 
 
 def make_model(stylizer: Stylizer) -> Model:
@@ -168,10 +181,29 @@ def make_model(stylizer: Stylizer) -> Model:
     return Model(inputs, {"samples": IMAGE}, None, sample, sheet, stylizer.multiple)
 
 
-def _stylize(stylizer: Stylizer, params: Any, content: Array, style: Array) -> Array:
-    styles = jax.tree.map(lambda value: value[None], stylizer.encode_style(params, style))
-    move = blend_transfer(stylizer.transform, styles, jnp.ones(1))
-    return stylizer.stylize(params, content, move)
+def _stylize(
+    stylizer: Stylizer, params: Any, content: Array, style: Array, group: int = 1
+) -> Array:
+    styles = _with_each_content(stylizer.encode_style(params, style), group)
+    move = blend_transfer(
+        stylizer.transform, jax.tree.map(lambda value: value[None], styles), jnp.ones(1)
+    )
+    return stylizer.stylize(params, _in_each_style(content, group), move)
+
+
+def _in_each_style(contents: Any, group: int) -> Any:
+    """The rows of each group once for each of its styles: leaves [B, ...] to [B * group, ...]."""
+    return jax.tree.map(lambda x: jnp.repeat(x, group, axis=0), contents)
+
+
+def _with_each_content(styles: Any, group: int) -> Any:
+    """The styles that go with the rows of `_in_each_style`."""
+
+    def repeat(x: Array) -> Array:
+        groups = x.reshape(-1, 1, group, *x.shape[1:])
+        return jnp.repeat(groups, group, axis=1).reshape(-1, *x.shape[1:])
+
+    return jax.tree.map(repeat, styles)
 
 
 def make(
@@ -188,6 +220,7 @@ def make(
     covariance_weight: float = 0.0,
     identity_weight: float = 0.0,
     vary: bool = False,
+    group: int = 1,
     ema_half_life: float = 0.0,
     dtype: Any = None,
 ) -> Task:
@@ -202,6 +235,7 @@ def make(
       identity_weight: of the squared error in pixels, and the content loss, of the first content of
         each batch in its own style. 0 leaves it out.
       vary: make more styles of few (`augment.vary_styles`).
+      group: each content of a group of so many rows is drawn in each style of the group.
       ema_half_life: of the stylizer's average, in images; 0 for no averaging.
       dtype: of the computation, bfloat16 for instance; None for that of the images. Parameters,
         statistics, losses and samples are float32 at least.
@@ -220,13 +254,15 @@ def make(
             content, style = content.astype(dtype), style.astype(dtype)
         style_features = perceive(style, layers)
         own_features = perceive(content, content_layers)
+        style_features = _with_each_content(style_features, group)
+        contents = _in_each_style(own_features, group)
         targets = {
-            name: adain.adain(own_features[name], style_features[name]) for name in content_layers
+            name: adain.adain(contents[name], style_features[name]) for name in content_layers
         }
         wanted = {name: style_features[name] for name in style_layers}
 
         def loss(params):
-            images = _stylize(stylizer, params, content, style)
+            images = _stylize(stylizer, params, content, style, group)
             features = perceive(images, layers)
             styled = {name: features[name] for name in style_layers}
             terms = {

@@ -22,6 +22,7 @@ from ganjax.images import as_float, parse_image_size, to_float, to_uint8
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.unet import UNet
 from ganjax.tasks import pix2pix
+from ganjax.tasks.translators import SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import State, Trained
 from ganjax.training.task import Inputs, Model, Phase, Task
@@ -97,7 +98,7 @@ def model_from_config(config: ConfigDict) -> Model:
 
 
 def _generator(config: ConfigDict) -> "Inpainter":
-    return Inpainter(pix2pix.generator(config))
+    return Inpainter(pix2pix.unet(config))
 
 
 class Inpainter(nn.Module):
@@ -106,8 +107,8 @@ class Inpainter(nn.Module):
     unet: UNet
 
     @property
-    def downs(self) -> int:
-        return self.unet.downs
+    def multiple(self) -> int:
+        return self.unet.multiple
 
     @property
     def dropout(self) -> float:
@@ -193,12 +194,12 @@ def make_model(generator: Inpainter) -> Model:
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each image: with its hole, filled, and as it was."""
-        shown = {name: values[: pix2pix.SHEET_ROWS] for name, values in inputs.items()}
+        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
         source = hide(shown, rng)
         columns = [source[..., :-1], fill(trained, source, rng), to_float(shown["source"])]
         return jnp.stack(columns, axis=1)
 
-    multiple, optional = 2**generator.downs, {"mask": Field("mask")}
+    multiple, optional = generator.multiple, {"mask": Field("mask")}
     inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
     return Model(inputs, outputs, None, sample, sheet, multiple, real="source", optional=optional)
 

@@ -10,20 +10,20 @@ from ml_collections import ConfigDict
 
 from ganjax import losses
 from ganjax.config import check_choice, run_fields
-from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
-from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.images import as_float, parse_image_size
 from ganjax.nets.patchgan import PatchGAN
+from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.nets.unet import UNet
+from ganjax.tasks import translators
+from ganjax.tasks.translators import DIRECTIONS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.training.task import Model, Phase, Task
 
-SHEET_ROWS = 8
 MAX_DOWNS = 8
-DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
 SMOKE = {
     "data.source": "paired:avatars",
     "data.direction": "AtoB",
@@ -59,6 +59,10 @@ def defaults() -> ConfigDict:
     config.model = ConfigDict()
     config.model.width = 64  # channels of the first layer of both networks
     config.model.discriminator_width = 0  # those of the PatchGAN; 0 for `width`
+    config.model.generator = "unet"  # unet | resnet, CycleGAN's
+    config.model.blocks = 9  # residual blocks of the ResNet; published 9, and 6 at 128x128
+    config.model.resampling = "strided"  # of the ResNet: strided | resize, against checkerboards
+    config.model.remat = False  # compute the ResNet's blocks again on the way back: less memory
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
     config.model.norm = "batch"  # batch | instance
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
@@ -130,10 +134,24 @@ def discriminator(config: ConfigDict) -> PatchGAN:
 
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    return make_model(generator(config))
+    return make_model(generator(config))._replace(directions=(config.data.direction,))
 
 
-def generator(config: ConfigDict) -> UNet:
+def generator(config: ConfigDict) -> UNet | ResNetTranslator:
+    """The generator of a config.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model = config.model
+    check_choice("model.generator", model.generator, ("unet", "resnet"))
+    if model.generator == "unet":
+        return unet(config)
+    _check_model(config)
+    return translators.resnet(config).clone(norm=model.norm, dropout=model.dropout)
+
+
+def unet(config: ConfigDict) -> UNet:
     """The U-Net of a config.
 
     Raises:
@@ -150,13 +168,10 @@ def count_downs(config: ConfigDict) -> int:
     Raises:
       UserError: a field holds an impossible value.
     """
+    _check_model(config)
     model, sides = config.model, parse_image_size(config.data.image_size)
-    check_choice("model.norm", model.norm, ("batch", "instance"))
-    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    if model.width < 1 or model.downs < 0 or not 0 <= model.dropout < 1:
-        raise UserError(
-            "model.width must be 1 or more, model.downs 0 or more, model.dropout in [0, 1)"
-        )
+    if model.downs < 0:
+        raise UserError(f"model.downs is {model.downs}; give 0 or more")
     downs = model.downs or min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
     if downs < 2 or any(side % 2**downs for side in sides):
         raise UserError(
@@ -165,13 +180,21 @@ def count_downs(config: ConfigDict) -> int:
     return downs
 
 
+def _check_model(config: ConfigDict) -> None:
+    model = config.model
+    check_choice("model.norm", model.norm, ("batch", "instance"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.width < 1 or not 0 <= model.dropout < 1:
+        raise UserError("model.width must be 1 or more, model.dropout in [0, 1)")
+
+
 def translate_each(generator: Any, trained: Trained, source: Array, rng: Array | None) -> Array:
     """Images [N, H, W, C] of sources [N, H, W, D], each by itself; `rng` is of the dropout."""
     variables, noise = trained.variables["generator"], rng if generator.dropout else None
     return jax.vmap(lambda image: generator.apply(variables, image[None], rng=noise)[0])(source)
 
 
-def make_model(generator: UNet) -> Model:
+def make_model(generator: UNet | ResNetTranslator) -> Model:
     """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
 
     Each is translated by itself, as by training with one pair at a time: statistics of a batch
@@ -179,22 +202,10 @@ def make_model(generator: UNet) -> Model:
     for all images alike.
     """
 
-    def translate(trained: Trained, inputs: Inputs, rng: Array | None) -> Array:
-        return translate_each(generator, trained, as_float(inputs["source"]), rng)
+    def translate(trained: Trained, source: Array, rng: Array | None) -> Array:
+        return translate_each(generator, trained, source, rng)
 
-    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        return {"samples": translate(trained, inputs, rng)}
-
-    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
-        """A row for each source: itself, its translation and, where it is there, the target."""
-        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
-        columns = [to_float(shown["source"]), translate(trained, shown, rng)]
-        columns += [to_float(shown["target"])] if "target" in shown else []
-        return jnp.stack(columns, axis=1)
-
-    multiple = 2**generator.downs
-    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
-    return Model(inputs, outputs, None, sample, sheet, multiple, real="target")
+    return translators.make_model(translate, multiple=generator.multiple)
 
 
 def make(
@@ -225,7 +236,7 @@ def make(
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
-        side = 2 ** max(generator.downs, discriminator.layers + 2)
+        side = max(generator.multiple, 2 ** (discriminator.layers + 2))
         source = jnp.zeros((1, side, side, source_channels or channels))
         pair = jnp.concatenate([source, jnp.zeros((1, side, side, channels))], axis=-1)
         g = generator.init(generator_rng, source)

@@ -20,7 +20,8 @@ from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
 from ganjax.nets.unet import UNet
-from ganjax.tasks.pix2pix import DIRECTIONS, SHEET_ROWS, count_downs
+from ganjax.tasks.pix2pix import count_downs
+from ganjax.tasks.translators import DIRECTIONS, SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task
@@ -148,7 +149,7 @@ def make_model(network: UNet, maps: LabelMaps) -> Model:
 
     inputs = {"source": IMAGE}
     outputs = {"samples": IMAGE, "labels": Field("label_map", names=maps.names)}
-    return Model(inputs, outputs, None, sample, sheet, 2**network.downs)
+    return Model(inputs, outputs, None, sample, sheet, network.multiple)
 
 
 def make(
@@ -172,7 +173,7 @@ def make(
     """
 
     def init(rng: Array) -> State:
-        side = 2**network.downs
+        side = network.multiple
         variables = network.init(rng, jnp.zeros((1, side, side, channels)))
         networks = {"segmenter": Network.start(variables, optimizer)}
         return State.start(networks, averaged=("segmenter",))

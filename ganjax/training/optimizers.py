@@ -2,15 +2,23 @@
 
 from typing import Any
 
+import jax
 import optax
+import optax.contrib
 
+from ganjax.config import check_choice
 from ganjax.errors import UserError
 
 
 def make(
     config: Any, *, learning_rate: float | None = None, updates: int = 0
 ) -> optax.GradientTransformation:
-    """Adam with `learning_rate`, `b1` and `b2`.
+    """Adam with `learning_rate`, `b1` and `b2`, or Muon.
+
+    With `name` "muon", the steps of kernels are orthogonal matrices [inputs, outputs] (Jordan et
+    al. 2024, https://kellerjordan.github.io/posts/muon), as long as Adam's usually are (Liu et al.
+    2025, arXiv:2502.16982, equation 4); other parameters are
+    moved by NAdam.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
     `decay_from`, it falls linearly to 0 from that share of the run on; with `clip_norm`, longer
@@ -40,5 +48,27 @@ def make(
         begin = round(config.decay_from * updates)
         if begin < updates:
             schedule = optax.linear_schedule(rate, 0.0, updates - begin, begin)
-    adam = optax.adam(schedule, b1=config.b1, b2=config.b2)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam
+    name = config.get("name", "adam")
+    check_choice("optimizer.name", name, ("adam", "muon"))
+    if name == "muon":
+        optimizer = optax.contrib.muon(
+            schedule,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            muon_weight_dimension_numbers=_matrices,
+            consistent_rms=0.2,
+        )
+    else:
+        optimizer = optax.adam(schedule, b1=config.b1, b2=config.b2)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
+
+
+def _matrices(params: Any) -> Any:
+    """Which axes of a kernel [h, w, inputs, outputs] Muon takes for rows; None for the rest."""
+
+    def axes(x: Any) -> Any:
+        kernel = x.ndim >= 2
+        rows = tuple(range(x.ndim - 1))
+        return optax.contrib.MuonDimensionNumbers(rows, (x.ndim - 1,)) if kernel else None
+
+    return jax.tree.map(axes, params)

@@ -62,6 +62,7 @@ class Model(NamedTuple):
         makes one up.
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
+      directions: the values of `data.direction` that one run can be used with.
     """
 
     inputs: Mapping[str, Field]
@@ -73,6 +74,7 @@ class Model(NamedTuple):
     reach: int | None = None
     real: str = ""
     optional: Mapping[str, Field] = {}
+    directions: tuple[str, ...] = ()
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:

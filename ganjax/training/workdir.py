@@ -40,7 +40,7 @@ FREE_FIELDS = (
     "data.cache_dir",
 )
 # Fields that say where the data lies; what it is, `DATA` knows.
-PLACES = ("data.source", "data.content", "data.style")
+PLACES = ("data.source", "data.content", "data.style", "data.a", "data.b")
 
 
 _BEFORE = {"checkpoints", locks.LOCK, locks.HOLDER}  # are there before the config is

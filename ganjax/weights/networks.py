@@ -15,6 +15,14 @@ from ganjax.nets import vgg, vgg16
 # (images [B, H, W, 3] in [-1, 1], layers) -> {layer: features [B, h, w, C]}
 Perceive = Callable[[Array, tuple[str, ...]], Mapping[str, Array]]
 
+# Root mean square of VGG-16's features over photographs and paintings, by which perceptual losses
+# divide them, so that layers weigh alike. The normalized VGG-19 has this in its weights.
+_RMS = {
+    "relu1_1": 0.70, "relu1_2": 1.46, "relu2_1": 1.99, "relu2_2": 2.59, "relu3_1": 3.65,
+    "relu3_2": 3.94, "relu3_3": 3.62, "relu4_1": 3.95, "relu4_2": 3.01, "relu4_3": 1.67,
+    "relu5_1": 2.06, "relu5_2": 1.56, "relu5_3": 0.73,
+}  # fmt: skip
+
 
 def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
     """The network that perceptual losses look through, and its layers.
@@ -27,12 +35,13 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
     Raises:
       UserError: weights are missing, or a layer is unknown or given twice.
     """
-    networks = []
+    networks, scales = [], []
     owners: dict[str, int] = {}
     for number, spec in enumerate(encoders):
         name, _, layers = spec.partition(":")
         params = vgg19_params(name, width=16)
         module, known, usual = _vgg(params)
+        scales.append(_RMS if isinstance(module, vgg16.VGG16) else {})
         wanted = tuple(layers.split(",")) if layers else usual
         if wrong := [layer for layer in wanted if layer not in known]:
             raise UserError(
@@ -48,7 +57,8 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
         for number, (module, params) in enumerate(networks):
             mine = tuple(layer for layer in layers if owners[layer] == number)
             if mine:
-                features |= module.apply({"params": params}, images, mine)
+                found = module.apply({"params": params}, images, mine)
+                features |= {name: x / scales[number].get(name, 1) for name, x in found.items()}
         return features
 
     return perceive, tuple(sorted(owners))
@@ -57,13 +67,13 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
 def _vgg(params: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
     """The network that weights are of, the layers that they reach to, and those usually taken."""
     width = params["conv1_1"]["bias"].shape[0]
-    if "conv3_4" in params or "conv3_3" not in params:
-        module: Any = vgg.VGG19(width=width, head_width=64 if "head1_1" in params else 0)
-        layers: tuple[str, ...] = vgg.LAYERS
-        usual = layers[:4]
+    if vgg16.fits(params):
+        module: Any = vgg16.VGG16(dense=False, width=width)
+        layers: tuple[str, ...] = vgg16.LAYERS
+        usual: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     else:
-        module = vgg16.VGG16(dense=False, width=width)
-        layers, usual = vgg16.LAYERS, ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+        module = vgg.VGG19(width=width, head_width=64 if "head1_1" in params else 0)
+        layers, usual = vgg.LAYERS, vgg.LAYERS[:4]
     known = tuple(layer for layer in layers if layer.replace("relu", "conv") in params)
     return module, known, usual
 

@@ -121,6 +121,14 @@ def test_a_run_with_labels_says_which(classes, tmp_path, monkeypatch, capsys):
     errors = capsys.readouterr().err
     assert errors.count("3 classes: bird 2, cat 5, dog 4") == 1
     assert "samples are in run/samples; `ganjax sample --workdir run` draws more" in errors
+    # Its classes are asked for by the names of their folders.
+    drawn = []
+    for label in ("dog", "2", "bird"):
+        words = ["--workdir", "run", "--num", "1", "--label", label, "--output", f"{label}.png"]
+        commands.run("sample", words)
+        drawn.append(np.asarray(Image.open(f"{label}.png")))
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,7 @@ def test_a_run_with_labels_says_which(classes, tmp_path, monkeypatch, capsys):
     [
         ("dcgan_avatars", "sample", "`ganjax sample --workdir runs/x` draws more"),
         ("pix2pix_avatars", "translate", "`ganjax translate --workdir runs/x --input FILES"),
+        ("cyclegan_avatars", "translate", "`ganjax translate --workdir runs/x --input FILES"),
         ("adain_compact:smoke", "stylize", "`ganjax export --workdir runs/x .*`ganjax stylize"),
         ("attributes_avatars", "", "^`ganjax export --workdir runs/x .* writes its network"),
     ],

@@ -22,6 +22,36 @@ def test_splits():
         open_source("avatars", split="valid")
 
 
+def test_some_attributes_alone():
+    every = open_source("avatars:test")
+    wanted = {"glasses": ("round", "shades"), "hat": ("none",)}
+    text = ",".join(f"{name}={'+'.join(values)}" for name, values in wanted.items())
+    some = open_source(f"avatars:test:{text}")
+    assert open_source(f"avatars:{text}", split="test").digest == some.digest != every.digest
+    columns = [list(avatars.ATTRIBUTES).index(name) for name in wanted]
+    labels = every.attributes(range(len(every)))
+    good = [
+        all(
+            avatars.ATTRIBUTES[name][row[column]] in values
+            for column, (name, values) in zip(columns, wanted.items(), strict=True)
+        )
+        for row in labels
+    ]
+    places = np.flatnonzero(good)
+    assert 0 < len(some) == len(places) < len(every) and some.name(1) == f"test {places[1]}"
+    np.testing.assert_array_equal(some.attributes([1, 2]), labels[places[1:3]])
+    one, other = (s.load([n], (16, 16), 3)[0] for s, n in ((some, 1), (every, int(places[1]))))
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name])
+    for wrong, message in (
+        ("glases=none", "avatars know no glases=none; choose among background, pattern"),
+        ("glasses=big", "avatars know no glasses=big; choose among none, round"),
+        ("glasses", "avatars have no split 'glasses'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_source(f"avatars:{wrong}")
+
+
 @pytest.mark.slow
 def test_channels():
     source = open_source("avatars")

@@ -128,6 +128,10 @@ def test_links(tmp_path, capsys):
     assert followed.names == names and [b.name for b in broken] == ["dangling.png"]
     np.testing.assert_array_equal(arrays["image"][:, 0, 0, 0], [9, 1, 9, 1])
     assert followed.digest != source.digest
+    (alone := tmp_path / "alone").mkdir()
+    (alone / "leak.png").symlink_to(outside / "secret.png")
+    pair = [open_source(f"folder:{alone}", follow_links=follow) for follow in (False, True)]
+    assert pair[0].digest != pair[1].digest  # or the cache would know it as broken
 
 
 def test_links_in_circles_and_to_each_other(tmp_path):
@@ -173,8 +177,8 @@ def test_what_cannot_be_opened(tmp_path):
     whole.write_bytes(whole.read_bytes()[:-30])
     with pytest.raises(UserError, match="cut.zip is cut short; fetch or copy it again"):
         open_source(f"folder:{whole}")
-    for spec in ("", "folder", "folder:", "avatars:3", "photos", "tfds:", "ftp://x"):
-        with pytest.raises(UserError, match="avatars, folder:PATH.*tfds:NAME.*lsun:PATH"):
+    for spec in ("", "folder", "folder:", "photos", "tfds:", "ftp://x"):
+        with pytest.raises(UserError, match="give avatars.*, folder:PATH.*tfds:NAME.*lsun:PATH"):
             open_source(spec)
 
 
@@ -190,6 +194,26 @@ def test_an_unreadable_folder_is_not_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match="c cannot be read: Permission denied"):
         open_source(f"folder:{tmp_path}")
+
+
+def test_a_folder_inside_a_zip(tmp_path):
+    tree = {"art/monet/a.png": png(1), "art/photo/b.png": png(2), "art/photo/c.png": png(3)}
+    path = write_zip(tmp_path / "art.zip", tree)
+    for spec in (f"folder:{path}/art/photo", f"{path}/art/photo/"):
+        source = open_source(spec)
+        assert [source.name(n) for n in range(len(source))] == [
+            "art/photo/b.png",
+            "art/photo/c.png",
+        ]
+        assert "label" not in source.fields
+    np.testing.assert_array_equal(
+        source.load([0], (4, 4), 3)[0]["image"],
+        open_source(str(path)).load([1], (4, 4), 3)[0]["image"],
+    )
+    with pytest.raises(UserError, match="art.zip/art/phot holds nothing, no image"):
+        open_source(f"{path}/art/phot")
+    with pytest.raises(UserError, match="none.zip/art does not exist"):
+        open_source(str(tmp_path / "none.zip" / "art"))
 
 
 def test_zip_bombs(tmp_path, monkeypatch):

@@ -192,7 +192,7 @@ def test_sources_with_a_size_and_a_weight(folder, ending, load_size, weight):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"content": ()}, r"data.content is empty; give sources, like \('folder:photos',\)"),
+        ({"content": ()}, r"data.content is empty; give a source, like \('folder:photos',\)"),
         ({"style": ()}, "data.style is empty"),
         ({"zoom": 0.5}, "data.zoom is 0.5; it must be 1 or more"),
         ({"load_size": "wide"}, "'wide': give one side like 64"),

@@ -23,3 +23,8 @@ def draw_inputs() -> dict[str, np.ndarray]:
         "pairs": np.tanh(5 * draw("pairs", (*SHAPE[:3], 6))),
         "weights": draw("weights", SHAPE),
     }
+
+
+def draw_pairs(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Source and target [B, H, W, C] in [-1, 1] of a train step."""
+    return tuple(np.tanh(5 * draw(f"{side} {number}", SHAPE)) for side in ("source", "target"))

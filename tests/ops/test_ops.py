@@ -236,6 +236,27 @@ def test_shrink_averages_areas():
     np.testing.assert_allclose(shrunk.sum(0), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(6, 4), (5, 7)])
+def test_blurs_are_sums_over_the_neighbors(size):
+    """By kernels on padded images: [1, 2, 1] on mirrored borders, [1, 3, 3, 1] on repeated ones."""
+    image = _image(2, *size, 3)
+    down, up = np.outer([1, 2, 1], [1, 2, 1]) / 16, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
+    small, large = ops.blur_downsample(image), ops.blur_upsample(image)
+    assert small.shape == (2, -(-size[0] // 2), -(-size[1] // 2), 3)
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    for y, x in np.ndindex(small.shape[1:3]):
+        part = padded[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3]
+        np.testing.assert_allclose(small[:, y, x], np.einsum("byxc,yx->bc", part, down), rtol=1e-12)
+    # Every pixel spread over the 4x4 around it, of which borders keep what lies inside.
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    spread = np.zeros((2, 2 * size[0] + 6, 2 * size[1] + 6, 3))
+    for y, x in np.ndindex(padded.shape[1:3]):
+        spread[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += (
+            padded[:, y : y + 1, x : x + 1] * up[None, :, :, None]
+        )
+    np.testing.assert_allclose(large, spread[:, 3:-3, 3:-3], rtol=1e-12)
+
+
 def _plain_batch_norm(x, scale, bias):
     mean = x.mean((0, 1, 2))
     variance = ((x - mean[None, None, None]) ** 2).mean((0, 1, 2))

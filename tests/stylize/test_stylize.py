@@ -46,7 +46,7 @@ def published(layer: str) -> Model:
     """AdaIN on VGG-19, of random weights."""
     images = jnp.zeros((1, 16, 16, 3))
     encoder = jax.eval_shape(vgg.VGG19(last=layer).init, jax.random.key(0), images)["params"]
-    stylizer = stylizers.make_vgg19(drawn_params(encoder), layer=layer)
+    stylizer = stylizers.make_vgg(drawn_params(encoder), layer=layer)
     params = drawn_params(jax.eval_shape(stylizer.init, jax.random.key(0)))
     # Nearly all of what it draws shall be in range: what is clipped is alike for nothing.
     params["conv1_1"] = {"kernel": 0.1 * params["conv1_1"]["kernel"], "bias": np.full(3, 0.5, "f")}
@@ -561,6 +561,11 @@ def test_the_published_form_is_loaded(tmp_path, monkeypatch):
     assert model.stylizer.depths == 1 and model.stylizer.multiple == 8
     found = jax.eval_shape(model.stylizer.encode_style, model.params, jnp.zeros((2, 64, 64, 3)))
     assert found[0][0].shape == (2, 1, 1, 512)
+
+
+def test_no_decoder_on_vgg16_is_published():
+    with pytest.raises(UserError, match="no weights of model vgg16 are published; train adain_"):
+        load_model("vgg16")
 
 
 def broken_params(kind):

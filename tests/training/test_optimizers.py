@@ -1,5 +1,6 @@
 """Optimizers from a config: Adam, its decay and its clipping."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -43,10 +44,31 @@ def test_longer_gradients_are_clipped_to_the_norm_and_shorter_ones_left():
     assert np.abs(got - steps(make(), gradients)).max() > 1e-3
 
 
+def test_muons_steps_of_kernels_are_orthogonal_and_those_of_biases_nadams():
+    random = np.random.default_rng(0)
+    gradient = {
+        "kernel": jnp.asarray(random.normal(size=(3, 3, 8, 16)), jnp.float32),
+        "bias": jnp.asarray([3.0, -0.2]),
+    }
+    params, muon = jax.tree.map(jnp.zeros_like, gradient), make(name="muon")
+    updates, _ = muon.update(gradient, muon.init(params), params)
+    step = np.asarray(updates["kernel"], np.float64).reshape(72, 16)
+    # All directions alike, but for the few Newton-Schulz steps; 0.2 sqrt(72) is Adam's usual size.
+    values = np.linalg.svd(step, compute_uv=False) / (0.01 * 0.2 * 72**0.5)
+    assert 0.65 < values.min() and values.max() < 1.25
+    wide = np.linalg.svd(np.asarray(gradient["kernel"]).reshape(72, 16), compute_uv=False)
+    assert wide.max() / wide.min() > 1.8
+    assert np.vdot(step, np.asarray(gradient["kernel"]).reshape(72, 16)) < 0
+    nadam = optax.nadam(0.01, b1=0.9, b2=0.99)
+    wanted, _ = nadam.update(gradient, nadam.init(params))
+    np.testing.assert_allclose(updates["bias"], wanted["bias"], rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"learning_rate": 0.0}, "optimizer.learning_rate is 0.0; it must be above 0"),
+        ({"name": "sgd"}, "optimizer.name is 'sgd'; choose adam or muon"),
         ({"b1": 1.0}, r"optimizer.b1 is 1.0; it must be in \[0, 1\)"),
         ({"decay": -1.0}, "optimizer.decay is -1.0; it must be 0 or more"),
         ({"clip_norm": -1.0}, "optimizer.clip_norm is -1.0; it must be 0 or more"),

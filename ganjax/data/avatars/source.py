@@ -21,6 +21,11 @@ class Avatars:
 
     Args:
       split: "train" or "test".
+      only: "glasses=round+square,hat=none" for those that have one of the values of each
+        attribute; "" for all.
+
+    Raises:
+      UserError: there is no such split, attribute or value, or no portrait has them all.
     """
 
     fields = {
@@ -34,29 +39,62 @@ class Avatars:
         ),
     }
 
-    def __init__(self, *, split: str):
+    def __init__(self, *, split: str, only: str = ""):
         if split not in _SIZES:
             raise UserError(f"avatars have no split {split!r}; there is {' and '.join(_SIZES)}")
         self._split = split
         # The painter's own text: portraits that were cached before a change are painted anew.
         code = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (avatars, painter))
         self.digest = f"avatars {split} {hashlib.sha256(code).hexdigest()}"
+        self._indices = np.arange(_SIZES[split])
+        if only:
+            self.digest += f" {only}"
+            labels = avatars.draw_attributes(self._indices, split=split)
+            self._indices = np.flatnonzero(_have(labels, only))
+            if not len(self._indices):
+                raise UserError(f"no avatars have {only}; ask for less")
 
     def __len__(self) -> int:
-        return _SIZES[self._split]
+        return len(self._indices)
 
     def name(self, index: int) -> str:
-        return f"{self._split} {index}"
+        return f"{self._split} {self._indices[index]}"
 
     def attributes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The labels alone: int32 [N, A]."""
-        return avatars.draw_attributes(indices, split=self._split)
+        return avatars.draw_attributes(self._indices[indices], split=self._split)
 
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int
     ) -> tuple[dict[str, np.ndarray], list[Broken]]:
-        arrays = avatars.render(indices, image_size, split=self._split)
+        arrays = avatars.render(self._indices[indices], image_size, split=self._split)
         return arrays | {"image": _to_channels(arrays["image"], channels)}, []
+
+
+def _have(labels: np.ndarray, only: str) -> np.ndarray:
+    """Which of labels [N, A] have the values that a text asks for: bool [N]."""
+    good = np.ones(len(labels), bool)
+    for part in only.split(","):
+        name, _, values = part.partition("=")
+        known = avatars.ATTRIBUTES.get(name, ())
+        if not known or not set(values.split("+")) <= set(known):
+            choices = ", ".join(known or avatars.ATTRIBUTES)
+            raise UserError(f"avatars know no {part}; choose among {choices}")
+        wanted = [known.index(value) for value in values.split("+")]
+        good &= np.isin(labels[:, list(avatars.ATTRIBUTES).index(name)], wanted)
+    return good
+
+
+def open_avatars(where: str, *, split: str) -> Avatars:
+    """Opens [SPLIT][:NAME=VALUE+VALUE,NAME=VALUE], or the attributes alone.
+
+    Raises:
+      UserError: see `Avatars`.
+    """
+    first, _, rest = where.partition(":")
+    if "=" in first:
+        return Avatars(split=split, only=where)
+    return Avatars(split=first or split, only=rest)
 
 
 def _to_channels(images: np.ndarray, channels: int) -> np.ndarray:

@@ -1,0 +1,133 @@
+"""CycleGAN in PyTorch, in the order of its public code: both generators, the pools, both judges.
+
+Images lie on the device as floats; the pools are lists, as there.
+"""
+
+import itertools
+import random
+
+import torch
+from torch import nn
+
+from benchmarks.ours import pictures
+from benchmarks.peers import common
+from benchmarks.timing import Program
+
+POOL_SIZE = 50
+
+
+def build(
+    *,
+    batch_size: int,
+    image_size: int,
+    dtype: str,
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> Program:
+    """The train step at the published size; `image_size` is a multiple of 4."""
+    torch.manual_seed(0)
+    makers = (make_generator, make_generator, make_discriminator, make_discriminator)
+    networks = [common.prepare(make(), channels_last=channels_last) for make in makers]
+    for network in networks:
+        network.apply(init)
+    to_b, to_a, judge_a, judge_b = map(torch.compile, networks) if compiled else networks
+    fused = common.device().type == "cuda"
+    adam_g, adam_d = (
+        torch.optim.Adam(
+            itertools.chain(*(network.parameters() for network in pair)),
+            lr=2e-4, betas=(0.5, 0.999), fused=fused,
+        )
+        for pair in (networks[:2], networks[2:])
+    )  # fmt: skip
+    l1, mse = nn.L1Loss(), nn.MSELoss()
+    a, b = (
+        common.to_device(images, channels_last=channels_last)
+        for images in pictures(batch_size, image_size)
+    )
+    pools: tuple[list, list] = ([], [])
+
+    def adversarial(judge: nn.Module, images: torch.Tensor, target: float) -> torch.Tensor:
+        with common.autocast(dtype):
+            logits = judge(images)
+        return mse(logits.float(), torch.full_like(logits.float(), target))
+
+    def step() -> None:
+        adam_g.zero_grad()
+        for network in networks[2:]:
+            network.requires_grad_(False)
+        with common.autocast(dtype):
+            fake_b, fake_a = to_b(a), to_a(b)
+            back_a, back_b = to_a(fake_b), to_b(fake_a)
+            same_a, same_b = to_a(a), to_b(b)
+        loss = 10 * (l1(back_a, a) + l1(back_b, b)) + 5 * (l1(same_a, a) + l1(same_b, b))
+        loss = loss + adversarial(judge_a, fake_a, 1.0) + adversarial(judge_b, fake_b, 1.0)
+        loss.backward()
+        adam_g.step()
+        adam_d.zero_grad()
+        for network in networks[2:]:
+            network.requires_grad_(True)
+        sides = ((judge_a, a, fake_a, pools[0]), (judge_b, b, fake_b, pools[1]))
+        for judge, real, fake, pool in sides:
+            shown = exchange(pool, fake)
+            half = adversarial(judge, real, 1.0) + adversarial(judge, shown, 0.0)
+            (0.5 * half).backward()
+        adam_d.step()
+
+    return common.program(step, parameters=common.parameters(*networks))
+
+
+def exchange(pool: list, images: torch.Tensor) -> torch.Tensor:
+    """Keeps images in a pool, and gives earlier ones half of the time once that is full."""
+    given = []
+    for image in images.detach():
+        if len(pool) < POOL_SIZE:
+            pool.append(image)
+        elif random.random() > 0.5:
+            place = random.randrange(POOL_SIZE)
+            image, pool[place] = pool[place], image
+        given.append(image)
+    return torch.stack(given)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        layers = []
+        for _ in range(2):
+            layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3)]
+            layers += [nn.InstanceNorm2d(width), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+def make_generator() -> nn.Sequential:
+    """ResNet-9: images [B, 3, H, W] -> images."""
+
+    def activated(convolution: nn.Module, width: int) -> list[nn.Module]:
+        return [convolution, nn.InstanceNorm2d(width), nn.ReLU(inplace=True)]
+
+    layers: list[nn.Module] = [nn.ReflectionPad2d(3), *activated(nn.Conv2d(3, 64, 7), 64)]
+    layers += activated(nn.Conv2d(64, 128, 3, 2, 1), 128)
+    layers += activated(nn.Conv2d(128, 256, 3, 2, 1), 256)
+    layers += [Block(256) for _ in range(9)]
+    layers += activated(nn.ConvTranspose2d(256, 128, 3, 2, 1, output_padding=1), 128)
+    layers += activated(nn.ConvTranspose2d(128, 64, 3, 2, 1, output_padding=1), 64)
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(64, 3, 7), nn.Tanh())
+
+
+def make_discriminator() -> nn.Sequential:
+    """PatchGAN 70: images [B, 3, H, W] -> logits [B, 1, h, w]."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+    for below, above, stride in ((64, 128, 2), (128, 256, 2), (256, 512, 1)):
+        layers += [nn.Conv2d(below, above, 4, stride, 1, bias=False), nn.InstanceNorm2d(above)]
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
+
+
+def init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,35 @@
+"""CycleGAN on avatars, the embedded portraits: glasses on and off; no download.
+
+Paper: Zhu, Park, Isola and Efros 2017, https://arxiv.org/abs/1703.10593; four residual blocks and a
+quarter of the channels at 64x64, four images of each side at a time.
+Data: portraits without glasses (A) and with glasses (B), no pairs: of 50,000, some 31,000 and
+19,000.
+
+    python train.py --config=configs/cyclegan_avatars.py
+    ganjax translate --workdir runs/cyclegan_avatars --input portraits/ --output with_glasses/
+    ganjax translate --workdir runs/cyclegan_avatars --direction BtoA --input faces/ --output bare/
+"""
+
+from ml_collections import ConfigDict
+
+from ganjax.config import with_variants
+from ganjax.tasks.cyclegan import SMOKE, defaults
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    config = defaults()
+    config.data.a = "avatars:glasses=none"
+    config.data.b = "avatars:glasses=round+square+shades"
+    config.data.image_size = "64"
+    config.data.load_size = "64"
+    config.data.flip = False  # the renderer mirrors by itself what may be mirrored
+    config.batch_size = 4
+    config.model.width = 16  # not published, as all that follows
+    config.model.blocks = 4
+    config.model.resampling = "resize"
+    config.model.layers = 2
+    config.total_kimg = 80.0
+    config.log_every = 0.2
+    config.save_every = 4.0
+    config.sample_every = 4.0
+    return with_variants(config, arguments, {"smoke": SMOKE})

@@ -1,0 +1,25 @@
+"""CycleGAN on Monet's paintings and photographs of landscapes.
+
+Paper: Zhu, Park, Isola and Efros 2017, https://arxiv.org/abs/1703.10593; ResNet-9 and PatchGAN 70
+at 256x256, as published.
+Data: TensorFlow Datasets' cycle_gan/monet2photo (`ganjax prepare tfds:cycle_gan/monet2photo`),
+1,072 paintings (A) and 6,287 photographs (B); or two folders or .zip files of your own, like
+`--config.data.a=art.zip/monet --config.data.b=art.zip/photo`.
+Cost: 200 epochs of 6,287 steps, work for a GPU.
+
+    python train.py --config=configs/cyclegan_monet2photo.py
+    ganjax translate --workdir runs/cyclegan_monet2photo --direction BtoA --input a/ --output b/
+"""
+
+from ml_collections import ConfigDict
+
+from ganjax.config import with_variants
+from ganjax.tasks.cyclegan import SMOKE, defaults
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    config = defaults()
+    config.data.a = "tfds:cycle_gan/monet2photo:trainA"
+    config.data.b = "tfds:cycle_gan/monet2photo:trainB"
+    config.total_kimg = 1257.0
+    return with_variants(config, arguments, {"smoke": SMOKE})

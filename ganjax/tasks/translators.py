@@ -1,0 +1,82 @@
+"""What games that translate images share: their directions, and the model of a generator."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from ganjax.config import check_choice
+from ganjax.data.fields import IMAGE
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import unpaired
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.nets.resnet_translator import MULTIPLE, RESAMPLINGS, ResNetTranslator
+from ganjax.training.state import Trained
+from ganjax.training.task import Inputs, Model
+
+Translate = Callable[[Trained, Array, Array | None], Array]
+
+SHEET_ROWS = 8
+# What a batch calls the images of A and of B.
+DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
+
+
+def two_sides(data: ConfigDict) -> tuple[Stream, ...]:
+    """The images of `data.a` and `data.b`, each shuffled, cut and mirrored on its own.
+
+    Args:
+      data: the config's fields `data`; its `direction` says which of them are `source`.
+    """
+    check_choice("data.direction", data.direction, DIRECTIONS)
+    sides = DIRECTIONS[data.direction]
+    return tuple(stream for side in "ab" for stream in unpaired(data, side, sides[side]))
+
+
+def resnet(config: ConfigDict) -> ResNetTranslator:
+    """The translator that the fields `model` describe; `data.direction` is checked, too.
+
+    Raises:
+      UserError: a field holds an impossible value.
+    """
+    model, size = config.model, config.data.image_size
+    check_choice("data.direction", config.data.direction, DIRECTIONS)
+    check_choice("model.resampling", model.resampling, RESAMPLINGS)
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.width < 1 or model.blocks < 0:
+        raise UserError("model.width must be 1 or more, model.blocks 0 or more")
+    if any(side % MULTIPLE for side in parse_image_size(size)):
+        raise UserError(f"data.image_size is {size}; give multiples of {MULTIPLE}")
+    return ResNetTranslator(
+        config.data.channels,
+        model.width,
+        model.blocks,
+        model.resampling,
+        remat=model.remat,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def make_model(
+    translate: Callable[[Trained, Array, Array | None], Array], *, multiple: int
+) -> Model:
+    """Images from others of the same size, `source` [N, H, W, C] (uint8, or float in [-1, 1]).
+
+    Args:
+      translate: (trained, source [N, H, W, C] in [-1, 1], rng) -> images of the same shape.
+      multiple: see `Model`.
+    """
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
+        return {"samples": translate(trained, as_float(inputs["source"]), rng)}
+
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        """A row for each source: itself, its translation and, where it is there, the target."""
+        shown = {name: to_float(values[:SHEET_ROWS]) for name, values in inputs.items()}
+        columns = [shown["source"], translate(trained, shown["source"], rng)]
+        columns += [shown["target"]] if "target" in shown else []
+        return jnp.stack(columns, axis=1)
+
+    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
+    return Model(inputs, outputs, None, sample, sheet, multiple, real="target")
