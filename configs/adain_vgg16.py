@@ -27,4 +27,5 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.model.form = "vgg16"
     config.model.encoder = "vgg16_features"
     config.loss.encoders = ("vgg16_features:relu1_2,relu2_2,relu3_3,relu4_1",)
+    config.loss.covariance_layers = ("relu2_2", "relu3_3")
     return with_variants(config, arguments, {"smoke": SMOKE})

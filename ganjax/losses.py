@@ -117,3 +117,25 @@ def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
     chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
     value = -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=(1, 2, 3))
     return value / jnp.maximum(jnp.sum(chosen, axis=(1, 2, 3)), 1)
+
+
+def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Array:
+    """Cross-entropy of which patch of its image a query is of (Park et al. 2020, equation 4).
+
+    The others of the same image are the negatives; no gradient flows to the keys.
+
+    Args:
+      queries, keys: unit vectors [B, P, C]; query p belongs to key p.
+      temperature: by which the cosines are divided.
+
+    Returns:
+      [B, P].
+
+    >>> corners = jnp.eye(2)[None]
+    >>> print(patch_nce(corners, corners, temperature=1.0).round(4))  # log(1 + 1 / e)
+    [[0.3133 0.3133]]
+    """
+    cosines = jnp.einsum(
+        "bpc,bqc->bpq", queries, jax.lax.stop_gradient(keys), precision=jax.lax.Precision.HIGHEST
+    )
+    return -jnp.diagonal(jax.nn.log_softmax(cosines / temperature), axis1=1, axis2=2)

@@ -202,9 +202,9 @@ def test_a_run_of_both_directions_is_used_in_either(runs, files):
     words = ["--workdir", str(run), "--input", "photo.jpg", "--output", "out.png"]
     translate.main([*words, "--direction", "BtoA"])
     np.testing.assert_array_equal(np.asarray(Image.open("out.png")), back)
-    with pytest.raises(UserError, match="--direction BtoA: it was trained AtoB: leave it out"):
+    with pytest.raises(UserError, match="direction BtoA: it was trained AtoB: leave it out"):
         Translator.load(runs / "pix2pix_avatars", direction="BtoA")
-    with pytest.raises(UserError, match="--direction BtoA: it has none: leave it out"):
+    with pytest.raises(UserError, match="direction BtoA: it has none: leave it out"):
         Translator.load(runs / "dcgan_avatars", direction="BtoA")
 
 

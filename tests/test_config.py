@@ -183,7 +183,7 @@ def test_a_misspelled_name_is_suggested(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"config {name} does not exist; did you mean dcgan_avatar"):
         find(name)
-    with pytest.raises(UserError, match="does not exist; there is adain_compact, adain_vgg19"):
+    with pytest.raises(UserError, match="does not exist; there is adain_compact, adain_vgg16,"):
         find("quux")
     with pytest.raises(UserError, match="does not exist"):
         find(f"elsewhere/{name}")

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from ganjax.nets.dcgan import Convolution, scale_init
+from ganjax import ops
+from ganjax.nets.dcgan import Convolution, kernel_init, scale_init
 from ganjax.nets.norms import BatchOrInstance, StatelessNorm
 
 _WIDEST = 8  # times the width
@@ -33,12 +34,18 @@ class PatchGAN(nn.Module):
       width: channels of the first layer.
       layers: number of convolutions with stride 2; 0 for the form that sees single pixels.
       norm: "batch" or "instance".
+      antialiased: blur, and then take every other pixel, instead of strides of 2, as CUT has it
+        (Zhang 2019, arXiv:1904.11486). The convolutions then have the stride 1 and four times the
+        cost, and patches are larger by some pixels.
+      kernel_init: initializer of all kernels.
       dtype: of the computation; parameters and logits are float32.
     """
 
     width: int = 64
     layers: int = 3
     norm: BatchOrInstance = "batch"
+    antialiased: bool = False
+    kernel_init: Any = kernel_init
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -60,6 +67,7 @@ class PatchGAN(nn.Module):
             if n > 0:
                 x = StatelessNorm(self.norm, scale_init, name=f"norm_{n + 1}")(x)
             x = nn.leaky_relu(x, 0.2)
+            x = ops.blur_downsample(x) if self.antialiased and n < self.layers else x
         # As published, that of the form for pixels has a bias with "instance" only.
         use_bias = self.layers > 0 or self.norm == "instance"
         x = self._convolution(1, hidden, use_bias=use_bias)(x)
@@ -69,8 +77,9 @@ class PatchGAN(nn.Module):
         return Convolution(
             features,
             kernel_size=4 if self.layers else 1,
-            strides=2 if n < self.layers else 1,
+            strides=2 if n < self.layers and not self.antialiased else 1,
             use_bias=use_bias,
+            kernel_init=self.kernel_init,
             dtype=self.dtype,
             name=f"conv_{n + 1}",
         )

@@ -23,8 +23,8 @@ from ganjax.training.state import State
 from ganjax.training.task import Model, Task
 
 NAMES = (
-    "adain", "attributes", "cyclegan", "dcgan", "gan", "inpainting", "pix2pix", "progressive",
-    "segmentation",
+    "adain", "attributes", "cut", "cyclegan", "dcgan", "gan", "inpainting", "pix2pix",
+    "progressive", "segmentation",
 )  # fmt: skip
 
 

@@ -11,12 +11,15 @@ import numpy as np
 import optax
 import pytest
 
+from ganjax import tasks
 from ganjax.errors import UserError
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.tasks import cyclegan
 from ganjax.tasks.image_pool import ImagePool, draw_places, exchange
+from ganjax.training import devices
 from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.step import key_of, train_key
 from ganjax.training.task import Phase
 from ganjax.trees import named_leaves
 
@@ -157,17 +160,17 @@ def test_a_side_without_a_source_is_named():
 
 
 def resume(folder):
-    """On all devices of this process: a run that is cut in the middle ends as a straight one.
+    """On all devices of this process: a run from a checkpoint in the middle ends as a straight one.
 
-    Then the rate is falling, and the pools are half full.
+    There the rate is falling, and the pools are half full.
     """
     import test_games as games
 
-    count = len(jax.devices())
-    for parallel, holders in (("jit", 1), ("pmap", count)):
-        half = games.STEPS // 2 * games.BATCH // holders
+    mesh = devices.make_mesh((games.BATCH,))
+    everywhere, middle = devices.replicated(mesh), games.STEPS // 2
+    for parallel, holders in (("jit", 1), ("pmap", mesh.size)):
+        half = middle * games.BATCH // holders
         games.OWN["cyclegan"] |= {
-            "parallel": parallel,
             "loss.pool_size": 2 * half,
             "model.width": 1,
             "model.blocks": 0,
@@ -175,18 +178,36 @@ def resume(folder):
             "data.image_size": "16",
             "data.load_size": "20",
         }
-        runs = folder / parallel
-        whole = games.train("cyclegan", runs, "whole")
-        with pytest.raises(games.PowerCut):
-            games.train("cyclegan", runs, "resumed", games.Cut)
-        checkpoints = Checkpoints.read_only(runs / "resumed" / "checkpoints")
-        saved = checkpoints.load(checkpoints.steps[-1], whole)
-        assert int(saved.step) == games.STEPS // 2
+        config = games.make_config("cyclegan", folder)
+        task, data = tasks.make(config), tasks.make_data(config)
+        phase, task = task.phases[0], devices.spread(task, parallel, mesh)
+        step = jax.jit(task.train_step, out_shardings=everywhere)
+
+        def train(state, first, last):
+            batches = data.batches(  # noqa: B023
+                seed=0,
+                first=first,
+                batch_size=games.BATCH,
+                image_size=phase.image_size,  # noqa: B023
+            )
+            for number in range(first, last):
+                batch = devices.to_devices(next(batches), mesh)
+                state, _ = step(state, batch, train_key(0, number))  # noqa: B023
+                state = state.replace(step=state.step + 1, images=state.images + games.BATCH)
+            batches.close()
+            return state
+
+        state = train(jax.jit(task.init, out_shardings=everywhere)(key_of(0, "init")), 0, middle)
+        checkpoints = Checkpoints(folder / parallel)
+        checkpoints.save(middle, state)
+        checkpoints.close()
+        saved = Checkpoints.read_only(folder / parallel).load(middle, state)
         for pool in saved.memory.values():
             assert np.ravel(pool.count).tolist() == [half] * holders
-        resumed = games.train("cyclegan", runs, "resumed")
+        whole, resumed = (train(each, middle, games.STEPS) for each in (state, saved))
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)
-        assert np.ravel(whole.memory["pool_a"].count).tolist() == [2 * half] * holders
+        for pool in whole.memory.values():
+            assert np.ravel(pool.count).tolist() == [2 * half] * holders
 
 
 @pytest.mark.slow
