@@ -34,10 +34,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     # Two thirds of the cost of VGG-16 up to relu4_3.
     config.loss.encoders = ("vgg16_features:relu1_2,relu2_2,relu3_3,relu4_1",)
     config.loss.content_layers = ("relu3_3",)
-    config.loss.content_weight = 1.2  # with less, one pattern covers all that is flat
-    config.loss.style_weight = 8.0
+    config.loss.content_weight = 0.3  # with less, one pattern covers all that is flat
+    config.loss.style_weight = 1.0
     config.loss.covariance_layers = ("relu2_2", "relu3_3")
-    config.loss.covariance_weight = 3.0
+    config.loss.covariance_weight = 2.0
     config.loss.identity_weight = 10.0
     config.ema_half_life_kimg = 0.4
     config.optimizer.name = "muon"

@@ -2,7 +2,7 @@
 
 Paper: Huang and Belongie 2017, https://arxiv.org/abs/1703.06868. VGG-16 has the channels of VGG-19
 at relu4_1, so that the decoder is the paper's, 3,505,219 parameters; the losses compare relu1_2,
-relu2_2, relu3_3 and relu4_1, each divided by its root mean square over photographs and paintings.
+relu2_2, relu3_3 and relu4_1, their channels divided by their means over photographs and paintings.
 Data: any photos and any paintings, the folders (or .zip) `photos` and `styles`.
 Weights: `ganjax weights fetch vgg16_features`, 64 MB.
 Cost: about that of adain_vgg19.py, which is work for a GPU. A model for two cores is

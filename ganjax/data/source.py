@@ -84,7 +84,8 @@ def is_embedded(spec: str) -> bool:
 def seen_from(folder: Path, spec: str) -> str:
     """`spec` with its path from `folder` on, where that exists and does not from here on."""
     found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
-    if not found or found[2] == "avatars" or found[3] and found[1] != "paired:":
+    embedded = spec.partition(":")[0] == "avatars"
+    if not found or embedded or found[3] and found[1] != "paired:":
         return spec
     kind, path, split = found.groups(default="")
     names = [path]

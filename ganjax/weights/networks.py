@@ -1,6 +1,8 @@
 """Published networks together with their weights."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,13 +17,10 @@ from ganjax.nets import vgg, vgg16
 # (images [B, H, W, 3] in [-1, 1], layers) -> {layer: features [B, h, w, C]}
 Perceive = Callable[[Array, tuple[str, ...]], Mapping[str, Array]]
 
-# Root mean square of VGG-16's features over photographs and paintings, by which perceptual losses
-# divide them, so that layers weigh alike. The normalized VGG-19 has this in its weights.
-_RMS = {
-    "relu1_1": 0.70, "relu1_2": 1.46, "relu2_1": 1.99, "relu2_2": 2.59, "relu3_1": 3.65,
-    "relu3_2": 3.94, "relu3_3": 3.62, "relu4_1": 3.95, "relu4_2": 3.01, "relu4_3": 1.67,
-    "relu5_1": 2.06, "relu5_2": 1.56, "relu5_3": 0.73,
-}  # fmt: skip
+# The mean of every channel of VGG-16 over photographs and paintings (benchmarks/vgg16_means.py), by
+# which perceptual losses divide them, so that all channels weigh alike: what the normalized VGG-19
+# has in its weights (Gatys et al. 2015, arXiv:1508.06576, section "Methods").
+_VGG16_MEANS = Path(__file__).with_name("vgg16_means.npz")
 
 
 def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
@@ -41,7 +40,8 @@ def perceptual(encoders: Sequence[str]) -> tuple[Perceive, tuple[str, ...]]:
         name, _, layers = spec.partition(":")
         params = vgg19_params(name, width=16)
         module, known, usual = _vgg(params)
-        scales.append(_RMS if isinstance(module, vgg16.VGG16) else {})
+        published = vgg16.fits(params) and module.width == 64
+        scales.append(_vgg16_means() if published else {})
         wanted = tuple(layers.split(",")) if layers else usual
         if wrong := [layer for layer in wanted if layer not in known]:
             raise UserError(
@@ -76,6 +76,13 @@ def _vgg(params: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         layers, usual = vgg.LAYERS, vgg.LAYERS[:4]
     known = tuple(layer for layer in layers if layer.replace("relu", "conv") in params)
     return module, known, usual
+
+
+@cache
+def _vgg16_means() -> dict[str, np.ndarray]:
+    """Layer -> [1, 1, 1, C]."""
+    with np.load(_VGG16_MEANS, allow_pickle=False) as file:
+        return {layer: means[None, None, None] for layer, means in file.items()}
 
 
 def vgg19_params(name: str, *, width: int) -> Any:

@@ -375,8 +375,7 @@ def test_losses_look_through_vgg16(tmp_path):
     # Ones see 3 colors of 1/2 (and a bias of 1) in 9 places: 2.5 * 27 + 1, then 2 channels of that.
     first = 9 * 2.5 * 3 + 1
     features = jax.jit(perceive, static_argnums=1)(images, layers)
-    second = (9 * 2 * first + 1) / 1.46  # by the root mean square of that layer
-    np.testing.assert_allclose(features["relu1_2"][0, 2:-2, 2:-2], second, rtol=1e-6)
+    np.testing.assert_allclose(features["relu1_2"][0, 2:-2, 2:-2], 9 * 2 * first + 1, rtol=1e-6)
     assert features["relu2_1"].shape == (1, 12, 8, 4)
     assert set(jax.eval_shape(lambda x: perceive(x, ("relu1_2",)), images)) == {"relu1_2"}
     usual = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -384,6 +383,23 @@ def test_losses_look_through_vgg16(tmp_path):
     for wrong in ("relu1_3", "relu3_4", "relu0", "fc1"):
         with pytest.raises(UserError, match=f"has no layer {wrong}; it has relu1_1, relu1_2,"):
             networks.perceptual([f"{path}:{wrong}"])
+
+
+def test_channels_of_vgg16_weigh_alike(tmp_path):
+    """A network whose channels always have their mean over photographs shows ones everywhere."""
+    module, images = vgg16.VGG16(dense=False), jnp.zeros((1, 32, 16, 3))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    for layer, means in networks._vgg16_means().items():
+        params[layer.replace("relu", "conv")]["bias"] = means.ravel()
+    path = tmp_path / "means.safetensors"
+    leaves = jax.tree.leaves_with_path(params)
+    names = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+    write_safetensors(path, names, {})
+    layers = ("relu1_1", "relu2_2", "relu3_3", "relu4_1")
+    perceive, _ = networks.perceptual([f"{path}:{','.join(layers)}"])
+    for layer, features in perceive(images, layers).items():
+        np.testing.assert_allclose(features, 1, rtol=1e-6, err_msg=layer)
 
 
 @pytest.mark.slow
