@@ -42,6 +42,8 @@ SMALL = {
     "model.width": 8,
     "model.latent_size": 8,
 }
+# One of each kind: drawn from noise, growing, translated from pairs, stylized. The others are slow.
+QUICK = ("adain", "dcgan", "pix2pix", "progressive")
 # Of games that need something else.
 OWN = {
     "adain": {"model.form": "compact"},
@@ -97,7 +99,10 @@ def train(name, folder, run, wrap=lambda data: data):
     return fit(tasks.make(config), data, config, folder / run, fill=tasks.fill)
 
 
-@pytest.fixture(scope="module", params=tasks.NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in tasks.NAMES],
+)
 def trained(request, tmp_path_factory):
     """A game, the folder of its run and of its cache, and its last state."""
     folder = tmp_path_factory.mktemp(request.param)
