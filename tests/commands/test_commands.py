@@ -184,8 +184,9 @@ def test_configs(path):
     assert f"train.py --config=configs/{path.name}" in path.read_text()
     whole = load_config(str(path))
     if whole.task == "adain":  # without the published weights, which need a download
-        random = ["--config.model.encoder=random", "--config.loss.encoders=('random',)"]
-        whole = load_config(str(path), random)
+        random = {"model.encoder": "random", "loss.encoders": ("random",)}
+        random |= {"loss.content_layers": ("relu4_1",), "loss.covariance_layers": ("relu3_1",)}
+        whole = load_config(str(path), [f"--config.{name}={x}" for name, x in random.items()])
     tasks.make(whole)
     smoke = load_config(f"{path}:smoke")
     tasks.make(smoke)
