@@ -132,8 +132,9 @@ def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Arra
       [B, P].
 
     >>> corners = jnp.eye(2)[None]
-    >>> print(patch_nce(corners, corners, temperature=1.0).round(4))  # log(1 + 1 / e)
-    [[0.3133 0.3133]]
+    >>> values = patch_nce(corners, corners, temperature=1.0)
+    >>> [f"{value:.4f}" for value in values[0]]  # log(1 + 1 / e)
+    ['0.3133', '0.3133']
     """
     cosines = jnp.einsum(
         "bpc,bqc->bpq", queries, jax.lax.stop_gradient(keys), precision=jax.lax.Precision.HIGHEST

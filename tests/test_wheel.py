@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 
 
 def run(*words, **options) -> str:
-    result = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, timeout=900, **options
-    )
+    environment = {name: x for name, x in os.environ.items() if name != "PIP_NO_INDEX"}
+    options = {"env": environment, "timeout": 900} | options
+    result = subprocess.run(list(map(str, words)), capture_output=True, text=True, **options)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
     return result.stdout
 

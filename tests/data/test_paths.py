@@ -43,9 +43,9 @@ def test_a_folder_called_avatars_does_not_hide_the_embedded_data(here):
     [
         ("photos/", "^photos/ does not exist"),
         ("photos.zip", "^photos.zip does not exist"),
-        ("photos", "give avatars, folder:PATH"),
-        ("webcam:0", "give avatars, folder:PATH"),
-        ("", "give avatars, folder:PATH"),
+        ("photos", "give avatars.*, folder:PATH"),
+        ("webcam:0", "give avatars.*, folder:PATH"),
+        ("", "give avatars.*, folder:PATH"),
     ],
 )
 def test_what_does_not_exist(here, spec, says):
