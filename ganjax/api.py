@@ -636,8 +636,8 @@ def measure(
         [N, H, W, C] or a list of pictures.
       reference: likewise, what to compare with; metrics that compare pairs pair files by name, and
         images in memory by number. None where no metric needs one.
-      metrics: names with commas between, which docs/metrics.md explains; by default the Frechet
-        distance and others that suit the data, of up to 5000 images.
+      metrics: names with commas between, which docs/metrics.md explains; by default those
+        that suit the data, of up to 5000 images.
       image_size: 64 or (H, W); images are scaled until they cover it, and cut. By default they
         stay as they are.
       batch_size: images at a time.
@@ -653,6 +653,7 @@ def measure(
     """
     from ganjax.evaluation import measure as measuring
     from ganjax.evaluation import monitor
+    from ganjax.evaluation.sets import open_pairs
     from ganjax.metrics.protocols import parse
 
     wanted = parse(metrics) if metrics else ()
@@ -667,7 +668,7 @@ def measure(
     if paired:
         if image_size is not None:
             raise UserError(f"{paired[0].name} compares images as they are; leave image_size out")
-        results += measuring.measure_pairs(paired, *sides, progress=progress)
+        results += measuring.measure_pairs(paired, open_pairs(*sides), progress=progress)
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(batch_size)
         size = _image_size(image_size)
