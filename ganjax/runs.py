@@ -101,7 +101,7 @@ def load_config(path: Path) -> ConfigDict:
         return tasks.fill(_read_config(path))
     config, start = tasks.fill(workdir.load_config(path)), workdir.load_start(path)
     with config.unlocked():
-        for name in ("source", "content", "style"):
+        for name in (place.removeprefix("data.") for place in workdir.PLACES):
             match config.data.get(name):
                 case str() as source:
                     config.data[name] = seen_from(start, source)

@@ -156,7 +156,7 @@ def open_examples(
     """
     config = ConfigDict(config.to_dict())
     config.data.flip = False
-    if "source" in config.data:
+    if "source" in config.data and "a" not in config.data:  # of two sides there are no examples
         config.data.source = source or config.data.source
     if "load_size" in config.data:
         config.data.load_size = config.data.image_size

@@ -23,8 +23,9 @@ from ganjax.training.task import Batch, Model, Phase, Task
 
 GENERATORS = {"AtoB": "generator_ab", "BtoA": "generator_ba"}
 SMOKE = {
-    "data.a": "avatars:glasses=round+square+shades",
-    "data.b": "avatars:glasses=none",
+    "data.source": "unpaired:avatars",
+    "data.a": "",
+    "data.b": "",
     "data.image_size": "32",
     "data.load_size": "36",
     "model.width": 8,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from ganjax.config import check_choice, run_fields
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
+from ganjax.data.sides import find_sides
 from ganjax.data.streams import unpaired
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
@@ -29,8 +30,12 @@ def unpaired_fields(task: str) -> ConfigDict:
     config.batch_size = 1  # images of A, and of B, of a step, over all devices
     config.ema_half_life_kimg = 0.0  # of the generators' averages; 0 for none, as published
 
-    config.data.a = ""  # the source of A: folder:PATH | tfds:NAME:SPLIT | avatars:ATTRIBUTE=VALUE
-    config.data.b = ""  # the source of B, likewise; images of A and B are no pairs
+    # A and B, which are no pairs: tfds:NAME | unpaired:PATH, a folder or .zip with trainA and
+    # trainB, or A and B | unpaired:avatars
+    config.data.source = ""
+    # A in place of that of `source`: folder:PATH | tfds:NAME:SPLIT | avatars:ATTRIBUTE=VALUE
+    config.data.a = ""
+    config.data.b = ""  # B, likewise
     config.data.direction = "AtoB"  # what is learned: AtoB | BtoA
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
@@ -54,14 +59,23 @@ def unpaired_fields(task: str) -> ConfigDict:
 
 
 def two_sides(data: ConfigDict) -> tuple[Stream, ...]:
-    """The images of `data.a` and `data.b`, each shuffled, cut and mirrored on its own.
+    """The images of A and of B, each shuffled, cut and mirrored on its own.
 
     Args:
       data: the config's fields `data`; its `direction` says which of them are `source`.
+
+    Raises:
+      UserError: a field holds an impossible value, or there is no such data.
     """
     check_choice("data.direction", data.direction, DIRECTIONS)
-    sides = DIRECTIONS[data.direction]
-    return tuple(stream for side in "ab" for stream in unpaired(data, side, sides[side]))
+    names, found = DIRECTIONS[data.direction], ("", "")
+    if data.source and not (data.a and data.b):
+        found = find_sides(data.source, follow_links=data.follow_links)
+    return tuple(
+        stream
+        for side, spec in zip("ab", found, strict=True)
+        for stream in unpaired(data, side, names[side], default=spec)
+    )
 
 
 def resnet(config: ConfigDict) -> ResNetTranslator:

@@ -144,6 +144,13 @@ def test_a_side_without_a_source_is_named():
         cyclegan.streams(config)
 
 
+def test_a_side_of_its_own_takes_the_place_of_the_source_s():
+    config = cyclegan.defaults()
+    config.data.source, config.data.b = "unpaired:avatars", "avatars:hair=bald"
+    specs = [stream.spec for stream in cyclegan.streams(config)]
+    assert specs == ["avatars:glasses=none", "avatars:hair=bald"]
+
+
 def resume(folder):
     """On all devices of this process: a run from a checkpoint in the middle ends as a straight one.
 
