@@ -124,7 +124,7 @@ def discriminator(config: ConfigDict) -> PatchGAN:
     if model.discriminator_width < 0:
         raise UserError("model.discriminator_width is below 0; give 0 or more")
     width = model.discriminator_width or model.width
-    return PatchGAN(width, model.layers, model.norm, jnp.dtype(model.dtype))
+    return PatchGAN(width, model.layers, model.norm, dtype=jnp.dtype(model.dtype))
 
 
 def model_from_config(config: ConfigDict) -> Model:

@@ -77,6 +77,12 @@ def test_the_learning_rate_falls_linearly_to_0_after_half_of_the_run():
     np.testing.assert_allclose(rates, wanted, rtol=1e-3)
 
 
+def test_a_config_names_the_published_networks():
+    config = pix2pix.defaults()
+    assert pix2pix.generator(config) == UNet(3, 64, downs=8, norm="batch", dropout=0.5)
+    assert pix2pix.discriminator(config) == PatchGAN(width=64, layers=3, norm="batch")
+
+
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_the_generator_may_be_a_resnet(norm):
     """Of the published size, with the U-Net's norm and dropout; images of other multiples."""
