@@ -1,49 +1,41 @@
 """pix2pix in PyTorch, in the order of its public code: the discriminator, then the generator."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from benchmarks.ours import pictures
 from benchmarks.peers import common
 from benchmarks.timing import Program
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """The train step at the published size; `image_size` is a power of two."""
+def build(**options: Any) -> Program:
+    """The train step at the published size, of images whose sides are a power of two.
+
+    Args:
+      options: of `common.Setting`.
+    """
     torch.manual_seed(0)
-    downs = min(8, image_size.bit_length() - 1)
-    networks = [
-        common.prepare(make(), channels_last=channels_last)
-        for make in (lambda: make_generator(downs), make_discriminator)
-    ]
+    setting = common.Setting(**options)
+    downs = min(8, setting.image_size.bit_length() - 1)
+    makers = (lambda: make_generator(downs), make_discriminator)
+    networks = [setting.prepare(make()) for make in makers]
     for network in networks:
         network.apply(init)
-    generator, judge = map(torch.compile, networks) if compiled else networks
-    fused = common.device().type == "cuda"
+    generator, judge = map(setting.compile, networks)
     adam_g, adam_d = (
-        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=fused)
-        for network in networks
+        common.adam(network, learning_rate=2e-4, betas=(0.5, 0.999)) for network in networks
     )
     l1, cross_entropy = nn.L1Loss(), nn.BCEWithLogitsLoss()
-    source, target = (
-        common.to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
-    )
+    source, target = setting.pictures()
 
     def adversarial(images: torch.Tensor, label: float) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             logits = judge(torch.cat([source, images], 1))
         return cross_entropy(logits.float(), torch.full_like(logits.float(), label))
 
     def step() -> None:
-        with common.autocast(dtype):
+        with setting.autocast():
             fake = generator(source)
         networks[1].requires_grad_(True)
         adam_d.zero_grad()
