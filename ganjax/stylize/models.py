@@ -61,11 +61,11 @@ def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] 
             stylizer = stylizers.make_vgg(weights.load("vgg16_features"))
         case "wct":
             name = path or "wct"
-            params = weights.load(name)
-            strengths = _strengths(levels, sorted(params.keys() & set(vgg.LAYERS))[::-1], name)
-            params = {level: params[level] for level in strengths}
+            loaded = weights.load(name)
+            strengths = _strengths(levels, sorted(loaded.keys() & set(vgg.LAYERS))[::-1], name)
+            params = {level: loaded[level] for level in strengths}
             if any("encoder" not in params[level] for level in strengths):
-                params["encoder"] = weights.load("vgg16_features")
+                params["encoder"] = loaded.get("encoder") or weights.load("vgg16_features")
             stylizer = stylizers.make_wct(params, strengths)
         case _:
             raise UserError(f"model {form!r} is unknown; there is {', '.join(get_args(Form))}")
