@@ -8,6 +8,7 @@ import pytest
 from ganjax import weights
 from ganjax.config import with_variants
 from ganjax.errors import UserError
+from ganjax.images import to_float, to_uint8
 from ganjax.nets import vgg
 from ganjax.stylize import load_model
 from ganjax.tasks import wct
@@ -33,10 +34,12 @@ def test_a_run_is_a_model_of_stylize(images, tmp_path):
     assert not any("head" in name for name in arrays)
     write_safetensors(path, arrays, {})
     model = load_model("wct", path=str(path), levels=["relu2_1=0"])
-    got = model.stylizer.stylize(model.params, images, lambda depth, features: features)
-    wanted = task.model.sample(state.trained, {"image": images}, jax.random.key(0))["samples"]
+    inputs = {"image": to_uint8(images)}
+    shown = to_float(inputs["image"])
+    got = model.stylizer.stylize(model.params, shown, lambda depth, features: features)
+    wanted = task.model.sample(state.trained, inputs, jax.random.key(0))["samples"]
     np.testing.assert_allclose(got, wanted, atol=1e-5)
-    assert task.model.sheet(state.trained, {"image": images}, None).shape == (2, 3, 32, 32, 3)
+    assert task.model.sheet(state.trained, inputs, None).shape == (2, 3, 32, 32, 3)
 
 
 def test_losses_are_their_formulas(images):
