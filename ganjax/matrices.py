@@ -20,7 +20,8 @@ def roots(matrix: Array, threshold: float = 0.0) -> tuple[Array, Array]:
       threshold: eigenvalues up to it are left out, in the root and in its (pseudo-)inverse.
     """
     values, vectors = jnp.linalg.eigh(matrix)
-    return tuple(_compose(vectors, powers) for powers, _ in _kept(values, threshold))
+    (root, _), (inverse, _) = _kept(values, threshold)
+    return _compose(vectors, root), _compose(vectors, inverse)
 
 
 @roots.defjvp

@@ -251,7 +251,7 @@ def make(
         width = len(head["bias"]) // vgg.channels(1)[int(name[4]) - 1]
         network = vgg.VGG19(max(levels), encoder, head_width=width)
         told = network.apply({"params": params["encoder"] | heads}, images, levels)
-        return sum(_relative_error(told[name], taught[name]) for name in levels)
+        return jnp.sum(jnp.stack([_relative_error(told[name], taught[name]) for name in levels]))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         images = as_float(batch["image"])
