@@ -97,7 +97,12 @@ class Stylizer:
 
     @classmethod
     @_keywords()
-    def load(cls, model: Form = "compact", weights: str | Path | None = None) -> "Stylizer":
+    def load(
+        cls,
+        model: Form = "compact",
+        weights: str | Path | None = None,
+        levels: Sequence[str] = (),
+    ) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
         "vgg16" is AdaIN on VGG-16, for weights of your own.
@@ -109,7 +114,7 @@ class Stylizer:
         Raises:
           UserError: there is no such model, or its weights are missing or do not fit.
         """
-        return cls(load_model(model, path=str(weights or "")))
+        return cls(load_model(model, path=str(weights or ""), levels=levels))
 
     @property
     def params(self) -> Any:
