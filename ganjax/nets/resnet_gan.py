@@ -163,7 +163,8 @@ def _batch_norm(name: str, conditions: int = 0) -> BatchNorm:
     return BatchNorm(epsilon=2e-5, conditions=conditions, name=name)
 
 
-def _check_condition(condition: Array | None, conditions: int) -> None:
+def check_condition(condition: Array | None, conditions: int) -> None:
+    """Refuses a condition that is not [B, conditions], or not None for 0 conditions."""
     shape = None if condition is None else condition.shape[1:]
     if shape != ((conditions,) if conditions else None):
         raise ValueError(f"the condition must be [B, {conditions}], or None for 0 conditions")
@@ -206,7 +207,7 @@ class Generator(nn.Module):
         Returns:
           [B, H, W, C] in [-1, 1], float32 at least.
         """
-        _check_condition(condition, self.conditions)
+        check_condition(condition, self.conditions)
         seed, table = seed_and_table(self.image_size)
         width = self.width or table.generator_width
         features = width * table.generator[0]
@@ -256,7 +257,7 @@ class Discriminator(nn.Module):
         Args:
           condition: float [B, conditions], as the generator's.
         """
-        _check_condition(condition, self.conditions)
+        check_condition(condition, self.conditions)
         if images.shape[1:] != (*self.image_size, self.channels):
             raise ValueError(
                 f"images are {images.shape[1:]}, not {(*self.image_size, self.channels)}"

@@ -1,11 +1,19 @@
 """Exact fast forms of what networks are made of: each equals a plain form, value and gradients."""
 
 from ganjax.ops.channels import add_bias, batch_norm, instance_norm
-from ganjax.ops.convolutions import conv, conv_downsample, conv_transpose, upsample_conv
+from ganjax.ops.convolutions import (
+    conv,
+    conv_downsample,
+    conv_transpose,
+    grouped_conv,
+    upsample_conv,
+)
 from ganjax.ops.resampling import (
     blur_downsample,
     blur_upsample,
     depth_to_space,
+    fir_downsample,
+    fir_upsample,
     max_pool,
     pad_reflect,
     shrink,
@@ -22,6 +30,9 @@ __all__ = [
     "conv_downsample",
     "conv_transpose",
     "depth_to_space",
+    "fir_downsample",
+    "fir_upsample",
+    "grouped_conv",
     "instance_norm",
     "max_pool",
     "pad_reflect",

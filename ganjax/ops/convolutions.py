@@ -119,6 +119,23 @@ def conv_downsample(x: Array, kernel: Array) -> Array:
     return conv(x, (_add_shifted(kernel) / 4).astype(x.dtype), strides=2, padding=1)
 
 
+def grouped_conv(x: Array, kernel: Array) -> Array:
+    """3x3 convolution in groups of channels, padded by a zero, fast in every gradient.
+
+    On CPUs it is one product of all patches in each group, some 20 times as fast as XLA's form.
+
+    Args:
+      x: [B, H, W, G * C_in].
+      kernel: [3, 3, C_in, G * C_out]; group g takes channels g * C_in to (g + 1) * C_in.
+
+    Returns:
+      [B, H, W, G * C_out].
+    """
+    if kernel.shape[:2] != (3, 3) or x.shape[3] % kernel.shape[2]:
+        raise ValueError(f"x and kernel [3, 3, C_in, ..] do not fit: {x.shape}, {kernel.shape}")
+    return _convolve_groups(x.shape[3] // kernel.shape[2], x, kernel)
+
+
 def _add_shifted(kernel: Array) -> Array:
     """The sum of a kernel [3, 3, ...] at the four places that it has within 4x4."""
     kernel = jnp.pad(kernel, ((1, 1), (1, 1), (0, 0), (0, 0)))
@@ -288,3 +305,81 @@ def _phase(stride: int, shifted: int, kernel_size: int) -> _Phase:
     size = -(-(kernel_size - first) // stride)
     last = first + stride * (size - 1)
     return _Phase(range(last, -1, -stride), offset - size + 1, size)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve_groups(groups: int, image: Array, kernel: Array) -> Array:
+    plain, product = partial(_xla_convolve_groups, groups), partial(_groups_product, groups)
+    return lax.platform_dependent(image, kernel, cpu=product, default=plain)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _groups_filter_gradient(groups: int, image: Array, output: Array) -> Array:
+    plain = partial(_xla_groups_filter_gradient, groups)
+    product = partial(_groups_patch_product, groups)
+    return lax.platform_dependent(image, output, cpu=product, default=plain)
+
+
+def _convolve_groups_back(groups: int, output: Array, kernel: Array) -> Array:
+    """The adjoint, which is a convolution by the kernel turned around."""
+    height, width, inputs, _ = kernel.shape
+    turned = kernel[::-1, ::-1].reshape(height, width, inputs, groups, -1).transpose(0, 1, 4, 3, 2)
+    return _convolve_groups(groups, output, turned.reshape(height, width, -1, groups * inputs))
+
+
+_convolve_groups.defvjp(
+    lambda groups, image, kernel: (_convolve_groups(groups, image, kernel), (image, kernel)),
+    lambda groups, residuals, output: (
+        _convolve_groups_back(groups, output, residuals[1]),
+        _groups_filter_gradient(groups, residuals[0], output),
+    ),
+)
+_groups_filter_gradient.defvjp(
+    lambda groups, image, output: (
+        _groups_filter_gradient(groups, image, output),
+        (image, output),
+    ),
+    lambda groups, residuals, kernel: (
+        _convolve_groups_back(groups, residuals[1], kernel),
+        _convolve_groups(groups, residuals[0], kernel),
+    ),
+)
+
+
+def _xla_convolve_groups(groups: int, image: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(
+        image,
+        kernel,
+        (1, 1),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _xla_groups_filter_gradient(groups: int, image: Array, output: Array) -> Array:
+    shape = (3, 3, image.shape[3] // groups, output.shape[3])
+    convolve = partial(_xla_convolve_groups, groups, image)
+    return jax.linear_transpose(convolve, jax.ShapeDtypeStruct(shape, image.dtype))(output)[0]
+
+
+def _groups_product(groups: int, image: Array, kernel: Array) -> Array:
+    kernel = kernel.reshape(9, kernel.shape[2], groups, -1)
+    product = partial(jnp.einsum, "bhwtgi,tigo->bhwgo", precision=lax.Precision.HIGHEST)
+    return product(_groups_patches(groups, image), kernel).reshape(*image.shape[:3], -1)
+
+
+def _groups_patch_product(groups: int, image: Array, output: Array) -> Array:
+    output = output.reshape(*output.shape[:3], groups, -1)
+    product = partial(jnp.einsum, "bhwtgi,bhwgo->tigo", precision=lax.Precision.HIGHEST)
+    kernel = product(_groups_patches(groups, image), output)
+    return kernel.reshape(3, 3, kernel.shape[1], -1)
+
+
+def _groups_patches(groups: int, image: Array) -> Array:
+    """The 3x3 neighbors of every pixel, [B, H, W, 9, G, C]."""
+    batch, height, width, channels = image.shape
+    image = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [image[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    shape = (batch, height, width, 9, groups, channels // groups)
+    return jnp.stack(shifted, axis=3).reshape(shape)

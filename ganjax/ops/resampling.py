@@ -93,6 +93,30 @@ def blur_upsample(x: Array) -> Array:
     return x
 
 
+def fir_upsample(x: Array) -> Array:
+    """[B, H, W, C] to [B, 2H, 2W, C] by [1, 3, 3, 1] / 4 along both axes, with zeros around."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        part = partial(lax.slice_in_dim, _surround(x, axis), axis=axis)
+        y = jnp.stack([part(0, size) + 3 * x, 3 * x + part(2, size + 2)], axis + 1) / 4
+        x = y.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
+
+
+def fir_downsample(x: Array) -> Array:
+    """[B, H, W, C] to [B, H / 2, W / 2, C] by [1, 3, 3, 1] / 8 along both axes, zeros around."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        part = partial(lax.slice_in_dim, _surround(x, axis), axis=axis, stride=2)
+        a, b, c, d = (part(n, n + size - 1) for n in range(4))
+        x = (a + 3 * (b + c) + d) / 8
+    return x
+
+
+def _surround(x: Array, axis: int) -> Array:
+    return jnp.pad(x, [(int(n == axis),) * 2 for n in range(x.ndim)])
+
+
 def space_to_depth(x: Array) -> Array:
     """[B, H, W, C] to [B, H / 2, W / 2, 4 C]: each 2x2 block becomes the channels of a pixel."""
     batch, height, width, channels = x.shape

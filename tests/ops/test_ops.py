@@ -257,6 +257,32 @@ def test_blurs_are_sums_over_the_neighbors(size):
     np.testing.assert_allclose(large, spread[:, 3:-3, 3:-3], rtol=1e-12)
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(2, 3), (4, 1)])
+def test_grouped_convolutions_are_those_of_the_groups(inputs, outputs):
+    x, kernel = _image(2, 3, 4, 3 * inputs), _image(3, 3, inputs, 3 * outputs)
+    each = [
+        gather(a, k, 1, 1)
+        for a, k in zip(np.split(x, 3, axis=3), np.split(kernel, 3, axis=3), strict=True)
+    ]
+    np.testing.assert_allclose(ops.grouped_conv(x, kernel), np.concatenate(each, 3), atol=1e-12)
+    check_grads(ops.grouped_conv, (x, kernel), order=2, modes=["rev"])
+    with pytest.raises(ValueError, match="do not fit"):
+        ops.grouped_conv(x[..., 1:], kernel)
+
+
+def test_the_halving_filter_is_half_of_the_doubling_ones_adjoint():
+    """[1, 3, 3, 1] with zeros around: every pixel is spread over 4x4; pixels outside are 0."""
+    image, other = _image(2, 3, 5, 2), _image(2, 6, 10, 2)
+    filter_ = np.outer([1, 3, 3, 1], [1, 3, 3, 1])[None, :, :, None] / 16
+    spread = np.zeros((2, 8, 12, 2))
+    for y, x in np.ndindex(3, 5):
+        spread[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += image[:, y, x][:, None, None] * filter_
+    large = ops.fir_upsample(image)
+    np.testing.assert_allclose(large, spread[:, 1:-1, 1:-1], rtol=1e-12)
+    products = np.sum(large * other), 4 * np.sum(image * ops.fir_downsample(other))
+    np.testing.assert_allclose(*products, rtol=1e-12)
+
+
 def _plain_batch_norm(x, scale, bias):
     mean = x.mean((0, 1, 2))
     variance = ((x - mean[None, None, None]) ** 2).mean((0, 1, 2))
