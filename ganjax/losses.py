@@ -8,7 +8,7 @@ a fake image, and what the generator pays for a fake one.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,13 @@ class AdversarialPair(NamedTuple):
       real: the discriminator's loss on the logits of real images.
       fake: the discriminator's loss on the logits of generated images.
       generator: the generator's loss on the logits of its images.
+      paired: whether they take, in place of a logit, how far it is above that of the other kind.
     """
 
     real: Callable[[Array], Array]
     fake: Callable[[Array], Array]
     generator: Callable[[Array], Array]
+    paired: bool = False
 
 
 def _log_sigmoid_loss(logits: Array) -> Array:
@@ -64,6 +66,11 @@ LEAST_SQUARES = AdversarialPair(
 )
 """(D(x) - 1)^2, D(G(z))^2 and (D(G(z)) - 1)^2 (Mao et al. 2017, equation 9, without its 1/2)."""
 
+RELATIVISTIC = AdversarialPair(
+    real=_log_sigmoid_loss, fake=jnp.zeros_like, generator=_log_sigmoid_loss, paired=True
+)
+"""RpGAN: -log sigmoid(D(x) - D(G(z))), and the same with both exchanged (Jolicoeur-Martineau 2018,
+arXiv:1807.00734, section 3.2; Huang et al. 2024, arXiv:2501.05441, equation 2)."""
 
 PAIRS = {
     "non_saturating": NON_SATURATING,
@@ -97,6 +104,32 @@ def gradient_penalty(
     # The root's own slope at 0 is infinite: a flat critic would end in NaN.
     norms = jnp.sqrt(jnp.square(slopes).sum((1, 2, 3)) + 1e-16)
     return jnp.square(norms - 1)
+
+
+def squared_slopes(
+    critic: Callable[[Array], tuple[Array, Any]], images: Array
+) -> tuple[Array, Array, Any]:
+    """|grad D|^2 at each image: the zero-centered penalty, with D(x) from the same forward pass.
+
+    On real images it is R1 (Mescheder et al. 2018, arXiv:1801.04406, equation 9), on generated ones
+    R2 (equation 10); both have a weight of gamma / 2.
+
+    Args:
+      critic: images [B, H, W, C] -> (scores [B], anything else).
+      images: [B, H, W, C].
+
+    Returns:
+      (scores [B], squares [B], what else the critic gave).
+
+    >>> scores, squares, _ = squared_slopes(
+    ...     lambda images: (3 * images.sum((1, 2, 3)), None), jnp.ones((1, 2, 2, 1))
+    ... )
+    >>> print(scores, squares)
+    [12.] [36.]
+    """
+    scores, pull_back, rest = jax.vjp(critic, images, has_aux=True)
+    (slopes,) = pull_back(jnp.ones_like(scores))
+    return scores, jnp.square(slopes).sum((1, 2, 3)), rest
 
 
 def drift(scores: Array) -> Array:

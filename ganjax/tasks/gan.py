@@ -1,4 +1,4 @@
-"""SNGAN's game: discriminator steps, then one generator step, with or without a condition."""
+"""The game of SNGAN and R3GAN: discriminator steps, then one generator step; conditional or not."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
 
+LOSSES = losses.PAIRS | {"relativistic": losses.RELATIVISTIC}
 SMOKE = {
     "data.source": "avatars",
     "data.labels": True,
@@ -54,7 +55,10 @@ def defaults() -> ConfigDict:
     config.model.attributes = ()  # how many values each attribute has; () for none
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
-    config.loss = "hinge"  # hinge | non_saturating | saturating | least_squares
+    config.loss = "hinge"  # hinge | non_saturating | saturating | least_squares | relativistic
+    config.penalties = ConfigDict()
+    config.penalties.r1_weight = 0.0  # of half of the discriminator's squared gradients at images
+    config.penalties.r2_weight = 0.0  # the same at generated images
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
     config.optimizer.decay_from = 0.0  # share of the run where it begins to fall linearly to 0
@@ -75,16 +79,20 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
-    check_choice("loss", config.loss, losses.PAIRS)
+    check_choice("loss", config.loss, LOSSES)
+    loss, penalties = LOSSES[config.loss], config.penalties
     if min(config.discriminator_steps, config.generator_batch) < 1:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
+    if min(penalties.r1_weight, penalties.r2_weight) < 0:
+        raise UserError("penalties.r1_weight and penalties.r2_weight must be 0 or more")
     image_size = parse_image_size(config.data.image_size)
-    batch_size = config.batch_size * config.discriminator_steps
+    parts = _count_parts(loss, config.discriminator_steps, config.generator_batch)
+    batch_size = config.batch_size * parts
     phase = Phase("train", config.total_kimg, batch_size, image_size)
     updates = phase.steps * config.discriminator_steps
     return make(
         *_networks(config),
-        loss=losses.PAIRS[config.loss],
+        loss=loss,
         generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         discriminator_optimizer=optimizers.make(config.optimizer, updates=updates),
         phases=(phase,),
@@ -92,6 +100,8 @@ def from_config(config: ConfigDict) -> Task:
         latent_size=config.model.latent_size,
         discriminator_steps=config.discriminator_steps,
         generator_batch=config.generator_batch,
+        r1_weight=penalties.r1_weight,
+        r2_weight=penalties.r2_weight,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
@@ -162,21 +172,30 @@ def make(
     latent_size: int = 128,
     discriminator_steps: int = 5,
     generator_batch: int = 2,
+    r1_weight: float = 0.0,
+    r2_weight: float = 0.0,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of Miyato et al. 2018, arXiv:1802.05957, section 4 and appendix B.
 
-    A batch holds `image` [D * B, H, W, C] (uint8, or float in [-1, 1]) for D discriminator steps
-    and, where there is a condition, `label` [D * B] or [D * B, A]. Fakes are given the labels of
-    the real images, so that both come in the same proportions.
+    A batch holds `image` [P * B, H, W, C] (uint8, or float in [-1, 1]) and, where there is a
+    condition, `label` [P * B] or [P * B, A]: D parts for as many discriminator steps and, where the
+    loss is paired, others for the generator step. Fakes are given the labels of the real images, so
+    that both come in the same proportions.
+
+    With a paired loss and both penalties it is R3GAN's (Huang et al. 2024, arXiv:2501.05441).
 
     Args:
       condition: what images are asked for by; None for nothing.
       latent_size: length of z, which is drawn from N(0, I).
       discriminator_steps: D.
       generator_batch: images of a generator step, as a multiple of B.
+      r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
+        generated images.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
+    parts = _count_parts(loss, discriminator_steps, generator_batch)
+    penalized = r1_weight > 0 or r2_weight > 0
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
@@ -196,10 +215,10 @@ def make(
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         gen, disc = state.networks["generator"], state.networks["discriminator"]
         # Parts of neighboring rows, so that each device keeps the rows that it has.
-        images = _parts(as_float(batch["image"]), discriminator_steps)
-        encoded: list[Any] = [None] * discriminator_steps
+        images = _parts(as_float(batch["image"]), parts)
+        encoded: list[Any] = [None] * parts
         if condition:
-            encoded = _parts(conditions.encode(condition, batch["label"]), discriminator_steps)
+            encoded = _parts(conditions.encode(condition, batch["label"]), parts)
 
         def generate(params, key: Array, encoded: Array | None, count: int):
             z = jax.random.normal(key, (count, latent_size))
@@ -208,28 +227,49 @@ def make(
         def discriminator_loss(params, real: Array, fake: Array, encoded: Array | None):
             # No statistics of the batch are taken: one pass, and one power iteration, serve both.
             both = None if encoded is None else jnp.concatenate([encoded, encoded])
+
+            def criticize(images: Array):
+                return _apply(discriminator, params, disc.statistics, images, both)
+
             images = jnp.concatenate([real, fake])
-            logits, statistics = _apply(discriminator, params, disc.statistics, images, both)
+            penalty, metrics = jnp.zeros(()), {}
+            if penalized:
+                logits, squares, statistics = losses.squared_slopes(criticize, images)
+                r1, r2 = map(jnp.mean, jnp.split(squares, 2))
+                penalty = (r1_weight * r1 + r2_weight * r2) / 2
+                metrics = {"penalty_real": r1, "penalty_fake": r2}
+            else:
+                logits, statistics = criticize(images)
             real_logits, fake_logits = jnp.split(logits, 2)
-            value = jnp.mean(loss.real(real_logits)) + jnp.mean(loss.fake(fake_logits))
-            return value, (statistics, jnp.mean(real_logits), jnp.mean(fake_logits))
+            metrics |= {"logit_real": jnp.mean(real_logits), "logit_fake": jnp.mean(fake_logits)}
+            if loss.paired:
+                real_logits, fake_logits = real_logits - fake_logits, fake_logits - real_logits
+            value = jnp.mean(loss.real(real_logits)) + jnp.mean(loss.fake(fake_logits)) + penalty
+            return value, (statistics, {"loss_discriminator": value} | metrics)
 
         rows = []
-        for number, (real, asked) in enumerate(zip(images, encoded, strict=True)):
-            key = jax.random.fold_in(rng, number)
-            fake, _ = generate(gen.params, key, asked, len(real))
-            (value, (statistics, *logits)), d_gradients = jax.value_and_grad(
+        for number in range(discriminator_steps):
+            real, asked = images[number], encoded[number]
+            fake, _ = generate(gen.params, jax.random.fold_in(rng, number), asked, len(real))
+            (_, (statistics, row)), d_gradients = jax.value_and_grad(
                 discriminator_loss, has_aux=True
             )(disc.params, real, fake, asked)
             disc = update(disc, d_gradients, statistics, discriminator_optimizer)
-            rows.append((value, *logits))
+            rows.append(row)
 
         def generator_loss(params):
-            parts = [encoded[n % discriminator_steps] for n in range(generator_batch)]
-            asked = jnp.concatenate(parts) if condition else None
+            first = discriminator_steps if loss.paired else 0
+            own = [(first + n) % parts for n in range(generator_batch)]
+            asked: Any = jnp.concatenate([encoded[n] for n in own]) if condition else None
             key = jax.random.fold_in(rng, discriminator_steps)
             fake, statistics = generate(params, key, asked, generator_batch * len(images[0]))
-            logits, d_statistics = _apply(discriminator, disc.params, disc.statistics, fake, asked)
+            rivals = [images[n] for n in own] if loss.paired else []
+            if rivals and condition:
+                asked = jnp.concatenate([asked, asked])
+            shown = jnp.concatenate([fake, *rivals])
+            logits, d_statistics = _apply(discriminator, disc.params, disc.statistics, shown, asked)
+            if rivals:
+                logits = jnp.subtract(*jnp.split(logits, 2))
             return jnp.mean(loss.generator(logits)), (statistics, d_statistics)
 
         (g_loss, (statistics, d_statistics)), g_gradients = jax.value_and_grad(
@@ -237,9 +277,6 @@ def make(
         )(gen.params)
         disc = disc.replace(statistics=d_statistics)
         gen = update(gen, g_gradients, statistics, generator_optimizer)
-        d_loss, real_logit, fake_logit = (
-            jnp.mean(jnp.stack(row)) for row in zip(*rows, strict=True)
-        )
         return state.after(
             {"generator": gen, "discriminator": disc},
             {"generator": g_gradients, "discriminator": d_gradients},
@@ -247,14 +284,19 @@ def make(
             half_life=ema_half_life,
             metrics={
                 "loss_generator": g_loss,
-                "loss_discriminator": d_loss,
-                "logit_real": real_logit,
-                "logit_fake": fake_logit,
+                **{name: jnp.mean(jnp.stack([row[name] for row in rows])) for name in rows[0]},
             },
         )
 
     model = make_model(generator, condition, latent_size=latent_size)
     return Task(model, init, train_step, phases)
+
+
+def _count_parts(
+    loss: losses.AdversarialPair, discriminator_steps: int, generator_batch: int
+) -> int:
+    """Of a train step's batch: each as many images as a discriminator step takes."""
+    return discriminator_steps + (generator_batch if loss.paired else 0)
 
 
 def _parts(rows: Array, count: int) -> list[Array]:
@@ -267,4 +309,4 @@ def _apply(module, params, statistics, inputs: Array, encoded: Array | None):
     """A training forward: outputs and new statistics."""
     variables = {"params": params, "batch_stats": statistics}
     outputs, changed = module.apply(variables, inputs, encoded, train=True, mutable=["batch_stats"])
-    return outputs, changed["batch_stats"]
+    return outputs, changed.get("batch_stats", {})
