@@ -16,6 +16,7 @@ from ganjax.errors import UserError
 from ganjax.nets.dcgan import split_size
 from ganjax.nets.resnet_gan import check_condition
 
+WIDTH = 768  # as published
 GROUP = 16  # channels of each group of the 3x3 convolutions
 _GAIN = math.sqrt(2 / 1.04)  # of leaky ReLU with a slope of 0.2
 _BLOCKS = 2  # of each stage
@@ -111,7 +112,7 @@ class Generator(nn.Module):
 
     image_size: tuple[int, int] = (64, 64)
     channels: int = 3
-    width: int = 768
+    width: int = WIDTH
     conditions: int = 0
     dtype: Any = jnp.float32
 
@@ -161,7 +162,7 @@ class Discriminator(nn.Module):
 
     image_size: tuple[int, int] = (64, 64)
     channels: int = 3
-    width: int = 768
+    width: int = WIDTH
     conditions: int = 0
     dtype: Any = jnp.float32
 

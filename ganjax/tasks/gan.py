@@ -15,11 +15,13 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
-from ganjax.nets.resnet_gan import Discriminator, Generator, seed_and_table
+from ganjax.nets import r3gan, resnet_gan
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
 
+Generator = resnet_gan.Generator | r3gan.Generator
+Discriminator = resnet_gan.Discriminator | r3gan.Discriminator
 LOSSES = losses.PAIRS | {"relativistic": losses.RELATIVISTIC}
 SMOKE = {
     "data.source": "avatars",
@@ -49,7 +51,10 @@ def defaults() -> ConfigDict:
     config.data.labels = False  # learn the classes or attributes of the images
 
     config.model = ConfigDict()
-    config.model.width = 0  # channels of the last block of G and the first of D; 0 as published
+    config.model.form = "resnet"  # resnet, SNGAN's | r3gan
+    # Channels of a ResNet's last block of G and first of D, of R3GAN's four smallest stages; 0 as
+    # published.
+    config.model.width = 0
     config.model.latent_size = 128  # length of z
     config.model.classes = 0  # of the labels; 0 for none
     config.model.attributes = ()  # how many values each attribute has; () for none
@@ -64,6 +69,36 @@ def defaults() -> ConfigDict:
     config.optimizer.decay_from = 0.0  # share of the run where it begins to fall linearly to 0
     config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.9  # Adam's decay of the mean squared gradient
+
+    # Where cosine.kimg is not 0, values go to those below along half a cosine, and stay there.
+    config.cosine = ConfigDict()
+    config.cosine.kimg = 0.0  # thousands of real images until then; 0 for none of it
+    config.cosine.learning_rate = 5e-5  # the last one
+    config.cosine.b2 = 0.99  # the last one
+    config.cosine.penalties = 0.1  # the last weights of the penalties, as a share of the first
+    config.cosine.ema_half_life_kimg = 500.0  # the last one
+    return config
+
+
+def r3gan_defaults() -> ConfigDict:
+    """R3GAN as published for FFHQ at 64x64, but for its augmentation: RpGAN, R1 and R2, cosines.
+
+    Lengths are in real images, of which the generator's steps take as many as the discriminator's;
+    the published ones count half of them.
+    """
+    config = defaults()
+    config.batch_size = 256
+    config.discriminator_steps = 1
+    config.generator_batch = 1
+    config.total_kimg = 50_000.0  # ours; the public code goes on until it is stopped
+    config.data.image_size = "64"
+    config.model.form = "r3gan"
+    config.model.latent_size = 64
+    config.model.dtype = "bfloat16"
+    config.loss = "relativistic"
+    config.penalties.r1_weight = config.penalties.r2_weight = 2.0
+    config.cosine.kimg = 2 * 20_000.0
+    config.cosine.ema_half_life_kimg = 2 * 500.0
     return config
 
 
@@ -80,21 +115,25 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
     check_choice("loss", config.loss, LOSSES)
-    loss, penalties = LOSSES[config.loss], config.penalties
+    loss, penalties, cosine = LOSSES[config.loss], config.penalties, config.cosine
+    length = cosine.kimg * 1000
     if min(config.discriminator_steps, config.generator_batch) < 1:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
     if min(penalties.r1_weight, penalties.r2_weight) < 0:
         raise UserError("penalties.r1_weight and penalties.r2_weight must be 0 or more")
+    if not cosine.learning_rate > 0 or not 0 <= cosine.b2 < 1:
+        raise UserError("cosine.learning_rate must be above 0, cosine.b2 in [0, 1)")
+    if min(cosine.kimg, cosine.penalties, cosine.ema_half_life_kimg) < 0:
+        raise UserError("cosine.kimg, .penalties and .ema_half_life_kimg must be 0 or more")
     image_size = parse_image_size(config.data.image_size)
     parts = _count_parts(loss, config.discriminator_steps, config.generator_batch)
     batch_size = config.batch_size * parts
     phase = Phase("train", config.total_kimg, batch_size, image_size)
-    updates = phase.steps * config.discriminator_steps
     return make(
         *_networks(config),
         loss=loss,
-        generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
-        discriminator_optimizer=optimizers.make(config.optimizer, updates=updates),
+        generator_optimizer=_optimizer(config, phase, 1),
+        discriminator_optimizer=_optimizer(config, phase, config.discriminator_steps),
         phases=(phase,),
         condition=_condition(config),
         latent_size=config.model.latent_size,
@@ -102,8 +141,23 @@ def from_config(config: ConfigDict) -> Task:
         generator_batch=config.generator_batch,
         r1_weight=penalties.r1_weight,
         r2_weight=penalties.r2_weight,
-        ema_half_life=config.ema_half_life_kimg * 1000,
+        penalty_schedule=optimizers.cosine(1.0, cosine.penalties, length),
+        ema_half_life=optimizers.cosine(
+            config.ema_half_life_kimg * 1000, cosine.ema_half_life_kimg * 1000, length
+        ),
+        # A half-life that has a schedule needs no other.
+        ema_ramp_up=1.0 if length else 0.05,
     )
+
+
+def _optimizer(config: ConfigDict, phase: Phase, updates: int) -> optax.GradientTransformation:
+    """Adam, for so many updates of a train step."""
+    first, last = config.optimizer, config.cosine
+    # Updates are what an optimizer counts.
+    length = last.kimg * 1000 / phase.batch_size * updates
+    names = ("learning_rate", "b2") if length else ()
+    schedules = {name: optimizers.cosine(first[name], last[name], length) for name in names}
+    return optimizers.make(first, updates=phase.steps * updates, schedules=schedules)
 
 
 def model_from_config(config: ConfigDict) -> Model:
@@ -125,18 +179,23 @@ def _condition(config: ConfigDict) -> Field | None:
 def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
     model = config.model
     image_size = parse_image_size(config.data.image_size)
-    seed_and_table(image_size)
+    check_choice("model.form", model.form, ("resnet", "r3gan"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     if model.width < 0 or model.latent_size < 1:
         raise UserError("model.width must be 0 or more, model.latent_size 1 or more")
-    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     fields = {
         "image_size": image_size,
         "channels": config.data.channels,
-        "width": model.width or None,
         "conditions": conditions.width(_condition(config)),
         "dtype": jnp.dtype(model.dtype),
     }
-    return Generator(**fields), Discriminator(**fields)
+    if model.form == "r3gan":
+        fields["width"] = model.width or r3gan.WIDTH
+        r3gan.seed_and_widths(image_size, fields["width"])
+        return r3gan.Generator(**fields), r3gan.Discriminator(**fields)
+    resnet_gan.seed_and_table(image_size)
+    fields["width"] = model.width or None
+    return resnet_gan.Generator(**fields), resnet_gan.Discriminator(**fields)
 
 
 def make_model(generator: Generator, condition: Field | None, *, latent_size: int = 128) -> Model:
@@ -151,7 +210,8 @@ def make_model(generator: Generator, condition: Field | None, *, latent_size: in
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         encoded = conditions.encode(condition, inputs["label"]) if condition else None
         variables = trained.variables["generator"]
-        return generator.apply(variables, inputs["z"], encoded, train=False)
+        # R3GAN's generator has no bounds.
+        return jnp.clip(generator.apply(variables, inputs["z"], encoded, train=False), -1, 1)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
@@ -174,7 +234,9 @@ def make(
     generator_batch: int = 2,
     r1_weight: float = 0.0,
     r2_weight: float = 0.0,
-    ema_half_life: float = 0.0,
+    penalty_schedule: optimizers.Schedule = lambda images: 1.0,
+    ema_half_life: optimizers.Schedule = lambda images: 0.0,
+    ema_ramp_up: float = 0.05,
 ) -> Task:
     """The game of Miyato et al. 2018, arXiv:1802.05957, section 4 and appendix B.
 
@@ -192,7 +254,9 @@ def make(
       generator_batch: images of a generator step, as a multiple of B.
       r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
         generated images.
-      ema_half_life: of the generator's average, in images; 0 for no averaging.
+      penalty_schedule: what both are multiplied by, from images.
+      ema_half_life: of the generator's average, in images, from images; 0 for no averaging.
+      ema_ramp_up: see `state.average`.
     """
     parts = _count_parts(loss, discriminator_steps, generator_batch)
     penalized = r1_weight > 0 or r2_weight > 0
@@ -236,7 +300,8 @@ def make(
             if penalized:
                 logits, squares, statistics = losses.squared_slopes(criticize, images)
                 r1, r2 = map(jnp.mean, jnp.split(squares, 2))
-                penalty = (r1_weight * r1 + r2_weight * r2) / 2
+                share = penalty_schedule(state.images)
+                penalty = share * (r1_weight * r1 + r2_weight * r2) / 2
                 metrics = {"penalty_real": r1, "penalty_fake": r2}
             else:
                 logits, statistics = criticize(images)
@@ -281,7 +346,8 @@ def make(
             {"generator": gen, "discriminator": disc},
             {"generator": g_gradients, "discriminator": d_gradients},
             batch_size=len(batch["image"]),
-            half_life=ema_half_life,
+            half_life=ema_half_life(state.images),
+            ramp_up=ema_ramp_up,
             metrics={
                 "loss_generator": g_loss,
                 **{name: jnp.mean(jnp.stack([row[name] for row in rows])) for name in rows[0]},

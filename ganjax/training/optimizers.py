@@ -1,17 +1,40 @@
 """Optimizers from a config."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
+from jax import Array
 
 from ganjax.config import check_choice
 from ganjax.errors import UserError
 
+Schedule = Callable[[Array], Any]
+"""The value of a hyper-parameter at a moment of training, counted in images or updates."""
+
+
+def cosine(first: float, last: float, length: float) -> Schedule:
+    """From `first` to `last` along half a cosine; `first` for ever where `length` is 0.
+
+    >>> value = cosine(1.0, 0.0, 100)
+    >>> print(*(f"{value(moment):.2f}" for moment in (0, 25, 50, 100, 200)))
+    1.00 0.85 0.50 0.00 0.00
+    """
+    if not length:
+        return lambda moment: first
+    share = lambda moment: (1 + jnp.cos(jnp.pi * jnp.minimum(moment / length, 1))) / 2  # noqa: E731
+    return lambda moment: last + share(moment) * (first - last)
+
 
 def make(
-    config: Any, *, learning_rate: float | None = None, updates: int = 0
+    config: Any,
+    *,
+    learning_rate: float | None = None,
+    updates: int = 0,
+    schedules: Mapping[str, Schedule] | None = None,
 ) -> optax.GradientTransformation:
     """Adam with `learning_rate`, `b1` and `b2`, or Muon.
 
@@ -27,6 +50,7 @@ def make(
     Args:
       learning_rate: instead of the config's.
       updates: of the whole run, for `decay_from`.
+      schedules: by the names of Adam's arguments, from updates; in place of the config's values.
 
     Raises:
       UserError: a value is out of its range.
@@ -58,6 +82,8 @@ def make(
             muon_weight_dimension_numbers=_matrices,
             consistent_rms=0.2,
         )
+    elif schedules:
+        optimizer = optax.inject_hyperparams(optax.adam)(b1=config.b1, **schedules)
     else:
         optimizer = optax.adam(schedule, b1=config.b1, b2=config.b2)
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer

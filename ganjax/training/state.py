@@ -100,8 +100,9 @@ class State(struct.PyTreeNode):
         gradients: dict[str, Tree],
         *,
         batch_size: int,
-        half_life: float,
+        half_life: float | Array,
         metrics: dict[str, Array],
+        ramp_up: float = 0.05,
         **changes: Any,
     ) -> tuple["State", dict[str, Array]]:
         """The state after a train step, and the step's metrics with the gradients' norms.
@@ -109,7 +110,7 @@ class State(struct.PyTreeNode):
         Args:
           networks: by role, after their updates; others stay as they are.
           gradients: by role, those that they were updated with.
-          batch_size: see `average`.
+          batch_size, ramp_up: see `average`.
           half_life: of the averages, in images; 0 for none.
           changes: other fields of the state.
         """
@@ -121,6 +122,7 @@ class State(struct.PyTreeNode):
                 images=self.images,
                 batch_size=batch_size,
                 half_life=half_life,
+                ramp_up=ramp_up,
             )
             for role, old in self.averages.items()
         }
@@ -152,7 +154,13 @@ def update(
 
 
 def average(
-    old: Tree, new: Tree, *, images: Array, batch_size: int, half_life: float, ramp_up: float = 0.05
+    old: Tree,
+    new: Tree,
+    *,
+    images: Array,
+    batch_size: int,
+    half_life: float | Array,
+    ramp_up: float = 0.05,
 ) -> Tree:
     """Exponential moving average whose half-life is counted in images, not in steps.
 

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax import conditions, losses
+from ganjax import conditions, losses, tasks
+from ganjax.errors import UserError
 from ganjax.nets.r3gan import Discriminator, Generator
 from ganjax.tasks import gan
 from ganjax.trees import named_leaves
@@ -82,3 +83,62 @@ def test_r3gans_train_steps_are_pytorchs(monkeypatch):
                 change = summarize(np.asarray(value) - np.asarray(begin[name]))
                 wanted = golden[f"step/{role}/{name}"]
                 np.testing.assert_allclose(change, wanted, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def _small():
+    config = gan.r3gan_defaults()
+    config.data.image_size = "16"
+    config.model.width, config.model.dtype = 8, "float32"
+    config.batch_size, config.total_kimg, config.cosine.kimg = 4, 0.064, 0.032
+    return config
+
+
+def _state(config, images):
+    state = jax.jit(tasks.make(config).init)(jax.random.key(0))
+    return state.replace(images=jnp.int32(images), step=jnp.int32(images // 8))
+
+
+@pytest.mark.slow
+def test_penalties_and_the_average_follow_the_images_seen():
+    """Half of the way, the weights are the mean of first and last, and so is the half-life."""
+    config = _small()
+    config.penalties.r1_weight, config.penalties.r2_weight = 4.0, 1.0
+    config.cosine.penalties, config.cosine.ema_half_life_kimg = 0.5, 0.020
+    task, before = tasks.make(config), _state(config, 16)
+    moved = jax.tree.map(lambda x: x + 1, before.averages)
+    batch = {"image": np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32")}
+    after, metrics = jax.jit(task.train_step)(
+        before.replace(averages=moved), batch, jax.random.key(1)
+    )
+    penalty = 0.75 * (4 * metrics["penalty_real"] + metrics["penalty_fake"]) / 2
+    rest = metrics["loss_discriminator"] - penalty
+    assert penalty > 1e-4
+    # Weights start such that the discriminator tells nothing apart.
+    np.testing.assert_allclose(rest, np.log(2), atol=0.2)
+    old, new, got = (
+        jax.tree.leaves(x)[0]
+        for x in (
+            moved["generator"]["params"],
+            after.networks["generator"].params,
+            after.averages["generator"]["params"],
+        )
+    )
+    # A half-life of 10 images, which 8 have passed.
+    np.testing.assert_allclose(got, new + 0.5 ** (8 / 10) * (old - new), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("penalties.r1_weight", -1.0, "penalties.r1_weight and penalties.r2_weight must be 0"),
+        ("cosine.b2", 1.0, "cosine.b2 in"),
+        ("cosine.kimg", -1.0, "cosine.kimg"),
+        ("model.form", "vit", "choose resnet or r3gan"),
+        ("model.width", 12, "needs a multiple of 8"),
+    ],
+)
+def test_impossible_fields_are_refused(field, value, message):
+    config = _small()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        tasks.make(config)

@@ -77,3 +77,20 @@ def test_muons_steps_of_kernels_are_orthogonal_and_those_of_biases_nadams():
 def test_impossible_values_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         make(**fields)
+
+
+def test_adam_follows_its_schedules():
+    """By Kingma and Ba's algorithm with the rate and b2 of each update."""
+    config, gradients = ConfigDict({"learning_rate": 0.2, "b1": 0.0, "b2": 0.9}), [3.0, -1.0, 2.0]
+    schedules = {
+        "learning_rate": optimizers.cosine(0.2, 0.1, 2),
+        "b2": optimizers.cosine(0.9, 0.99, 2),
+    }
+    moved = steps(optimizers.make(config, schedules=schedules), [[x] for x in gradients])[:, 0]
+    square = 0.0
+    for count, gradient in enumerate(gradients, start=1):
+        way = (1 - np.cos(np.pi * min(count - 1, 2) / 2)) / 2
+        rate, b2 = 0.2 - 0.1 * way, 0.9 + 0.09 * way
+        square = b2 * square + (1 - b2) * gradient**2
+        wanted = -rate * gradient / (np.sqrt(square / (1 - b2**count)) + 1e-8)
+        np.testing.assert_allclose(moved[count - 1], wanted, rtol=1e-4)
