@@ -1,10 +1,13 @@
-"""More styles of few: what is changed, how often, and what stays."""
+"""More styles of few, and DiffAugment: what is changed, how often, and what stays."""
+
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
-from ganjax.augment import vary_styles
+from ganjax.augment import cut_out, differentiable, translate, vary_color, vary_styles
 
 COUNT, SIDE = 64, 6
 
@@ -56,3 +59,75 @@ def test_a_function_of_the_key_that_stays_in_range():
     first, again, other = (run(jax.random.key(seed), images) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1 and np.abs(first).max() <= 1
+
+
+@pytest.fixture(scope="module", params=[(16, 12), (7, 5)])
+def images(request):
+    return np.random.default_rng(2).uniform(0.1, 0.9, (400, *request.param, 3)).astype(np.float32)
+
+
+def test_colors_are_scaled_about_their_means_and_shifted(images):
+    """Distances to gray are scaled twice, gray once, and the mean moves; by least squares.
+
+    Brightness is in [-0.5, 0.5], saturation in [0, 2], contrast in [0.5, 1.5], each image's own.
+    """
+    varied = np.asarray(jax.jit(vary_color)(jax.random.key(0), images))
+    brightness = (varied - images).mean((1, 2, 3))
+    factors = []
+    for part in (lambda x: x.mean(3) - x.mean((1, 2, 3))[:, None, None], _chroma):
+        before, after = part(images), part(varied)
+        axes = tuple(range(1, before.ndim))
+        factor = (before * after).sum(axes) / (before**2).sum(axes)
+        shape = (-1, *(1,) * len(axes))
+        np.testing.assert_allclose(after, factor.reshape(shape) * before, atol=2e-5)
+        factors.append(factor)
+    contrast, saturation = factors[0], factors[1] / factors[0]
+    for found, least, most in ((brightness, -0.5, 0.5), (contrast, 0.5, 1.5), (saturation, 0, 2)):
+        assert least - 1e-4 <= found.min() < least + 0.05 * (most - least)
+        assert most + 1e-4 >= found.max() > most - 0.05 * (most - least)
+        assert abs(found.mean() - (least + most) / 2) < 0.05 * (most - least)
+    assert np.abs(np.corrcoef([brightness, contrast, saturation]) - np.eye(3)).max() < 0.2
+
+
+def _chroma(images):
+    return images - images.mean(3, keepdims=True)
+
+
+def test_images_are_moved_by_up_to_an_eighth(images):
+    moved = np.asarray(jax.jit(translate)(jax.random.key(0), images))
+    height, width = images.shape[1:3]
+    down, right = (int(size / 8 + 0.5) for size in (height, width))
+    padded = np.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
+    found = np.zeros((2 * down + 1, 2 * right + 1), int)
+    for y, x in np.ndindex(found.shape):
+        same = np.all(padded[:, y : y + height, x : x + width] == moved, axis=(1, 2, 3))
+        found[y, x] = same.sum()
+    assert found.sum() == len(images) and found.min() > 0.4 * len(images) / found.size
+
+
+def test_half_of_each_side_is_cut_out(images):
+    cut = np.asarray(jax.jit(cut_out)(jax.random.key(0), images))
+    gone = (cut == 0).all(3)
+    np.testing.assert_array_equal(np.where(gone[..., None], 0, images), cut)
+    for axis, size in ((1, images.shape[1]), (2, images.shape[2])):
+        hole = int(size / 2 + 0.5)
+        lines = gone.any(3 - axis)
+        expected = set()
+        for center in range(size + 1 - hole % 2):
+            line = np.zeros(size, bool)
+            line[max(center - hole // 2, 0) : center - hole // 2 + hole] = True
+            expected.add(tuple(line))
+        assert {tuple(line) for line in lines} == expected
+    # A rectangle: all that is in both a row and a column with anything gone.
+    np.testing.assert_array_equal(gone, gone.any(2)[:, :, None] & gone.any(1)[:, None])
+
+
+def test_a_policy_does_its_steps_in_order_and_lets_gradients_through():
+    images = np.random.default_rng(3).uniform(-1, 1, (3, 8, 8, 3)).astype(np.float32)
+    augment, key = differentiable("color,cutout"), jax.random.key(4)
+    plain = vary_color(jax.random.fold_in(key, 0), images)
+    plain = cut_out(jax.random.fold_in(key, 1), plain)
+    augmented = jax.jit(augment)(key, images)
+    np.testing.assert_allclose(augmented, plain, atol=1e-6)
+    check_grads(partial(augment, key), (images,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+    np.testing.assert_array_equal(differentiable("")(key, images), images)

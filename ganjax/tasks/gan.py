@@ -1,5 +1,6 @@
 """The game of SNGAN and R3GAN: discriminator steps, then one generator step; conditional or not."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax import conditions, losses
+from ganjax import augment, conditions, losses
 from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Stream
@@ -64,6 +65,9 @@ def defaults() -> ConfigDict:
     config.penalties = ConfigDict()
     config.penalties.r1_weight = 0.0  # of half of the discriminator's squared gradients at images
     config.penalties.r2_weight = 0.0  # the same at generated images
+    config.augment = ConfigDict()
+    # color, translation, cutout, or several with commas between; "" for none. For little data.
+    config.augment.policy = ""
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
     config.optimizer.decay_from = 0.0  # share of the run where it begins to fall linearly to 0
@@ -121,6 +125,8 @@ def from_config(config: ConfigDict) -> Task:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
     if min(penalties.r1_weight, penalties.r2_weight) < 0:
         raise UserError("penalties.r1_weight and penalties.r2_weight must be 0 or more")
+    for name in filter(None, config.augment.policy.split(",")):
+        check_choice("augment.policy", name, augment.STEPS)
     if not cosine.learning_rate > 0 or not 0 <= cosine.b2 < 1:
         raise UserError("cosine.learning_rate must be above 0, cosine.b2 in [0, 1)")
     if min(cosine.kimg, cosine.penalties, cosine.ema_half_life_kimg) < 0:
@@ -141,6 +147,7 @@ def from_config(config: ConfigDict) -> Task:
         generator_batch=config.generator_batch,
         r1_weight=penalties.r1_weight,
         r2_weight=penalties.r2_weight,
+        augmentation=augment.differentiable(config.augment.policy),
         penalty_schedule=optimizers.cosine(1.0, cosine.penalties, length),
         ema_half_life=optimizers.cosine(
             config.ema_half_life_kimg * 1000, cosine.ema_half_life_kimg * 1000, length
@@ -234,6 +241,7 @@ def make(
     generator_batch: int = 2,
     r1_weight: float = 0.0,
     r2_weight: float = 0.0,
+    augmentation: Callable[[Array, Array], Array] = lambda rng, images: images,
     penalty_schedule: optimizers.Schedule = lambda images: 1.0,
     ema_half_life: optimizers.Schedule = lambda images: 0.0,
     ema_ramp_up: float = 0.05,
@@ -254,6 +262,8 @@ def make(
       generator_batch: images of a generator step, as a multiple of B.
       r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
         generated images.
+      augmentation: (rng, images) -> images, of all that the discriminator sees; slopes are
+        penalized at the images before it.
       penalty_schedule: what both are multiplied by, from images.
       ema_half_life: of the generator's average, in images, from images; 0 for no averaging.
       ema_ramp_up: see `state.average`.
@@ -288,12 +298,16 @@ def make(
             z = jax.random.normal(key, (count, latent_size))
             return _apply(generator, params, gen.statistics, z, encoded)
 
-        def discriminator_loss(params, real: Array, fake: Array, encoded: Array | None):
+        def augmented(key: Array, images: Array) -> Array:
+            return augmentation(jax.random.fold_in(key, 1), images)
+
+        def discriminator_loss(params, key: Array, real: Array, fake: Array, encoded: Any):
             # No statistics of the batch are taken: one pass, and one power iteration, serve both.
             both = None if encoded is None else jnp.concatenate([encoded, encoded])
 
             def criticize(images: Array):
-                return _apply(discriminator, params, disc.statistics, images, both)
+                shown = augmented(key, images)
+                return _apply(discriminator, params, disc.statistics, shown, both)
 
             images = jnp.concatenate([real, fake])
             penalty, metrics = jnp.zeros(()), {}
@@ -314,11 +328,11 @@ def make(
 
         rows = []
         for number in range(discriminator_steps):
-            real, asked = images[number], encoded[number]
-            fake, _ = generate(gen.params, jax.random.fold_in(rng, number), asked, len(real))
+            real, asked, key = images[number], encoded[number], jax.random.fold_in(rng, number)
+            fake, _ = generate(gen.params, key, asked, len(real))
             (_, (statistics, row)), d_gradients = jax.value_and_grad(
                 discriminator_loss, has_aux=True
-            )(disc.params, real, fake, asked)
+            )(disc.params, key, real, fake, asked)
             disc = update(disc, d_gradients, statistics, discriminator_optimizer)
             rows.append(row)
 
@@ -331,7 +345,7 @@ def make(
             rivals = [images[n] for n in own] if loss.paired else []
             if rivals and condition:
                 asked = jnp.concatenate([asked, asked])
-            shown = jnp.concatenate([fake, *rivals])
+            shown = augmented(key, jnp.concatenate([fake, *rivals]))
             logits, d_statistics = _apply(discriminator, disc.params, disc.statistics, shown, asked)
             if rivals:
                 logits = jnp.subtract(*jnp.split(logits, 2))

@@ -103,6 +103,7 @@ def test_penalties_and_the_average_follow_the_images_seen():
     """Half of the way, the weights are the mean of first and last, and so is the half-life."""
     config = _small()
     config.penalties.r1_weight, config.penalties.r2_weight = 4.0, 1.0
+    config.augment.policy = "color,translation,cutout"
     config.cosine.penalties, config.cosine.ema_half_life_kimg = 0.5, 0.020
     task, before = tasks.make(config), _state(config, 16)
     moved = jax.tree.map(lambda x: x + 1, before.averages)
@@ -133,6 +134,7 @@ def test_penalties_and_the_average_follow_the_images_seen():
         ("penalties.r1_weight", -1.0, "penalties.r1_weight and penalties.r2_weight must be 0"),
         ("cosine.b2", 1.0, "cosine.b2 in"),
         ("cosine.kimg", -1.0, "cosine.kimg"),
+        ("augment.policy", "colour", "choose color or translation or cutout"),
         ("model.form", "vit", "choose resnet or r3gan"),
         ("model.width", 12, "needs a multiple of 8"),
     ],
