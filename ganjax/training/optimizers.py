@@ -21,12 +21,12 @@ def make(
     moved by NAdam.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
-    `decay_from`, it falls linearly to 0 from that share of the run on; with `clip_norm`, longer
-    gradients are shortened to it first.
+    `decay_from`, it falls linearly to 0 from that share of the run on; with `drop_from`, it is a
+    tenth from that share on; with `clip_norm`, longer gradients are shortened to it first.
 
     Args:
       learning_rate: instead of the config's.
-      updates: of the whole run, for `decay_from`.
+      updates: of the whole run, for `decay_from` and `drop_from`.
 
     Raises:
       UserError: a value is out of its range.
@@ -42,9 +42,12 @@ def make(
             raise UserError(f"optimizer.{name} is {config[name]}; it must be 0 or more")
     decay, clip_norm = config.get("decay"), config.get("clip_norm")
     schedule = (lambda step: rate / (1 + decay * step)) if decay else rate
+    for name in ("decay_from", "drop_from"):
+        if not 0 <= config.get(name, 0) <= 1:
+            raise UserError(f"optimizer.{name} is {config[name]}; it must be in [0, 1]")
+    if "drop_from" in config:
+        schedule = optax.piecewise_constant_schedule(rate, {round(config.drop_from * updates): 0.1})
     if "decay_from" in config:
-        if not 0 <= config.decay_from <= 1:
-            raise UserError(f"optimizer.decay_from is {config.decay_from}; it must be in [0, 1]")
         begin = round(config.decay_from * updates)
         if begin < updates:
             schedule = optax.linear_schedule(rate, 0.0, updates - begin, begin)

@@ -35,6 +35,14 @@ def test_decay():
     np.testing.assert_allclose(steps(make(decay=0.0), [[3.0]] * 6), -0.01, rtol=1e-5)
 
 
+def test_the_rate_may_drop_to_a_tenth():
+    optimizer = optimizers.make(
+        ConfigDict({"learning_rate": 0.01, "drop_from": 0.5, "b1": 0.9, "b2": 0.99}), updates=6
+    )
+    got = steps(optimizer, [[3.0]] * 6)[:, 0]
+    np.testing.assert_allclose(got, [-0.01] * 3 + [-0.001] * 3, rtol=1e-5)
+
+
 def test_longer_gradients_are_clipped_to_the_norm_and_shorter_ones_left():
     gradients = np.array([[3.0, 4.0], [0.3, -0.4], [-30.0, 1.0]], np.float32)
     norms = np.linalg.norm(gradients, axis=1, keepdims=True)
