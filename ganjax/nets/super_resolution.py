@@ -238,17 +238,19 @@ class Discriminator(nn.Module):
 
     Attributes:
       width: channels of the first layer.
+      layers: convolutions; 8 as published.
       dtype: of the computation.
     """
 
     width: int = 64
+    layers: int = 8
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool = False) -> Array:
         """[B, H, W, C] in [-1, 1], sides as in training, to logits [B], float32 at least."""
         x = images
-        for n in range(8):
+        for n in range(self.layers):
             features = self.width * 2 ** (n // 2)
             x = _Conv(features, strides=1 + n % 2, dtype=self.dtype, name=f"conv_{n}")(x)
             x = BatchNorm(name=f"norm_{n}")(x, train=train) if n else x

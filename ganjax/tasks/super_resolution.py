@@ -38,6 +38,7 @@ SMOKE = {
     "data.limit": 64,
     "model.width": 8,
     "model.depth": 2,
+    "model.discriminator_layers": 2,
     "loss.encoders": ("random:relu2_1",),
     "batch_size": 4,
     "total_kimg": 0.048,
@@ -66,6 +67,7 @@ def defaults() -> ConfigDict:
     config.model.scale = 4  # times that the sides grow: 2 | 3 | 4
     config.model.width = 64  # channels of the first layers, and of the discriminator's
     config.model.depth = 16  # residual blocks (srresnet), or convolutions between two (srvgg)
+    config.model.discriminator_layers = 8  # its convolutions, of which every other halves the sides
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
@@ -100,7 +102,7 @@ def streams(config: ConfigDict) -> tuple[Stream, ...]:
 
 def from_config(config: ConfigDict) -> Task:
     """The training of a config, with the network that its losses look through."""
-    data, loss = config.data, config.loss
+    data, loss, model = config.data, config.loss, config.model
     generator, size = _generator(config), parse_image_size(data.image_size)
     if any(side % generator.scale for side in size):
         raise UserError(f"data.image_size is {data.image_size}; give multiples of model.scale")
@@ -108,6 +110,8 @@ def from_config(config: ConfigDict) -> Task:
     for name in ("pixels", "features", "adversarial"):
         if loss[f"{name}_weight"] < 0:
             raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
+    if model.discriminator_layers < 1:
+        raise UserError("model.discriminator_layers must be 1 or more")
     if not 0 <= config.adversarial_kimg <= config.total_kimg:
         raise UserError(f"adversarial_kimg is {config.adversarial_kimg}; give 0 to total_kimg")
     adversary = None
@@ -119,7 +123,7 @@ def from_config(config: ConfigDict) -> Task:
             raise UserError(f"data.channels is {data.channels}; features are those of 3 (RGB)")
         perceive, layers = networks.perceptual(loss.encoders)
         adversary = Adversary(
-            Discriminator(config.model.width, dtype=jnp.dtype(config.model.dtype)),
+            Discriminator(model.width, model.discriminator_layers, jnp.dtype(model.dtype)),
             optimizers.make(config.adversarial_optimizer, updates=last.steps),
             lambda images: perceive(images, layers),
             pixels_weight=loss.pixels_weight,
@@ -182,7 +186,7 @@ class Adversary(NamedTuple):
     """What the second phase adds: a discriminator, and the network that compares features.
 
     Attributes:
-      optimizer: of both players, anew from the phase's beginning on.
+      optimizer: of both players.
       perceive: images [B, H, W, 3] in [-1, 1] -> layer -> [B, h, w, C].
       pixels_weight: of the distance of pixels.
       features_weight: of the squared distance of features, a mean over each layer.
@@ -219,6 +223,10 @@ def make(
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
+    later = optimizer
+    if adversary:
+        optimizer, later = optimizers.in_turn(optimizer, adversary.optimizer)
+
     def init(rng: Array) -> State:
         keys, size = jax.random.split(rng), phases[-1].image_size
         source, target = jnp.zeros((1, 8, 8, channels)), jnp.zeros((1, *size, channels))
@@ -227,14 +235,6 @@ def make(
             variables = adversary.discriminator.init(keys[1], target)
             found["discriminator"] = Network.start(variables, adversary.optimizer)
         return State.start(found, averaged=("generator",))
-
-    def begin_phase(state: State, phase: Phase) -> State:
-        if phase.name == PIXELS:
-            return state
-        assert adversary
-        gen = state.networks["generator"]
-        gen = gen.replace(optimizer=adversary.optimizer.init(gen.params))
-        return state.replace(networks=state.networks | {"generator": gen})
 
     def distance(images: Array, target: Array) -> Array:
         return jnp.mean(DISTANCES[pixels](images - target))
@@ -297,7 +297,7 @@ def make(
         )
         disc = disc.replace(statistics=statistics)
         (g_gradients,) = pull_back(gradient)
-        gen = update(gen, g_gradients, gen_statistics, adversary.optimizer)
+        gen = update(gen, g_gradients, gen_statistics, later)
         return state.after(
             {"generator": gen, "discriminator": disc},
             {"generator": g_gradients, "discriminator": d_gradients},
@@ -313,7 +313,7 @@ def make(
         )
 
     steps = {ADVERSARIAL: adversarial_step}
-    return Task(make_model(generator), init, pixel_step, phases, begin_phase, steps)
+    return Task(make_model(generator), init, pixel_step, phases, steps=steps)
 
 
 def _apply(module: Any, params: Any, statistics: Any, inputs: Array) -> tuple[Array, Any]:

@@ -66,6 +66,25 @@ def make(
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
 
+def in_turn(*optimizers: optax.GradientTransformation) -> list[optax.GradientTransformation]:
+    """The same optimizers for one network that has them one after the other.
+
+    Each has a state of its own, and all states are parts of one: its form stays as it is.
+    """
+
+    def init(params: Any) -> tuple:
+        return tuple(optimizer.init(params) for optimizer in optimizers)
+
+    def make_turn(n: int) -> optax.GradientTransformation:
+        def update(gradients: Any, states: Any, params: Any = None) -> tuple:
+            updates, state = optimizers[n].update(gradients, states[n], params)
+            return updates, (*states[:n], state, *states[n + 1 :])
+
+        return optax.GradientTransformation(init, update)
+
+    return [make_turn(n) for n in range(len(optimizers))]
+
+
 def _matrices(params: Any) -> Any:
     """Which axes of a kernel [h, w, inputs, outputs] Muon takes for rows; None for the rest."""
 

@@ -59,7 +59,7 @@ def test_enlargers_are_pytorchs(golden, form, scale):
 def test_discriminator_is_pytorchs(golden):
     with jax.enable_x64(True):
         images = jnp.asarray(setup.draw_images(2, setup.SIDE, setup.SIDE, 3))
-        _check(golden, "discriminator", Discriminator(setup.WIDTH, jnp.float64), images)
+        _check(golden, "discriminator", Discriminator(setup.WIDTH, dtype=jnp.float64), images)
 
 
 @pytest.mark.parametrize(

@@ -144,19 +144,6 @@ def test_steps_belong_to_their_phases():
     assert made.step_of(PHASES[0]) is made.train_step is not made.step_of(PHASES[1])
 
 
-def test_the_second_phase_starts_its_optimizers_anew():
-    adversary = task.Adversary(Judge(), optax.adam(0.1), perceive)
-    made = task.make(Enlarge(), optimizer=optax.adam(0.1), phases=PHASES, adversary=adversary)
-    state = jax.jit(made.init)(jax.random.key(0))
-    used = jax.tree.map(lambda x: x + 1, state)
-    for phase, same in zip(PHASES, (used, state), strict=True):
-        begun = made.begin_phase(used, phase)
-        jax.tree.map(np.testing.assert_array_equal, begun.networks["generator"].params,
-                     used.networks["generator"].params)  # fmt: skip
-        jax.tree.map(np.testing.assert_array_equal, begun.networks["generator"].optimizer,
-                     same.networks["generator"].optimizer)  # fmt: skip
-
-
 def test_small_images_are_made_of_the_crops_that_a_batch_shows(tmp_path):
     stream = Stream(
         Avatars(split="test"), {"image": "target"}, flip=True, limit=8, load_size=(24, 24),
