@@ -14,6 +14,7 @@ CONFIGS = {
     "adain_compact": "configs/adain_compact.py",
     "cut": "configs/cut_horse2zebra.py",
     "cyclegan": "configs/cyclegan_horse2zebra.py",
+    "pix2pix": "configs/pix2pix_facades.py",
     "progressive": "configs/progressive_avatars.py:128",
     "progressive_narrow": "configs/progressive_avatars.py",
 }
@@ -112,7 +113,7 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
 def _batch(task: str, images: Any) -> dict[str, Any]:
     if task == "adain_compact":
         return {"content": images, "style": images}
-    if task in ("cut", "cyclegan"):
+    if task in ("cut", "cyclegan", "pix2pix"):
         return {"source": images, "target": images}
     return {"image": images}
 

@@ -18,14 +18,16 @@ examples:
 
 A step is a whole iteration: the discriminator on real and on fake images, both optimizers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
-device); PyTorch its official DCGAN example, or Progressive GAN, CycleGAN and CUT as one writes
-them there (images float on the device; autocast for bfloat16). The stylizer's step has no peer.
+device); PyTorch its official DCGAN example, or Progressive GAN, pix2pix, CycleGAN and CUT as one
+writes them there (images float on the device; autocast for bfloat16). The stylizer's step has no
+peer.
 
 {report.EPILOG}"""
 PEERS = {
     "cut": "cut",
     "cyclegan": "cyclegan",
     "dcgan": "dcgan",
+    "pix2pix": "pix2pix",
     "progressive": "progressive",
     "progressive_narrow": "progressive",
 }

@@ -19,8 +19,7 @@ from ganjax.tasks.cut import FAST, SMOKE, defaults
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
-    config.data.a = "tfds:cycle_gan/monet2photo:trainA"
-    config.data.b = "tfds:cycle_gan/monet2photo:trainB"
+    config.data.source = "tfds:cycle_gan/monet2photo"
     config.data.direction = "BtoA"
     config.total_kimg = 428.0
     fast = FAST | {"total_kimg": config.total_kimg / 2}

@@ -18,8 +18,7 @@ from ganjax.tasks.cyclegan import SMOKE, defaults
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
-    config.data.a = "avatars:glasses=none"
-    config.data.b = "avatars:glasses=round+square+shades"
+    config.data.source = "unpaired:avatars"
     config.data.image_size = "64"
     config.data.load_size = "64"
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored

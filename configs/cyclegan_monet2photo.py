@@ -19,7 +19,6 @@ from ganjax.tasks.cyclegan import SMOKE, defaults
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
-    config.data.a = "tfds:cycle_gan/monet2photo:trainA"
-    config.data.b = "tfds:cycle_gan/monet2photo:trainB"
+    config.data.source = "tfds:cycle_gan/monet2photo"
     config.total_kimg = 1257.0
     return with_variants(config, arguments, {"smoke": SMOKE})

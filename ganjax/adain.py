@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganjax import matrices
 from ganjax.errors import UserError
 from ganjax.transforms import Transform
 
@@ -158,8 +159,8 @@ def apply_statistics(
 ) -> Array:
     """`adain` with the style's statistics, each [..., 1, 1, C], known already."""
     wide = _widened(content)
-    _check_channels(content, mean)
-    _check_alpha(alpha)
+    check_channels(content, mean)
+    check_alpha(alpha)
     alpha = jnp.asarray(alpha, wide.dtype)
     moved = normalize(wide, mask=content_mask, eps=eps, ddof=ddof) * std + mean
     if content_mask is not None:
@@ -201,8 +202,8 @@ def blend_styles(
       Features of the shape and type of `content`.
     """
     wide = _widened(content)
-    _check_channels(content, means)
-    _check_alpha(alpha)
+    check_channels(content, means)
+    check_alpha(alpha)
     shares = weights.astype(wide.dtype).reshape(-1, *(1,) * wide.ndim)
     shares = shares / jnp.sum(shares, axis=0)[None]
     mean, std = jnp.sum(shares * means, axis=0), jnp.sum(shares * stds, axis=0)
@@ -223,10 +224,13 @@ def _apply(features: Array, content: tuple[Array, Array], styles, weights: Array
 
 
 def _bound(features: Array, statistics: tuple[Array, Array]) -> Array:
-    mean, std = statistics
-    return jnp.clip(_widened(features), mean - _BOUND * std, mean + _BOUND * std).astype(
-        features.dtype
-    )
+    return bound(features, *statistics)
+
+
+def bound(features: Array, mean: Array, std: Array) -> Array:
+    """Features with those far from their mean brought near: within four standard deviations."""
+    low, high = mean - _BOUND * std, mean + _BOUND * std
+    return jnp.clip(_widened(features), low, high).astype(features.dtype)
 
 
 # The statistics of a style are (mean, std), each [..., 1, 1, C].
@@ -255,10 +259,10 @@ def coral(source: Array, target: Array) -> Array:
     >>> print(coral(gray, red).mean((0, 1)).round(2))
     [0.5  0.25 0.25]
     """
-    _check_channels(source, target)
+    check_channels(source, target)
     target_mean, target_std = channel_statistics(target)
     a, b = normalize(source), normalize(target)
-    recolor = jnp.linalg.solve(_matrix_root(_covariance(a)), _matrix_root(_covariance(b)))
+    recolor = jnp.linalg.solve(_root_of_covariance(a), _root_of_covariance(b))
     moved = _einsum("...hwi,...ij->...hwj", a, recolor)
     return (moved * target_std + target_mean).astype(source.dtype)
 
@@ -272,7 +276,7 @@ def keep_colors(stylized: Array, content: Array) -> Array:
     Returns:
       [..., H, W, 3] in the type of `content`, not clipped.
     """
-    _check_channels(stylized, content)
+    check_channels(stylized, content)
     stylized, wide = _widened(stylized), _widened(content)
     luminance = jnp.asarray(_LUMINANCE, wide.dtype)
     # Y of one and I, Q of the other: adding the difference of luminance to R, G and B does that.
@@ -282,7 +286,7 @@ def keep_colors(stylized: Array, content: Array) -> Array:
 
 def content_loss(features: Array, target: Array) -> Array:
     """Mean squared difference over pixels and channels (equation 12): [..., H, W, C] -> [...]."""
-    _check_channels(features, target)
+    check_channels(features, target)
     return jnp.mean(jnp.square(_widened(features) - _widened(target)), axis=(-3, -2, -1))
 
 
@@ -306,7 +310,7 @@ def style_loss(
     """
     losses = []
     for name, values in features.items():
-        _check_channels(values, style[name])
+        check_channels(values, style[name])
         mean, std = channel_statistics(values, eps=eps, ddof=ddof)
         style_mean, style_std = channel_statistics(style[name], eps=eps, ddof=ddof)
         squares = jnp.square(mean - style_mean) + jnp.square(std - style_std)
@@ -329,7 +333,7 @@ def covariance_loss(features: Mapping[str, Array], style: Mapping[str, Array]) -
     """
     losses = []
     for name, values in features.items():
-        _check_channels(values, style[name])
+        check_channels(values, style[name])
         wanted = _gram(style[name])
         error = jnp.mean(jnp.square(_gram(values) - wanted), axis=(-2, -1))
         losses.append(error / (jnp.mean(jnp.square(wanted), axis=(-2, -1)) + EPSILON))
@@ -371,13 +375,15 @@ def _check_mask(mask: Array | None, features: Array) -> None:
         raise UserError(f"a mask has the shape {mask.shape}; the features need [..., {shape}]")
 
 
-def _check_channels(content: Array, style: Array) -> None:
+def check_channels(content: Array, style: Array) -> None:
+    """Raises `UserError` where two arrays [..., C] have other numbers of channels."""
     if content.shape[-1] != style.shape[-1]:
         counts = f"{content.shape[-1]} and {style.shape[-1]} channels"
         raise UserError(f"content and style have {counts}; take both from the same layer")
 
 
-def _check_alpha(alpha: float | Array) -> None:
+def check_alpha(alpha: float | Array) -> None:
+    """Raises `UserError` where alpha is a number outside [0, 1]."""
     if isinstance(alpha, Real) and not 0 <= alpha <= 1:
         raise UserError(f"alpha is {alpha}; it must be from 0 to 1")
 
@@ -388,32 +394,9 @@ def _root(values: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
 
 
-def _covariance(pixels: Array) -> Array:
+def _root_of_covariance(pixels: Array) -> Array:
+    """Of standardized channels, to whose sums of products the identity is added."""
     count = pixels.shape[-3] * pixels.shape[-2]
     squares = _products(pixels)
     eye = jnp.broadcast_to(jnp.eye(pixels.shape[-1], dtype=pixels.dtype), squares.shape)
-    return (squares + eye) / count
-
-
-@jax.custom_jvp
-def _matrix_root(matrix: Array) -> Array:
-    """The square root of symmetric positive definite matrices [..., C, C]."""
-    roots, vectors = _eigen_roots(matrix)
-    return _einsum("...ik,...k,...jk->...ij", vectors, roots, vectors)
-
-
-@_matrix_root.defjvp
-def _matrix_root_jvp(primals, tangents):
-    """The derivative of `eigh` itself is not finite where eigenvalues coincide, as gray's do."""
-    (matrix,), (change,) = primals, tangents
-    roots, vectors = _eigen_roots(matrix)
-    inner = _einsum("...ki,...kl,...lj->...ij", vectors, change, vectors)
-    inner = inner / (roots[..., :, None] + roots[..., None, :])
-    change = _einsum("...ik,...kl,...jl->...ij", vectors, inner, vectors)
-    return _matrix_root(matrix), change
-
-
-def _eigen_roots(matrix: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eigh(matrix)
-    # The identity that was added bounds the eigenvalues from below, but for rounding.
-    return jnp.sqrt(jnp.maximum(values, jnp.finfo(matrix.dtype).eps)), vectors
+    return matrices.roots((squares + eye) / count)[0]

@@ -98,7 +98,12 @@ class Stylizer:
 
     @classmethod
     @_keywords()
-    def load(cls, model: Form = "compact", weights: str | Path | None = None) -> "Stylizer":
+    def load(
+        cls,
+        model: Form = "compact",
+        weights: str | Path | None = None,
+        levels: Sequence[str] = (),
+    ) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
         "vgg16" is AdaIN on VGG-16, for weights of your own.
@@ -110,7 +115,7 @@ class Stylizer:
         Raises:
           UserError: there is no such model, or its weights are missing or do not fit.
         """
-        return cls(load_model(model, path=str(weights or "")))
+        return cls(load_model(model, path=str(weights or ""), levels=levels))
 
     @property
     def params(self) -> Any:
@@ -654,8 +659,8 @@ def measure(
         [N, H, W, C] or a list of pictures.
       reference: likewise, what to compare with; metrics that compare pairs pair files by name, and
         images in memory by number. None where no metric needs one.
-      metrics: names with commas between, which docs/metrics.md explains; by default the Frechet
-        distance and others that suit the data, of up to 5000 images.
+      metrics: names with commas between, which docs/metrics.md explains; by default those
+        that suit the data, of up to 5000 images.
       image_size: 64 or (H, W); images are scaled until they cover it, and cut. By default they
         stay as they are.
       batch_size: images at a time.
@@ -671,6 +676,7 @@ def measure(
     """
     from ganjax.evaluation import measure as measuring
     from ganjax.evaluation import monitor
+    from ganjax.evaluation.sets import open_pairs
     from ganjax.metrics.protocols import parse
 
     wanted = parse(metrics) if metrics else ()
@@ -685,7 +691,7 @@ def measure(
     if paired:
         if image_size is not None:
             raise UserError(f"{paired[0].name} compares images as they are; leave image_size out")
-        results += measuring.measure_pairs(paired, *sides, progress=progress)
+        results += measuring.measure_pairs(paired, open_pairs(*sides), progress=progress)
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(batch_size)
         size = _image_size(image_size)

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import functools
 import inspect
 import math
 import os
@@ -89,6 +90,22 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """
     if value not in choices:
         raise UserError(f"{name} is {value!r}; choose {' or '.join(map(str, choices))}")
+
+
+def short_run(batch_size: int) -> dict[str, Any]:
+    """Fields of a run of 12 steps: a line for each, a checkpoint every 3, a sheet every 6.
+
+    Args:
+      batch_size: images of a step.
+    """
+    return {
+        "data.limit": 16 * batch_size,
+        "total_kimg": 12 * batch_size / 1000,
+        "log_every": batch_size / 1000,
+        "save_every": 3 * batch_size / 1000,
+        "sample_every": 6 * batch_size / 1000,
+        "keep_checkpoints": 5,
+    }
 
 
 def with_variants(
@@ -301,16 +318,26 @@ def _elements(old: Sequence, new: Any) -> list:
 
 
 def comments(defaults: Callable[..., Any]) -> dict[str, str]:
-    """What each field is, by its name: the comments beside or above a function's assignments."""
-    found, above = {}, []
+    """What each field is, by its name: the comments beside or above a function's assignments.
+
+    Where the config is at first that of another function, as in `config = run_fields("dcgan")`,
+    fields without a comment here have that function's.
+    """
+    found: dict[str, str] = {}
+    above: list[str] = []
     for line in map(str.strip, inspect.getsource(defaults).splitlines()):
         if line.startswith("#"):
             above.append(line.lstrip("# "))
             continue
+        if start := re.match(r"config = ([\w.]+)\(", line):
+            name, *parts = start[1].split(".")
+            function = functools.reduce(getattr, parts, defaults.__globals__[name])
+            found |= comments(function) if inspect.isfunction(function) else {}
         if field := re.match(r"config\.([\w.]+) = .*?(?:  # (.*))?$", line):
-            found[field[1]] = field[2] or " ".join(above)
+            if text := field[2] or " ".join(above):
+                found[field[1]] = text
         above = []
-    return {name: text for name, text in found.items() if text}
+    return found
 
 
 def describe(config: ConfigDict, known: Mapping[str, str], *, width: int = 100) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -101,7 +101,7 @@ def load_config(path: Path) -> ConfigDict:
         return tasks.fill(_read_config(path))
     config, start = tasks.fill(workdir.load_config(path)), workdir.load_start(path)
     with config.unlocked():
-        for name in ("source", "content", "style"):
+        for name in (place.removeprefix("data.") for place in workdir.PLACES):
             match config.data.get(name):
                 case str() as source:
                     config.data[name] = seen_from(start, source)
@@ -115,25 +115,36 @@ def is_file(path: Path) -> bool:
     return path.suffix == ".safetensors" and not path.is_dir()
 
 
-def to_arrays(run: Run, network: str, dtype: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def to_arrays(
+    run: Run, networks: Sequence[str], dtype: Any
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and metadata of a file that `load` takes, for `write_safetensors`.
 
     It says nothing of the machine: fields of the config that may be paths are empty, but for data
-    that is in the package.
+    that is in the package. Names of arrays begin with the role of their network where there are
+    several.
 
     Args:
-      network: the role of the one that is written.
-      dtype: of its parameters.
+      networks: the roles of those that are written; all make a whole model.
+      dtype: of their parameters.
     """
     metadata = {
-        "network": network,
+        "network": ", ".join(sorted(networks)),
         "networks": ", ".join(sorted(run.trained.variables)),
         "checkpoint": run.checkpoint,
         "kimg": f"{int(run.trained.images) / 1000:.10g}",  # exact: growth goes by it
         "config": records.dumps(_without_paths(run.config.to_dict())),
         "fields": records.dumps(workdir.describe_fields(run.model.inputs)),
     }
-    return weights.name_variables(run.trained.variables[network], dtype), metadata
+    variables = {role: run.trained.variables[role] for role in networks}
+    one, *others = variables.values()
+    return weights.name_variables(_turned(variables) if others else one, dtype), metadata
+
+
+def _turned(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Collections by role -> roles by collection, and the other way round."""
+    names = dict.fromkeys(name for one in variables.values() for name in one)
+    return {n: {key: one[n] for key, one in variables.items() if n in one} for n in names}
 
 
 def _find(name: str) -> Path:
@@ -184,8 +195,9 @@ def _load_file(path: Path, direction: str) -> Run:
     metadata = read_metadata(path)
     model = _named(model, workdir.parse_fields(json.loads(metadata["fields"])))
     images, checkpoint = round(1000 * float(metadata["kimg"])), metadata["checkpoint"]
-    variables = jax.tree.map(jnp.asarray, weights.load_variables(path))
-    trained = Trained(jnp.int32(images), {metadata["network"]: variables})
+    variables, (role, *others) = weights.load_variables(path), metadata["network"].split(", ")
+    variables = _turned(variables) if others else {role: variables}
+    trained = Trained(jnp.int32(images), jax.tree.map(jnp.asarray, variables))
     # Once through the model, whose arrays they may not be; nothing is computed.
     image_size = parse_image_size(config.data.image_size)
     arrays = {n: f.array(image_size, config.data.channels) for n, f in model.inputs.items()}

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ganjax"
-NETWORKS = {"ops", "adain", "transforms", "errors", "trees"}
+NETWORKS = {"ops", "adain", "wct", "transforms", "errors", "trees"}
 # What each room (a folder or a file of the package) may import of the others. Every room is here.
 ALLOWED = {
     "errors": set(),
@@ -19,7 +19,9 @@ ALLOWED = {
     "ops": set(),
     "losses": set(),
     "transforms": set(),
-    "adain": {"errors", "transforms"},
+    "matrices": set(),
+    "adain": {"errors", "matrices", "transforms"},
+    "wct": {"adain", "matrices", "transforms"},
     "augment": {"adain"},
     "provenance": set(),
     "paths": {"errors"},

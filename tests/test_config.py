@@ -130,7 +130,7 @@ def test_wrong_overrides_say_what_is_right(words, says):
 def test_every_field_of_every_game_has_a_comment(name):
     module = tasks.module(name)
     defaults = module.defaults()
-    known = comments(run_fields) | comments(module.defaults)
+    known = comments(module.defaults)
     assert set(flat(defaults)) <= known.keys() and all(known.values())
     assert defaults.task == name
     lines = list(configs.describe(defaults, known))
@@ -153,6 +153,19 @@ def test_comments_stand_beside_or_above():
 
     found = comments(defaults)
     assert found == {"a": "beside", "b": "Above, and longer.", "d.e": "of a group"}
+
+
+def test_fields_keep_the_comments_of_the_function_that_a_config_starts_from():
+    def defaults():
+        config = run_fields("toy")
+        config.seed = 1
+        config.total_kimg = 2.0  # longer
+        config.width = 3  # of the network
+        return config
+
+    own = {"total_kimg": "longer", "width": "of the network"}
+    assert comments(defaults) == comments(run_fields) | own
+    assert list(comments(defaults))[-1] == "width"
 
 
 @pytest.mark.parametrize("name", tasks.NAMES)

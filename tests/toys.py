@@ -13,6 +13,7 @@ from ganjax.config import with_variants
 from ganjax.nets import stylizers
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import CONFIG, FIELDS
+from ganjax.trees import named_leaves
 
 
 def toy_stylizer() -> stylizers.Stylizer:
@@ -34,6 +35,22 @@ def toy_stylizer() -> stylizers.Stylizer:
 def toy_perceive(images, layers):
     features = {"relu1_1": images, "relu2_1": images[:, ::2, ::2] ** 2 - images[:, 1::2, ::2]}
     return {name: features[name] for name in layers}
+
+
+def double_start(task, draw):
+    """The first state of a task in float64, its parameters `draw("ROLE/NAME", shape)`."""
+
+    def zeros(x):
+        return jnp.zeros(x.shape, jnp.float64 if x.dtype == jnp.float32 else x.dtype)
+
+    state = jax.tree.map(zeros, jax.eval_shape(task.init, jax.random.key(0)))
+    networks = {}
+    for role, network in state.networks.items():
+        names = named_leaves(network.params)
+        leaves = [jnp.asarray(draw(f"{role}/{name}", x.shape)) for name, x in names.items()]
+        params = jax.tree.unflatten(jax.tree.structure(network.params), leaves)
+        networks[role] = network.replace(params=params)
+    return state.replace(networks=networks)
 
 
 def save_run(folder: Path, game: str, fields=None, **changes) -> Path:

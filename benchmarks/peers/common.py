@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,23 +17,47 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def prepare(module: nn.Module, *, channels_last: bool) -> nn.Module:
-    """Moves a network to the device, in the layout wanted."""
-    module = module.to(device())
-    return module.to(memory_format=torch.channels_last) if channels_last else module
+class Setting(NamedTuple):
+    """The form in which a program is timed; sizes are of its batches."""
+
+    batch_size: int
+    image_size: int
+    dtype: str
+    channels_last: bool = False
+    compiled: bool = False
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Moves a network to the device, in the layout wanted."""
+        module = module.to(device())
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+
+    def to_device(self, images: Any) -> torch.Tensor:
+        """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1] on the device."""
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device()) / 127.5 - 1
+        return tensor.to(memory_format=torch.channels_last) if self.channels_last else tensor
+
+    def pictures(self) -> list[torch.Tensor]:
+        """Two batches of images on the device."""
+        return [self.to_device(images) for images in pictures(self.batch_size, self.image_size)]
+
+    def compile(self, function: Callable) -> Callable:
+        """A network or function, compiled where that is wanted."""
+        return torch.compile(function) if self.compiled else function
+
+    def autocast(self):
+        """Automatic mixed precision for bfloat16, nothing for float32."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(device().type, dtype=torch.bfloat16)
 
 
-def to_device(images: Any, *, channels_last: bool) -> torch.Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1] on the device."""
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device()) / 127.5 - 1
-    return tensor.to(memory_format=torch.channels_last) if channels_last else tensor
-
-
-def autocast(dtype: str):
-    """Automatic mixed precision for bfloat16, nothing for float32."""
-    if dtype == "float32":
-        return nullcontext()
-    return torch.autocast(device().type, dtype=torch.bfloat16)
+def adam(
+    *networks: nn.Module, learning_rate: float, betas: tuple[float, float]
+) -> torch.optim.Adam:
+    """One optimizer of several networks, in one kernel on a GPU."""
+    parameters = [p for network in networks for p in network.parameters()]
+    fused = device().type == "cuda"
+    return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=fused)
 
 
 def program(step: Callable[[], Any], **notes: Any) -> Program:
@@ -50,25 +74,15 @@ def program(step: Callable[[], Any], **notes: Any) -> Program:
     return Program(run, "gpu" if gpu else "cpu", peak_memory=memory, notes=notes)
 
 
-def stylization(
-    network: nn.Module,
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """Passes of `network` over contents and styles that lie on the device."""
-    network = prepare(network.eval(), channels_last=channels_last)
-    run = torch.compile(network) if compiled else network
-    content, style = (
-        to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
-    )
+def stylization(network: nn.Module, **options: Any) -> Program:
+    """Passes of `network` over contents and styles that lie on the device; see `Setting`."""
+    setting = Setting(**options)
+    network = setting.prepare(network.eval())
+    run = setting.compile(network)
+    content, style = setting.pictures()
 
     def step() -> None:
-        with torch.inference_mode(), autocast(dtype):
+        with torch.inference_mode(), setting.autocast():
             run(content, style)
 
     return program(step, parameters=parameters(network))

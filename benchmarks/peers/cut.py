@@ -3,11 +3,12 @@
 Blurs are depthwise convolutions, as there. Images lie on the device as floats.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.ours import pictures
 from benchmarks.peers import common
 from benchmarks.peers.cyclegan import Block
 from benchmarks.timing import Program
@@ -17,44 +18,31 @@ CHANNELS = (3, 128, 256, 256, 256)
 PATCHES, WIDTH, TEMPERATURE = 256, 256, 0.07
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """The train step at the published size; `image_size` is a multiple of 4."""
+def build(**options: Any) -> Program:
+    """The train step at the published size, of images whose sides are multiples of 4.
+
+    Args:
+      options: of `common.Setting`.
+    """
     torch.manual_seed(0)
-    networks = [
-        common.prepare(network, channels_last=channels_last)
-        for network in (make_generator(), make_discriminator(), make_heads())
-    ]
+    setting = common.Setting(**options)
+    makers = (make_generator, make_discriminator, make_heads)
+    networks = [setting.prepare(make()) for make in makers]
     for network in networks:
         network.apply(_init)
-    fused = common.device().type == "cuda"
-    adams = [
-        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=fused)
-        for network in networks
-    ]
+    adams = [common.adam(network, learning_rate=2e-4, betas=(0.5, 0.999)) for network in networks]
     generator, discriminator, heads = networks
-    run_g, run_d, run_e = generator, discriminator, encode
-    if compiled:
-        run_g, run_d, run_e = map(torch.compile, (generator, discriminator, encode))
+    run_g, run_d, run_e = map(setting.compile, (generator, discriminator, encode))
     mse = nn.MSELoss()
-    source, target = (
-        common.to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
-    )
+    source, target = setting.pictures()
 
     def adversarial(images: torch.Tensor, wanted: float) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             logits = run_d(images)
         return mse(logits.float(), torch.full_like(logits.float(), wanted))
 
     def compare(theirs: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             queries, keys = run_e(generator, own), run_e(generator, theirs)
             loss = torch.zeros((), device=own.device)
             for head, query, key in zip(heads, queries, keys, strict=True):
@@ -67,7 +55,7 @@ def build(
         return loss / len(FEATURES)
 
     def step() -> None:
-        with common.autocast(dtype):
+        with setting.autocast():
             images = run_g(torch.cat([source, target]))
         fake, same = images.chunk(2)
         adams[1].zero_grad()

@@ -3,51 +3,41 @@
 Images lie on the device as floats; the pools are lists, as there.
 """
 
-import itertools
 import random
+from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.ours import pictures
 from benchmarks.peers import common
 from benchmarks.timing import Program
 
 POOL_SIZE = 50
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """The train step at the published size; `image_size` is a multiple of 4."""
+def build(**options: Any) -> Program:
+    """The train step at the published size, of images whose sides are multiples of 4.
+
+    Args:
+      options: of `common.Setting`.
+    """
     torch.manual_seed(0)
+    setting = common.Setting(**options)
     makers = (make_generator, make_generator, make_discriminator, make_discriminator)
-    networks = [common.prepare(make(), channels_last=channels_last) for make in makers]
+    networks = [setting.prepare(make()) for make in makers]
     for network in networks:
         network.apply(init)
-    to_b, to_a, judge_a, judge_b = map(torch.compile, networks) if compiled else networks
-    fused = common.device().type == "cuda"
+    to_b, to_a, judge_a, judge_b = map(setting.compile, networks)
     adam_g, adam_d = (
-        torch.optim.Adam(
-            itertools.chain(*(network.parameters() for network in pair)),
-            lr=2e-4, betas=(0.5, 0.999), fused=fused,
-        )
+        common.adam(*pair, learning_rate=2e-4, betas=(0.5, 0.999))
         for pair in (networks[:2], networks[2:])
-    )  # fmt: skip
-    l1, mse = nn.L1Loss(), nn.MSELoss()
-    a, b = (
-        common.to_device(images, channels_last=channels_last)
-        for images in pictures(batch_size, image_size)
     )
+    l1, mse = nn.L1Loss(), nn.MSELoss()
+    a, b = setting.pictures()
     pools: tuple[list, list] = ([], [])
 
     def adversarial(judge: nn.Module, images: torch.Tensor, target: float) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             logits = judge(images)
         return mse(logits.float(), torch.full_like(logits.float(), target))
 
@@ -55,7 +45,7 @@ def build(
         adam_g.zero_grad()
         for network in networks[2:]:
             network.requires_grad_(False)
-        with common.autocast(dtype):
+        with setting.autocast():
             fake_b, fake_a = to_b(a), to_a(b)
             back_a, back_b = to_a(fake_b), to_b(fake_a)
             same_a, same_b = to_a(a), to_b(b)

@@ -4,6 +4,8 @@ As in https://github.com/pytorch/examples/tree/main/dcgan, with logits instead o
 average of the generator's weights, which our step has too. Images lie on the device as floats.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -16,35 +18,31 @@ LATENT = 100
 WIDTH = 64
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """The train step; `image_size` is a power of two from 16."""
+def build(**options: Any) -> Program:
+    """The train step, of images whose sides are a power of two from 16.
+
+    Args:
+      options: of `common.Setting`.
+    """
     torch.manual_seed(0)
-    generator = common.prepare(make_generator(image_size), channels_last=channels_last)
-    discriminator = common.prepare(make_discriminator(image_size), channels_last=channels_last)
-    generator.apply(_init), discriminator.apply(_init)
-    fused = common.device().type == "cuda"
+    setting = common.Setting(**options)
+    batch_size, image_size = setting.batch_size, setting.image_size
+    networks = [setting.prepare(make(image_size)) for make in (make_generator, make_discriminator)]
+    for network in networks:
+        network.apply(_init)
     adam_g, adam_d = (
-        torch.optim.Adam(module.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=fused)
-        for module in (generator, discriminator)
+        common.adam(network, learning_rate=2e-4, betas=(0.5, 0.999)) for network in networks
     )
+    generator, discriminator = networks
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
-    run_g, run_d = generator, discriminator
-    if compiled:
-        run_g, run_d = torch.compile(generator), torch.compile(discriminator)
+    run_g, run_d = map(setting.compile, networks)
     criterion = nn.BCEWithLogitsLoss()
-    real = common.to_device(avatars(batch_size, image_size), channels_last=channels_last)
+    real = setting.to_device(avatars(batch_size, image_size))
     ones = torch.ones(batch_size, device=common.device())
     zeros = torch.zeros_like(ones)
 
     def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             logits = run_d(images)
         return criterion(logits.float().flatten(), labels)
 
@@ -52,7 +50,7 @@ def build(
         discriminator.zero_grad()
         loss_of(real, ones).backward()
         noise = torch.randn(batch_size, LATENT, 1, 1, device=common.device())
-        with common.autocast(dtype):
+        with setting.autocast():
             fake = run_g(noise)
         loss_of(fake.detach(), zeros).backward()
         adam_d.step()
@@ -61,7 +59,7 @@ def build(
         adam_g.step()
         average.update_parameters(generator)
 
-    return common.program(step, parameters=common.parameters(generator, discriminator))
+    return common.program(step, parameters=common.parameters(*networks))
 
 
 def make_generator(image_size: int) -> nn.Sequential:

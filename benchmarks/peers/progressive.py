@@ -7,6 +7,7 @@ floats.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,39 +21,32 @@ from benchmarks.timing import Program
 GROUP = 4  # of the minibatch standard deviation
 
 
-def build(
-    *,
-    batch_size: int,
-    image_size: int,
-    dtype: str,
-    width: int,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Program:
-    """The train step; `image_size` is a power of two from 8; z is as long as the net is wide."""
+def build(*, width: int, **options: Any) -> Program:
+    """The train step, of images whose sides are a power of two from 8.
+
+    Args:
+      width: of the networks, and the length of z.
+      options: of `common.Setting`.
+    """
     torch.manual_seed(0)
-    device = common.device()
-    generator = common.prepare(Generator(image_size, width), channels_last=channels_last)
-    critic = common.prepare(Critic(image_size, width), channels_last=channels_last)
+    device, setting = common.device(), common.Setting(**options)
+    batch_size, image_size = setting.batch_size, setting.image_size
+    generator, critic = (setting.prepare(make(image_size, width)) for make in (Generator, Critic))
     adam_g, adam_c = (
-        torch.optim.Adam(
-            module.parameters(), lr=1e-3, betas=(0.0, 0.99), fused=device.type == "cuda"
-        )
-        for module in (generator, critic)
+        common.adam(network, learning_rate=1e-3, betas=(0.0, 0.99))
+        for network in (generator, critic)
     )
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
-    run_g, run_c = generator, critic
-    if compiled:
-        # Not where the penalty is taken: compiled graphs have no second derivatives.
-        run_g, run_c = torch.compile(generator), torch.compile(critic)
-    real = common.to_device(avatars(batch_size, image_size), channels_last=channels_last)
+    # The penalty takes the critic as it is: compiled graphs have no second derivatives.
+    run_g, run_c = map(setting.compile, (generator, critic))
+    real = setting.to_device(avatars(batch_size, image_size))
 
     def generate() -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             return run_g(torch.randn(batch_size, width, device=device)).float()
 
     def criticize(images: torch.Tensor, network: nn.Module = run_c) -> torch.Tensor:
-        with common.autocast(dtype):
+        with setting.autocast():
             return network(images).float()
 
     def step() -> None:

@@ -56,8 +56,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     add(
         "--metrics", default="", metavar="NAMES",
-        help="names with commas between (default: the Frechet distance and others that suit the "
-        "data, of up to 5000 images)",
+        help="names with commas between (default: those that suit the data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
     add_direction_flag(parser)
@@ -114,21 +113,11 @@ def _measure(arguments: argparse.Namespace) -> None:
     run = {"seed": arguments.seed}
     run |= {name: x for name in ("raw_colors", "range") if (x := getattr(arguments, name))}
     if paired:
+        open_examples = _open_examples if arguments.run else _open_pairs
+        measure_examples, about = open_examples(arguments, paired)
+        run |= about
         fetch_missing(measure.weights_of(paired))
-        if arguments.run:
-            found, about = _measure_examples(arguments, paired)
-            results += found
-            run |= about
-        elif not arguments.reference:
-            raise UserError(f"{paired[0].name} compares images; give --reference, too")
-        else:
-            results += measure.measure_pairs(
-                paired,
-                arguments.generated,
-                arguments.reference,
-                **reading(arguments),
-            )
-            run |= {"generated": arguments.generated, "reference": arguments.reference}
+        results += measure_examples()
     if rest or not wanted:
         mesh, batch_size = monitor.split_batch(arguments.batch_size)
         open_sets = _open_run if arguments.run else _open_images
@@ -161,6 +150,17 @@ def _measure(arguments: argparse.Namespace) -> None:
             append_metrics(arguments.run, rows)
     if arguments.json:
         write_atomic(arguments.json, (records.dumps(rows, indent=1) + "\n").encode())
+
+
+def _open_pairs(arguments: argparse.Namespace, paired: list[Any]):
+    """What measures pairs of files by paired metrics, and what rows say of them."""
+    from ganjax.evaluation.measure import measure_pairs
+    from ganjax.evaluation.sets import open_pairs
+
+    if not arguments.reference:
+        raise UserError(f"{paired[0].name} compares images; give --reference, too")
+    about = {"generated": arguments.generated, "reference": arguments.reference}
+    return partial(measure_pairs, paired, open_pairs(*about.values(), **reading(arguments))), about
 
 
 def _open_images(arguments: argparse.Namespace, mesh: Any):
@@ -212,18 +212,18 @@ def _load_run(arguments: argparse.Namespace):
     return run, about
 
 
-def _measure_examples(arguments: argparse.Namespace, paired: list[Any]):
-    """Results of paired metrics of a run's translations, and what rows say of it."""
+def _open_examples(arguments: argparse.Namespace, paired: list[Any]):
+    """What measures a run's translations by paired metrics, and what rows say of it."""
     from ganjax.evaluation import monitor
 
     run, about = _load_run(arguments)
     if not arguments.reference:
         _check_data(run.config, "give --reference=SOURCE, examples with what they should become")
-    results = monitor.measure_examples(
+    measure = monitor.open_examples(
         paired, run.model, run.config, run.trained, seed=arguments.seed,
         source=arguments.reference or "",
     )  # fmt: skip
-    return results, about
+    return measure, about
 
 
 def _open_run(arguments: argparse.Namespace, mesh: Any):

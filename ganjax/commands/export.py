@@ -19,8 +19,9 @@ examples:
   python stylize.py --weights my_model.safetensors --content a.jpg --style b.jpg --output c.png
   python train.py --config=configs/adain_compact.py --config.init_from=my_model.safetensors
 
-The file holds the network, averaged over the run, its parameters in half precision; and the config,
-without paths, so that `sample`, `translate` and `evaluate` take it as --weights, on any machine.
+The file holds the network (of CycleGAN those of both directions), averaged over the run, parameters
+in half precision; and the config, without paths, so that `sample`, `translate` and `evaluate` take
+it as --weights, on any machine.
 """
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
     add = parser.add_argument
     add_run_flag(parser, files=False)
     add("--output", required=True, type=Path, metavar="FILE", help="FILE.safetensors")
-    add("--network", metavar="ROLE", help="which one, where the run averages several")
+    add("--network", metavar="ROLE", help="one alone, where the run has several")
     add("--checkpoint", metavar="STEP", help="step to load, or best (default: the newest)")
     add("--float32", action="store_true", help="full precision: twice the size")
     add("--overwrite", action="store_true", help="replace a file that is there already")
@@ -56,10 +57,11 @@ def main(argv: list[str]) -> None:
 
     run = runs.load(arguments.run, step=arguments.checkpoint)
     roles = sorted(run.trained.variables)
-    role = arguments.network or roles[0]
-    if role not in roles or not arguments.network and len(roles) > 1:
+    if arguments.network and arguments.network not in roles:
         raise UserError(f"--network: choose {' or '.join(roles)}")
+    chosen = [arguments.network] if arguments.network else roles
     dtype = np.float32 if arguments.float32 else np.float16
-    write_safetensors(output, *runs.to_arrays(run, role, dtype))
-    count = sum(leaf.size for leaf in jax.tree.leaves(run.trained.variables[role]["params"]))
+    write_safetensors(output, *runs.to_arrays(run, chosen, dtype))
+    params = [run.trained.variables[role]["params"] for role in chosen]
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"wrote {output}: {count:,} parameters of {run.checkpoint}", file=sys.stderr)

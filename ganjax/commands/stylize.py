@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     from ganjax.provenance import COMPOSITE, provenance
     from ganjax.stylize.jobs import Job, draw, reason
 
-    model = stylize.load_model(arguments.model, path=arguments.weights)
+    model = stylize.load_model(arguments.model, path=arguments.weights, levels=arguments.levels)
     job = Job(
         contents,
         styles,
@@ -150,9 +150,15 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "(default N: 1024)",
     )  # fmt: skip
     add(
-        "--model", choices=("compact", "vgg19", "vgg16"), default="compact",
+        "--model", choices=("compact", "vgg19", "vgg16", "wct"), default="compact",
         help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; "
-        "AdaIN on VGG-16, with --weights of your own training (default: compact)",
+        "AdaIN on VGG-16, with --weights of your own training; WCT, whose weights "
+        "`ganjax weights import FOLDER --as wct` converts (default: compact)",
+    )  # fmt: skip
+    add(
+        "--levels", nargs="+", default=[], metavar="LEVEL[=A]",
+        help="of WCT, in order, each with its strength from 0 to 1 (default: relu5_1=0.6 to "
+        "relu1_1=0.6, those that the weights have)",
     )  # fmt: skip
     add(
         "--weights", default="", metavar="FILE",

@@ -148,8 +148,7 @@ def _help(config: "ConfigDict", about: list[str]) -> None:
     from ganjax import config as configs
     from ganjax import tasks
 
-    defaults = tasks.module(config.task).defaults
-    known = configs.comments(configs.run_fields) | configs.comments(defaults)
+    known = configs.comments(tasks.module(config.task).defaults)
     print("\n".join([*about, "", "fields, each to be set with --config.FIELD=VALUE:", ""]))
     for line in configs.describe(config, known, width=_columns()):
         print(line)

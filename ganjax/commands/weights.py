@@ -14,6 +14,7 @@ examples:
   ganjax weights list
   ganjax weights fetch vgg19_normalised
   ganjax weights import ~/Downloads/vgg_normalised.pth --as vgg19_normalised
+  ganjax weights import ~/Downloads/wct_models/ --as wct
 
 `list` shows what can be fetched, from where and under which license, and the formats that `import`
 knows. `fetch` downloads a file, holds it to its published digest, and imports it. `import` turns a
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     add("--overwrite", action="store_true", help="replace other weights of the same network")
 
     add = commands.add_parser("import", help="convert a file that you have").add_argument
-    add("file", metavar="FILE", help="PyTorch's, .h5, .npz or .safetensors, whatever its suffix")
+    add("file", metavar="FILE", help="PyTorch's, .h5, .npz or .safetensors; a folder for wct")
     add("--as", dest="format", metavar="FORMAT", required=True, help="one that `list` shows")
     add("--name", metavar="NAME", help="what commands call the weights (default: FORMAT)")
     add("--output", metavar="DIR", help="where they go (default: $GANJAX_WEIGHTS)")
@@ -150,14 +151,15 @@ def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> N
             )
         print(f"{target} has these weights already", file=sys.stderr)
         return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+        digest.update(part.read_bytes())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
     source = path.name.encode(errors="replace").decode()  # names of files may be no Unicode
-    metadata = {"source": source, "sha256": digest, "format": format_name}
+    metadata = {"source": source, "sha256": digest.hexdigest(), "format": format_name}
     write_safetensors(target, parameters, metadata)
     count = sum(value.size for value in parameters.values())
     print(f"{target}: {len(parameters)} arrays, {count:,} parameters", file=sys.stderr)

@@ -11,13 +11,23 @@ from ganjax.data.avatars.palette import paint
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import Files, open_files
-from ganjax.data.label_maps import LabelMaps
+from ganjax.data.label_maps import UNLABELED, LabelMaps
 from ganjax.data.source import Broken, Source
-from ganjax.errors import UserError
-from ganjax.images import DECLARED, Reading, cover, read_image
+from ganjax.errors import UserError, tell_once
+from ganjax.images import (
+    DECLARED,
+    Reading,
+    cover,
+    read_header,
+    read_image,
+    read_values,
+    undeclared_samples,
+)
 
 SPLITS = ("train", "val", "test")
 FOLDERS = (("A", "B"), ("image", "label"), ("images", "labels"))
+_LOOKED_AT = 16  # images of a side, for what looks like numbers of classes
+_DARK = 64  # of 255 (or of 65,535): below it there is nothing to see
 _SHAPES = 0.02  # by which the proportions of two images of a pair may differ
 Picture = np.ndarray  # uint8 [H, W, C], or of a label map [H, W]
 
@@ -191,11 +201,37 @@ def open_paired(
     names, found = _of_split(files.names, split)
     if two := _find_folders(names, path, tuple(folders)):
         examples = _partners(names, *two, path)
+        for number, side in enumerate(("a", "b")):
+            if not maps or side not in maps:
+                _tell_of_numbers([example[number] for example in examples], files, path)
         form = f"in {two[0]} and {two[1]}"
     else:
         examples, form = [(name,) for name in names], "side by side"
     form += f", {split if found else 'all'}"
     return Pairs(examples, files, form, maps=maps or {})
+
+
+def _tell_of_numbers(names: Sequence[str], files: Files, path: str) -> None:
+    """Tells of images that look like the numbers of classes."""
+    highest = 0
+    for name in names[:: -(-len(names) // _LOOKED_AT) or 1]:
+        try:
+            content = files.read(name)
+            # Samples without a declared range are given one that shows them.
+            if not read_header(content).gray or undeclared_samples(content):
+                return
+            values = read_values(content, colors=False)
+        except UserError:  # which those will meet who read it
+            continue
+        if values.dtype == bool:  # black and white
+            return
+        highest = max(highest, values[values != UNLABELED].max(initial=0))
+    if 0 < highest < _DARK:
+        tell_once(
+            f"{path}: gray values of {names[0]} and others end at {highest}, which is almost "
+            "black; if they are numbers of classes, save them with a palette of colors "
+            "(docs/pix2pix.md has how)"
+        )
 
 
 def _of_split(names: Sequence[str], split: str) -> tuple[list[str], bool]:

@@ -77,13 +77,13 @@ def is_there(spec: str) -> bool:
 
 
 def is_embedded(spec: str) -> bool:
-    """Whether a text names data in the package: avatars, or pairs of their masks and them."""
-    return spec.removeprefix("paired:").partition(":")[0] == "avatars"
+    """Whether a text names data in the package: avatars, or pairs or two sides of them."""
+    return re.sub("^(un)?paired:", "", spec).partition(":")[0] == "avatars"
 
 
 def seen_from(folder: Path, spec: str) -> str:
     """`spec` with its path from `folder` on, where that exists and does not from here on."""
-    found = re.fullmatch(r"(folder:|lsun:|paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
+    found = re.fullmatch(r"(folder:|lsun:|(?:un)?paired:(?!avatars)|)([^:]+)(:\w+)?", spec)
     embedded = spec.partition(":")[0] == "avatars"
     if not found or embedded or found[3] and found[1] != "paired:":
         return spec

@@ -37,7 +37,7 @@ def single(
     return Stream(source, names, data.channels, data.flip, data.limit, spec=data.source, **settings)
 
 
-def unpaired(data: Any, name: str, title: str = "") -> tuple[Stream, ...]:
+def unpaired(data: Any, name: str, title: str = "", *, default: str = "") -> tuple[Stream, ...]:
     """The streams of `data[name]`, a source or a tuple of them.
 
     A source may bear "@SIDE", what its images are scaled to before a part is cut out
@@ -46,15 +46,16 @@ def unpaired(data: Any, name: str, title: str = "") -> tuple[Stream, ...]:
 
     Args:
       title: what the batch calls the images; "" for `name`.
+      default: the source where `data[name]` names none.
 
     Raises:
       UserError: there is no such source, or `data.zoom` is impossible.
     """
-    zoom, given = data.get("zoom", 1.0), data[name]
+    zoom, given = data.get("zoom", 1.0), data[name] or default
     if not zoom >= 1:
         raise UserError(f"data.zoom is {zoom}; it must be 1 or more")
     if not given:
-        example = "folder:photos" if isinstance(given, str) else "('folder:photos',)"
+        example = "folder:photos" if isinstance(data[name], str) else "('folder:photos',)"
         raise UserError(f"data.{name} is empty; give a source, like {example}")
     sources = [given] if isinstance(given, str) else given
     specs = [_parse(spec, data.load_size) for spec in sources]

@@ -1,6 +1,7 @@
 """Metrics of sets of images: each set goes through each extractor once, whatever is measured."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
 from ganjax.data.label_maps import UNLABELED
 from ganjax.errors import UserError
-from ganjax.evaluation.sets import ImageSet, open_pairs
-from ganjax.images import DECLARED, Reading, to_float
+from ganjax.evaluation.sets import ImageSet, PairOfFiles
+from ganjax.images import to_float
 from ganjax.metrics import attributes, extractors, pairs, segmentation
 from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
@@ -331,40 +332,32 @@ def _accuracy(side: str, images: ImageSet | None, logits: np.ndarray) -> dict[st
 
 def measure_pairs(
     wanted: Sequence[Protocol],
-    generated: str | Sequence[Any],
-    reference: str | Sequence[Any],
+    files: Sequence[PairOfFiles],
     *,
-    reading: Reading = DECLARED,
-    follow_links: bool = False,
     progress: bool = True,
 ) -> list[Result]:
-    """Metrics of equally named images in two sets (`sets.open_pairs`).
+    """Metrics of equally named images in two sets, a generated, b what they should be.
 
     Where they compare label maps, the colors of the reference are the classes, and those of
     generated images count as the nearest one.
 
     Args:
-      reading, follow_links: of files, see `ganjax.data.folder.open_files`.
+      files: of `sets.open_pairs`.
 
     Raises:
-      UserError: weights are missing, an image has no partner or one of a wrong size, or the
-        reference has too many colors for label maps.
+      UserError: weights are missing, an image cannot be read or has a partner of a wrong size, or
+        the reference has too many colors for label maps.
     """
-    one_size = not all(protocol.sizes_may_differ for protocol in wanted)
-    files = open_pairs(
-        generated, reference, one_size=one_size, reading=reading, follow_links=follow_links
+    read = partial(
+        PairOfFiles.read, one_size=not all(protocol.sizes_may_differ for protocol in wanted)
     )
     results = []
     if images := [protocol for protocol in wanted if not protocol.of_labels]:
-        both = (read() for _, read in files)
-        results += compare_images(images, both, len(files), progress=progress)
+        results += compare_images(images, map(read, files), len(files), progress=progress)
     if labels := [protocol for protocol in wanted if protocol.of_labels]:
-        colors = _colors(read()[1] for _, read in files)
+        colors = _colors(true for _, true in map(read, files))
         names = [bytes(color).hex() for color in colors.tolist()]
-        maps = (
-            (_nearest(made, colors), _nearest(true, colors))
-            for made, true in (read() for _, read in files)
-        )
+        maps = ((_nearest(made, colors), _nearest(true, colors)) for made, true in map(read, files))
         results += compare_labels(labels, maps, names, len(files), progress=progress)
     return results
 

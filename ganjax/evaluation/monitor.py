@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -33,6 +34,7 @@ from ganjax.training.state import State, Trained
 from ganjax.training.task import Batch, Model, Task
 
 COUNT = 5000  # images, where the user names no metric
+FEW = 1000  # below which the Frechet distance misleads
 BATCH_SIZE = 64
 
 
@@ -50,13 +52,14 @@ def split_batch(batch_size: int) -> tuple[Mesh, int]:
 def default_metrics(source: str, *sizes: int | None) -> list[Protocol]:
     """What suits sets of these sizes, one of them of a source.
 
-    The classifier of portraits for avatars, else VGG-16, whose weights are fetched once. Of files,
-    some may be broken: where all are needed, all that are good will do.
+    The classifier of portraits for avatars, else VGG-16, whose weights are fetched once. Frechet
+    distances of few images are too large by more than models differ; the kernel distance has no
+    such bias. Of files, some may be broken: where all are needed, all that are good will do.
     """
     size = min(size for size in sizes if size is not None)
     count = min(size, COUNT)
     extractor = "avatars" if is_embedded(source) else "vgg16"
-    kinds = ["frechet", *(["kernel"] if count >= 1000 else [])]
+    kinds = ["kernel"] if count < FEW else ["frechet", "kernel"]
     kinds += ["attributes"] if extractor == "avatars" else ["precision_recall"]
     whole = "_full" if size < COUNT and extractor != "avatars" else ""
     return list(parse(",".join(f"{kind}{count}{whole}_{extractor}" for kind in kinds)))
@@ -128,7 +131,7 @@ def open_data(
     )
 
 
-def measure_examples(
+def open_examples(
     wanted: Sequence[Protocol],
     model: Model,
     config: ConfigDict,
@@ -136,8 +139,8 @@ def measure_examples(
     *,
     seed: int,
     source: str = "",
-) -> list[Result]:
-    """Paired metrics of what a model makes of examples and of what it should have made.
+) -> Callable[[], list[Result]]:
+    """Opens examples for paired metrics of what a model makes of them and what it should have made.
 
     Args:
       model: one that takes images.
@@ -145,19 +148,22 @@ def measure_examples(
       source: of the examples, which are taken whole, not cut as for training; by default the run's
         own data.
 
+    Returns:
+      A function that measures; it needs the weights.
+
     Raises:
-      UserError: the data does not say what the model should have made.
+      UserError: there are no such examples, or they do not say what the model should have made.
     """
     config = ConfigDict(config.to_dict())
     config.data.flip = False
-    if "source" in config.data:
+    if "source" in config.data and "a" not in config.data:  # of two sides there are no examples
         config.data.source = source or config.data.source
     if "load_size" in config.data:
         config.data.load_size = config.data.image_size
     data, image_size = tasks.make_data(config), parse_image_size(config.data.image_size)
     maps = [name for name, field in model.outputs.items() if field.kind == "label_map"]
     true_maps = [name for name, field in data.fields.items() if field.kind == "label_map"]
-    results: list[Result] = []
+    measures: list[Callable[[], list[Result]]] = []
     for of_labels in (False, True):
         own = [protocol for protocol in wanted if protocol.of_labels == of_labels]
         if not own:
@@ -173,10 +179,11 @@ def measure_examples(
         count = sum(stream["examples"] for stream in sizes)
         both = _examples(model, data, trained, seed, image_size, count, made[0], truth[0])
         if of_labels:
-            results += compare_labels(own, both, model.outputs[made[0]].names, count)
+            names_of = model.outputs[made[0]].names
+            measures.append(partial(compare_labels, own, both, names_of, count))
         else:
-            results += compare_images(own, both, count)
-    return results
+            measures.append(partial(compare_images, own, both, count))
+    return lambda: [result for measure in measures for result in measure()]
 
 
 def _examples(

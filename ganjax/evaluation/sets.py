@@ -206,24 +206,47 @@ def make_translator(
     return make
 
 
+class PairOfFiles(NamedTuple):
+    """Two images of the same name."""
+
+    name: str
+    a: Picture
+    b: Picture
+
+    def read(self, *, one_size: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Both, uint8 [H, W, 3].
+
+        Args:
+          one_size: they must be equally large.
+
+        Raises:
+          UserError: one cannot be read, or is of a wrong size.
+        """
+        try:
+            x, y = self.a.pixels(), self.b.pixels()
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from error
+        if one_size and x.shape != y.shape:
+            sizes = " and ".join(f"{z.shape[0]}x{z.shape[1]}" for z in (x, y))
+            raise UserError(f"the two images {self.name} are {sizes}; make them equally large")
+        return x, y
+
+
 def open_pairs(
     a: str | Sequence[Any],
     b: str | Sequence[Any],
     *,
-    one_size: bool = True,
     reading: Reading = DECLARED,
     follow_links: bool = False,
-) -> list[tuple[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
+) -> list[PairOfFiles]:
     """Images of the same name, whatever their suffix, in two folders or .zip files.
 
     Args:
       a, b: folders or .zip files, or images in memory (see `make_set`), whose name is their number.
-      one_size: the two of a pair must be equally large.
       reading, follow_links: of files, see `ganjax.data.folder.open_files`.
 
     Returns:
-      Names in order, each with a function that reads both, uint8 [H, W, 3]; it raises UserError
-      where one cannot be read or is of a wrong size.
+      In the order of their names.
 
     Raises:
       UserError: one of the two lacks a partner, or is no folder or .zip.
@@ -238,17 +261,7 @@ def open_pairs(
                 + "; metrics of pairs need the same names in both"
             )
 
-    def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            x, y = (side[stem].pixels() for side in sides)
-        except UserError as error:
-            raise UserError(f"{stem}: {error}") from error
-        if one_size and x.shape != y.shape:
-            sizes = " and ".join(f"{z.shape[0]}x{z.shape[1]}" for z in (x, y))
-            raise UserError(f"the two images {stem} are {sizes}; make them equally large")
-        return x, y
-
-    return [(stem, partial(read, stem)) for stem in sorted(sides[0])]
+    return [PairOfFiles(stem, *(side[stem] for side in sides)) for stem in sorted(sides[0])]
 
 
 def _by_stem(name: str | Sequence[Any], reading: Reading, follow_links: bool) -> dict[str, Picture]:

@@ -4,7 +4,7 @@ What happens to features between their layers, mixtures of styles and masks, is 
 on the contract of `ganjax.transforms`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ganjax import adain, ops
+from ganjax import adain, ops, wct
 from ganjax.errors import UserError
 from ganjax.nets import compact, vgg, vgg16
 from ganjax.nets.compact import Transfer
@@ -111,6 +111,53 @@ def make_vgg(encoder_params: Params, *, layer: str = "relu4_1") -> Stylizer:
 
     reach = 12 * 2**halvings
     return Stylizer(init, encode_style, stylize, adain.TRANSFORM, 1, 2**halvings, reach)
+
+
+def make_wct(params: Params, strengths: Mapping[str, float]) -> Stylizer:
+    """WCT as published (Li et al. 2017): encode, whiten and color, decode, at several levels.
+
+    Args:
+      params: {"relu4_1": {"encoder", "decoder"}} for each level; levels without an encoder share
+        the one of {"encoder"}. Encoders are VGG-19s or VGG-16s of any width.
+      strengths: of the transfer, in [0, 1], for each level, in order: published are relu5_1 to
+        relu1_1, coarse to fine, each with 0.6.
+    """
+    levels = tuple(strengths)
+
+    def encoder(params: Params, level: str) -> tuple[Params, int]:
+        found = params[level].get("encoder") or params["encoder"]
+        return found, np.shape(found["conv1_1"]["bias"])[0]
+
+    decoders = {level: vgg.Decoder(level, encoder(params, level)[1]) for level in levels}
+    halvings = {level: vgg.LAYERS.index(level) for level in levels}
+
+    def init(rng: Array) -> Params:
+        drawn = {}
+        for level, decoder in decoders.items():
+            features = jnp.zeros((1, 4, 4, vgg.channels(decoder.width)[halvings[level]]))
+            rng, key = jax.random.split(rng)
+            drawn[level] = {"decoder": decoder.init(key, features)["params"]}
+        return drawn
+
+    def encode(params: Params, level: str, images: Array) -> Array:
+        found, width = encoder(params, level)
+        is_16 = vgg16.fits(found)
+        module: Any = vgg16.VGG16(dense=False, width=width) if is_16 else vgg.VGG19(level, width)
+        return module.apply({"params": found}, images, (level,))[level]
+
+    def encode_style(params: Params, images: Array, mask: Array | None = None):
+        return [_measured(wct.TRANSFORM, encode(params, level, images), mask) for level in levels]
+
+    def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
+        for depth, level in enumerate(levels):
+            features = encode(params, level, jnp.clip(images, -1, 1))
+            moved = features + strengths[level] * (transfer(depth, features) - features)
+            images = decoders[level].apply({"params": params[level]["decoder"]}, moved)
+        return images
+
+    reach = sum(12 * 2**count for count in halvings.values())
+    multiple = 2 ** max(halvings.values())
+    return Stylizer(init, encode_style, stylize, wct.TRANSFORM, len(levels), multiple, reach)
 
 
 def blend_transfer(

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from ganjax import adain
 from ganjax.augment import vary_styles
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import unpaired
@@ -28,7 +28,6 @@ SHEET_SIDE = 6  # contents and styles of a sheet
 SMOKE = {
     "data.content": ("avatars",),
     "data.style": ("avatars",),
-    "data.limit": 64,
     "data.image_size": "64",
     "data.load_size": "96",
     "model.encoder": "random",
@@ -37,11 +36,7 @@ SMOKE = {
     "loss.covariance_layers": ("relu2_1", "relu3_1"),
     "batch_size": 4,
     "group": 1,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 
 

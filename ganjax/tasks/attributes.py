@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax.config import run_fields
+from ganjax.config import run_fields, short_run
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
 from ganjax.data.fields import IMAGE, Field
@@ -23,13 +23,9 @@ from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task
 
 SMOKE = {
-    "data.limit": 256,
     "batch_size": 16,
-    "total_kimg": 0.192,
-    "log_every": 0.016,
-    "save_every": 0.048,
+    **short_run(16),
     "sample_every": 0.0,
-    "keep_checkpoints": 5,
 }
 _SIZES = tuple(map(len, ATTRIBUTES.values()))
 

@@ -8,7 +8,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, short_run
 from ganjax.data.pipeline import Stream
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
@@ -21,21 +21,17 @@ from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Batch, Model, Phase, Task
 
 SMOKE = {
-    "data.a": "avatars:glasses=round+square+shades",
-    "data.b": "avatars:glasses=none",
+    "data.source": "unpaired:avatars",
+    "data.a": "",
+    "data.b": "",
     "data.image_size": "32",
     "data.load_size": "36",
-    "data.limit": 64,
     "model.width": 8,
     "model.blocks": 1,
     "model.layers": 1,
     "model.head_width": 16,
     "batch_size": 4,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 # FastCUT, which takes half of the time, against the fields of CUT.
 FAST = {
@@ -50,39 +46,16 @@ xavier = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 
 def defaults() -> ConfigDict:
     """CUT as published: antialiased ResNet-9 and PatchGAN 70, least squares, PatchNCE, batch 1."""
-    config = run_fields("cut")
-    config.batch_size = 1  # images of A, and of B, of a step, over all devices
+    config = translators.unpaired_fields("cut")
     config.total_kimg = 534.0  # thousands of images of A to train on: 400 epochs of 1,334
-    config.ema_half_life_kimg = 0.0  # of the generator's average; 0 for none, as published
-
-    config.data.a = ""  # the source of A: folder:PATH | tfds:NAME:SPLIT | avatars:ATTRIBUTE=VALUE
-    config.data.b = ""  # the source of B, likewise; images of A and B are no pairs
-    config.data.direction = "AtoB"  # what is learned: AtoB | BtoA
-    config.data.image_size = "256"  # what a batch shows
-    config.data.load_size = "286"  # what images are scaled to before that is cut out
-
-    config.model = ConfigDict()
-    config.model.width = 64  # channels of the first layer of both networks
-    config.model.blocks = 9  # residual blocks of the generator
-    config.model.resampling = "antialiased"  # antialiased | strided (CycleGAN's) | resize
-    config.model.layers = 3  # halvings of the PatchGAN, 0 to 5
+    config.model.resampling = "antialiased"
     config.model.head_width = 256  # of the vectors that are compared
-    config.model.remat = False  # compute blocks again on the way back: less memory, more time
-    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
-
-    config.loss = ConfigDict()
-    config.loss.adversarial = "least_squares"  # non_saturating | hinge | least_squares
     config.loss.nce_weight = 1.0  # of the PatchNCE loss
     config.loss.nce_identity = True  # half of it on images of the target, which shall stay
     # Mirror half of the inputs, but not what their translations are compared with.
     config.loss.flip_equivariance = False
     config.loss.patches = 256  # that are compared in each image and layer
     config.loss.temperature = 0.07  # by which cosines are divided
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-4  # Adam's, for all networks
-    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
-    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
-    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
     return config
 
 

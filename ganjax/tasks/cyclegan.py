@@ -8,7 +8,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, short_run
 from ganjax.data.pipeline import Stream
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
@@ -23,54 +23,27 @@ from ganjax.training.task import Batch, Model, Phase, Task
 
 GENERATORS = {"AtoB": "generator_ab", "BtoA": "generator_ba"}
 SMOKE = {
-    "data.a": "avatars:glasses=round+square+shades",
-    "data.b": "avatars:glasses=none",
+    "data.source": "unpaired:avatars",
+    "data.a": "",
+    "data.b": "",
     "data.image_size": "32",
     "data.load_size": "36",
-    "data.limit": 64,
     "model.width": 8,
     "model.blocks": 1,
     "model.layers": 1,
     "batch_size": 4,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 
 
 def defaults() -> ConfigDict:
     """CycleGAN as published: ResNet-9, PatchGAN 70, least squares, a pool of 50, batch 1."""
-    config = run_fields("cyclegan")
-    config.batch_size = 1  # images of A, and of B, of a step, over all devices
+    config = translators.unpaired_fields("cyclegan")
     config.total_kimg = 267.0  # thousands of images of A to train on: 200 epochs of 1,334
-    config.ema_half_life_kimg = 0.0  # of the generators' averages; 0 for none, as published
-
-    config.data.a = ""  # the source of A: folder:PATH | tfds:NAME:SPLIT | avatars:ATTRIBUTE=VALUE
-    config.data.b = ""  # the source of B, likewise; images of A and B are no pairs
     config.data.direction = "AtoB"  # what sheets show and `translate` does by default: AtoB | BtoA
-    config.data.image_size = "256"  # what a batch shows
-    config.data.load_size = "286"  # what images are scaled to before that is cut out
-
-    config.model = ConfigDict()
-    config.model.width = 64  # channels of the first layer of all networks
-    config.model.blocks = 9  # residual blocks of the generators: 9, or 6 for 128x128 as published
-    config.model.resampling = "strided"  # strided | resize (no checkerboards) | antialiased (CUT's)
-    config.model.layers = 3  # halvings of the PatchGANs, 0 to 5: they see 1 to 286 pixels
-    config.model.remat = False  # compute blocks again on the way back: less memory, more time
-    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
-
-    config.loss = ConfigDict()
-    config.loss.adversarial = "least_squares"  # non_saturating | hinge | least_squares
     config.loss.cycle_weight = 10.0  # of the mean absolute difference after a cycle
     config.loss.identity_weight = 0.5  # of leaving images of the own side alone; times cycle_weight
     config.loss.pool_size = 50  # earlier images that each discriminator is shown, too; 0 for none
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-4  # Adam's, for all networks
-    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
-    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
-    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
     return config
 
 

@@ -7,7 +7,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
@@ -26,13 +26,8 @@ from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
 
 SMOKE = {
     "data.source": "avatars",
-    "data.limit": 256,
     "batch_size": 16,
-    "total_kimg": 0.192,
-    "log_every": 0.016,
-    "save_every": 0.048,
-    "sample_every": 0.096,
-    "keep_checkpoints": 5,
+    **short_run(16),
 }
 
 

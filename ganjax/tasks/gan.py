@@ -9,7 +9,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import conditions, losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
@@ -25,17 +25,12 @@ SMOKE = {
     "data.labels": True,
     "data.image_size": "32",
     "data.channels": 3,
-    "data.limit": 256,
     "model.classes": 0,
     "model.attributes": (8, 5, 6, 4, 12, 8, 4, 5, 3, 4, 5, 3, 4, 4, 6, 6, 3, 6, 8),
     "model.width": 32,
     "batch_size": 8,
     "discriminator_steps": 2,
-    "total_kimg": 0.192,
-    "log_every": 0.016,
-    "save_every": 0.048,
-    "sample_every": 0.096,
-    "keep_checkpoints": 5,
+    **short_run(16),
 }
 
 

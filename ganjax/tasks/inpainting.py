@@ -14,7 +14,6 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import run_fields
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
@@ -37,32 +36,20 @@ _LENGTH, _WIDTH = 0.25, (0.06, 0.16)  # of a stroke between two bends, and its w
 
 def defaults() -> ConfigDict:
     """pix2pix's networks and losses, with instance normalization and without dropout."""
-    config = run_fields("inpainting")
+    config = pix2pix.defaults()
+    config.task = "inpainting"
     config.batch_size = 8  # images of a step, over all devices
     config.total_kimg = 400.0  # thousands of images to train on
     config.ema_half_life_kimg = 2.0  # of the generator's average; 0 for none
-
     config.data.source = ""  # folder:PATH, avatars, tfds:NAME ...
-    config.data.image_size = "64"  # what a batch shows
-    config.data.load_size = "64"  # what images are scaled to before that is cut out
-
-    config.model = ConfigDict()
-    config.model.width = 32  # channels of the first layer of both networks
-    config.model.discriminator_width = 0  # those of the PatchGAN; 0 for `width`
-    config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
+    config.data.image_size = "64"
+    config.data.load_size = "64"
+    config.model.width = 32
     config.model.norm = "instance"  # batch | instance: each image by itself, as when translating
-    config.model.dropout = 0.0  # share of features that dropout sets to 0, when translating too
-    config.model.layers = 3  # halvings of the PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
-    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
-
-    config.loss = ConfigDict()
-    config.loss.adversarial = "non_saturating"  # non_saturating | hinge | least_squares
-    config.loss.l1_weight = 100.0  # of the mean absolute difference to the image
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
-    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
-    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
-    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    config.model.dropout = 0.0
+    del config.data.folders, config.data.direction
+    for resnets in ("generator", "blocks", "resampling", "remat"):
+        del config.model[resnets]
     return config
 
 

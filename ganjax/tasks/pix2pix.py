@@ -9,7 +9,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
@@ -29,15 +29,10 @@ SMOKE = {
     "data.direction": "AtoB",
     "data.image_size": "32",
     "data.load_size": "36",
-    "data.limit": 64,
     "model.width": 16,
     "model.downs": 0,
     "batch_size": 4,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 
 

@@ -10,7 +10,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import conditions, ops
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
@@ -33,17 +33,13 @@ from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
 SMOKE = {
     "data.source": "avatars",
     "data.image_size": "16",
-    "data.limit": 256,
     "model.width": 64,
     "growth.batch_sizes": (16, 8),
     "growth.fade_kimg": (0.064,),
     "growth.stable_kimg": (0.064,),
-    "total_kimg": 0.32,
-    "log_every": 0.016,
-    "save_every": 0.048,
-    "sample_every": 0.096,
     "evaluate_metrics": "swd64",
-    "keep_checkpoints": 5,
+    **short_run(16),
+    "total_kimg": 0.32,
 }
 
 

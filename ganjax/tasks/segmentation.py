@@ -11,7 +11,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, short_run
 from ganjax.data.avatars import MASK_CLASSES
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.label_maps import LabelMaps, palette
@@ -20,7 +20,7 @@ from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
 from ganjax.nets.unet import UNet
-from ganjax.tasks.pix2pix import count_downs
+from ganjax.tasks import pix2pix
 from ganjax.tasks.translators import DIRECTIONS, SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
@@ -30,46 +30,36 @@ SMOKE = {
     "data.source": "avatars",
     "data.image_size": "32",
     "data.load_size": "32",
-    "data.limit": 64,
     "model.width": 8,
     "batch_size": 4,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 
 
 def defaults() -> ConfigDict:
     """pix2pix's U-Net with instance normalization, and cross-entropy; on portraits."""
-    config = run_fields("segmentation")
+    config = pix2pix.defaults()
+    config.task = "segmentation"
     config.batch_size = 8  # images of a step, over all devices
     config.total_kimg = 200.0  # thousands of images to train on
     config.ema_half_life_kimg = 2.0  # of the network's average; 0 for none
 
     config.data.source = "avatars"  # avatars | paired:PATH, photos A with label maps B
     config.data.direction = "AtoB"  # of pairs: AtoB, where B is the label map | BtoA
-    # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
-    # else a file holds A on its left and B on its right half.
-    config.data.folders = ()
     config.data.classes = MASK_CLASSES  # their names, that of number 0 first
     # Their colors in files and in results, like "f0c0a0"; () where files hold the numbers.
     config.data.colors = ()
-    config.data.image_size = "64"  # what a batch shows
-    config.data.load_size = "64"  # what images are scaled to before that is cut out
+    config.data.image_size = "64"
+    config.data.load_size = "64"
 
-    config.model = ConfigDict()
     config.model.width = 16  # channels of the first layer
-    config.model.downs = 0  # halvings; 0 for as many as image_size allows, up to 8
     config.model.norm = "instance"  # batch | instance: each image by itself, as when translating
     config.model.dropout = 0.0  # share of features that dropout sets to 0 in training
-    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
-    config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-3  # Adam's
-    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
-    config.optimizer.b1 = 0.9  # Adam's decay of the mean gradient
-    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    config.optimizer.b1 = 0.9
+    del config.loss
+    for others in ("discriminator_width", "layers", "generator", "blocks", "resampling", "remat"):
+        del config.model[others]
     return config
 
 
@@ -114,7 +104,7 @@ def model_from_config(config: ConfigDict) -> Model:
 
 def _network(config: ConfigDict) -> UNet:
     model, classes = config.model, len(config.data.classes)
-    downs = count_downs(config)
+    downs = pix2pix.count_downs(config)
     dtype = jnp.dtype(model.dtype)
     return UNet(classes, model.width, downs, model.norm, model.dropout, tanh=False, dtype=dtype)
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax.config import check_choice
+from ganjax.config import check_choice, run_fields
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
+from ganjax.data.sides import find_sides
 from ganjax.data.streams import unpaired
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
@@ -23,15 +24,58 @@ SHEET_ROWS = 8
 DIRECTIONS = {"AtoB": {"a": "source", "b": "target"}, "BtoA": {"b": "source", "a": "target"}}
 
 
+def unpaired_fields(task: str) -> ConfigDict:
+    """The fields of a game of images without pairs, as CycleGAN's and CUT's are published."""
+    config = run_fields(task)
+    config.batch_size = 1  # images of A, and of B, of a step, over all devices
+    config.ema_half_life_kimg = 0.0  # of the generators' averages; 0 for none, as published
+
+    # A and B, which are no pairs: tfds:NAME | unpaired:PATH, a folder or .zip with trainA and
+    # trainB, or A and B | unpaired:avatars
+    config.data.source = ""
+    # A in place of that of `source`: folder:PATH | tfds:NAME:SPLIT | avatars:ATTRIBUTE=VALUE
+    config.data.a = ""
+    config.data.b = ""  # B, likewise
+    config.data.direction = "AtoB"  # what is learned: AtoB | BtoA
+    config.data.image_size = "256"  # what a batch shows
+    config.data.load_size = "286"  # what images are scaled to before that is cut out
+
+    config.model = ConfigDict()
+    config.model.width = 64  # channels of the first layer of generators and PatchGANs
+    config.model.blocks = 9  # residual blocks of a generator: 9, or 6 for 128x128 as published
+    config.model.resampling = "strided"  # strided | resize (no checkerboards) | antialiased (CUT's)
+    config.model.layers = 3  # halvings of a PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
+    config.model.remat = False  # compute blocks again on the way back: less memory, more time
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+
+    config.loss = ConfigDict()
+    config.loss.adversarial = "least_squares"  # non_saturating | hinge | least_squares
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-4  # Adam's, for all networks
+    config.optimizer.decay_from = 0.5  # share of the run where it begins to fall linearly to 0
+    config.optimizer.b1 = 0.5  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    return config
+
+
 def two_sides(data: ConfigDict) -> tuple[Stream, ...]:
-    """The images of `data.a` and `data.b`, each shuffled, cut and mirrored on its own.
+    """The images of A and of B, each shuffled, cut and mirrored on its own.
 
     Args:
       data: the config's fields `data`; its `direction` says which of them are `source`.
+
+    Raises:
+      UserError: a field holds an impossible value, or there is no such data.
     """
     check_choice("data.direction", data.direction, DIRECTIONS)
-    sides = DIRECTIONS[data.direction]
-    return tuple(stream for side in "ab" for stream in unpaired(data, side, sides[side]))
+    names, found = DIRECTIONS[data.direction], ("", "")
+    if data.source and not (data.a and data.b):
+        found = find_sides(data.source, follow_links=data.follow_links)
+    return tuple(
+        stream
+        for side, spec in zip("ab", found, strict=True)
+        for stream in unpaired(data, side, names[side], default=spec)
+    )
 
 
 def resnet(config: ConfigDict) -> ResNetTranslator:

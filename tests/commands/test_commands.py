@@ -175,9 +175,6 @@ def test_a_walk_is_smooth_and_closed(draw):
     assert max(steps) < 0.5 * np.abs(frames[0] - frames[30]).mean()
 
 
-SIDES = {"a": "avatars:glasses=round+square+shades", "b": "avatars:glasses=none"}
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs(path):
     """Each builds its task, whole and as :smoke; a later override wins over :smoke."""
@@ -193,8 +190,8 @@ def test_configs(path):
     assert smoke.total_kimg / smoke.save_every >= 4
     sources = {
         "adain": {"content": ("avatars",), "style": ("avatars",)},
-        "cut": SIDES,
-        "cyclegan": SIDES,
+        "cut": {"source": "unpaired:avatars"},
+        "cyclegan": {"source": "unpaired:avatars"},
         "pix2pix": {"source": "paired:avatars"},
     }.get(smoke.task, {"source": "avatars"})
     for field, source in sources.items():

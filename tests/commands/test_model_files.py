@@ -4,6 +4,7 @@ The runs are of no step: their networks are as they began, the averages a little
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,13 @@ def pix2pix(tmp_path_factory) -> tuple[Path, Path]:
     return folder, export(folder, "--float32")
 
 
+@pytest.fixture(scope="module")
+def cyclegan(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("cyclegan") / "run"
+    save_run(folder, "cyclegan", model__width=2, data__image_size="16")
+    return folder, export(folder, "--float32")
+
+
 @pytest.fixture
 def picture(tmp_path) -> Path:
     random = np.random.default_rng(0)
@@ -111,7 +119,7 @@ def test_names_and_the_progress_of_growth_are_in_it(dcgan, tmp_path):
         trained=found.trained.replace(images=np.int32(many)),
     )
     file = tmp_path / "a.safetensors"
-    write_safetensors(file, *runs.to_arrays(changed, "generator", np.float16))
+    write_safetensors(file, *runs.to_arrays(changed, ["generator"], np.float16))
     loaded = runs.load(file)
     assert loaded.model.inputs == {"z": named} and int(loaded.trained.images) == many
     assert (loaded.step, loaded.checkpoint) == (found.step, found.checkpoint)
@@ -141,7 +149,7 @@ def test_no_field_of_any_game_keeps_a_path():
         assert {"init_from", "data.cache_dir"} < texts.keys()
         config.update_from_flattened_dict(texts)
         found = runs.Run(config, model, Trained(0, {"a": {}}), 1, "step 1")
-        _, metadata = runs.to_arrays(found, "a", np.float16)
+        _, metadata = runs.to_arrays(found, ["a"], np.float16)
         assert "/home" not in metadata["config"], metadata["config"]
 
 
@@ -238,12 +246,37 @@ def test_wrong_files_and_flags_are_one_line(dcgan, tmp_path, capsys):
         assert "--w" in capsys.readouterr().err
 
 
-def test_one_network_of_two_is_no_model(dcgan, tmp_path):
-    found, file = runs.load(dcgan[0]), tmp_path / "ba.safetensors"
-    variables = found.trained.variables["generator"]
-    two = found.trained.replace(
-        variables=dict.fromkeys(("generator_ab", "generator_ba"), variables)
-    )
-    write_safetensors(file, *runs.to_arrays(found._replace(trained=two), "generator_ba", "f"))
+def test_a_file_of_both_directions_is_used_in_either(cyclegan, picture, tmp_path):
+    folder, file = cyclegan
+    made = []
+    for way in ("AtoB", "BtoA"):
+        translators = [Translator.load(source, direction=way) for source in cyclegan]
+        variables = [translator.trained.variables for translator in translators]
+        jax.tree.map(np.testing.assert_array_equal, *variables)
+        of_run, of_file = (translator(picture) for translator in translators)
+        np.testing.assert_array_equal(of_run, of_file)
+        made.append(of_file)
+    assert not np.array_equal(*made)
+    words = ["--direction", "BtoA", "--input", picture, "--output", tmp_path / "b.png"]
+    run("translate", "--weights", file, *words)
+    np.testing.assert_array_equal(Image.open(tmp_path / "b.png"), made[1])
+
+
+def test_each_of_several_networks_keeps_all_that_it_draws_with(dcgan):
+    """Statistics of batches, say, which one of them may have alone."""
+    found = runs.load(dcgan[0])
+    whole = found.trained.variables["generator"]
+    two = {"a": whole, "b": {"params": whole["params"]}}
+    several = found._replace(trained=found.trained.replace(variables=two))
+    arrays, metadata = runs.to_arrays(several, ["a", "b"], "f")
+    assert metadata["network"] == metadata["networks"] == "a, b"
+    names = {name for one in two.values() for name in weights.name_variables(one, "f")}
+    assert {re.sub("(^|:)[ab]/", r"\1", name) for name in arrays} == names
+    assert len(arrays) == len(jax.tree.leaves(two))
+
+
+def test_one_network_of_two_is_no_model(cyclegan, picture, tmp_path):
+    file = tmp_path / "ba.safetensors"
+    run("export", "--workdir", cyclegan[0], "--output", file, "--network", "generator_ba")
     with pytest.raises(UserError, match="holds generator_ba alone, of generator_ab, generator_ba;"):
-        Generator.load(file)
+        Translator.load(file)

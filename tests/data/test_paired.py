@@ -9,6 +9,7 @@ from PIL import Image
 
 from ganjax.data.avatars.palette import paint
 from ganjax.data.avatars.source import Avatars
+from ganjax.data.label_maps import LabelMaps, palette
 from ganjax.data.source import open_source
 from ganjax.data.streams import single
 from ganjax.errors import UserError
@@ -153,6 +154,45 @@ def test_a_damaged_file_leaves_out_its_partner(tmp_path):
     assert [one.name for one in broken] == ["A/1.png", "A/2.png"]
     assert broken[0].reason.startswith("is no image")
     assert broken[1].reason.startswith("has a partner B/2.png that is no image")
+
+
+LABELS = np.arange(64, dtype=np.uint8).reshape(8, 8) % 11
+
+
+def write_sides(folder, a):
+    """Pairs whose side B is a photograph."""
+    for n in range(2):
+        (folder / "A").mkdir(parents=True, exist_ok=True)
+        a.save(folder / "A" / f"{n}.png")
+        write(folder / "B" / f"{n}.png", (0, 0, 200))
+    return folder
+
+
+def test_label_maps_with_a_palette_are_read_in_its_colors(tmp_path, capsys):
+    image = Image.fromarray(LABELS)
+    image.putpalette(palette((), 11).tobytes())
+    arrays, _ = open_pairs(write_sides(tmp_path, image)).load([0], (8, 8), 3)
+    np.testing.assert_array_equal(arrays["a"][0], palette((), 11)[LABELS])
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_gray_numbers_of_classes_are_told_of(tmp_path, capsys, kind):
+    labels = LABELS.astype(kind)
+    labels[0, 0] = 255  # not labeled
+    folder = write_sides(tmp_path, Image.fromarray(labels))
+    open_pairs(folder)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder}: gray values of A/0.png and others end at 10, which is almost" in line
+    maps = LabelMaps(tuple("abcdefghijk"))
+    open_pairs(folder, maps={"a": maps})
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("image", [LABELS > 5, LABELS * np.uint8(25), LABELS * np.uint16(6000)])
+def test_what_is_seen_is_not_told_of(tmp_path, capsys, image):
+    open_pairs(write_sides(tmp_path, Image.fromarray(image)))
+    assert not capsys.readouterr().err
 
 
 def test_the_config_names_the_folders(tmp_path):

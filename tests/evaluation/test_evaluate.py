@@ -164,16 +164,17 @@ def test_a_generator_without_variety_is_far_in_every_way(tmp_path, capsys):
 
 
 def test_default_metrics():
-    names = [[p.name for p in evaluation.default_metrics(*x)] for x in
-             (("avatars", 50_000), ("avatars", 256), ("folder:x", 1500))]  # fmt: skip
+    sets = [("avatars", 50_000), ("avatars", 256), ("folder:x", 1500), ("folder:x", 1500, 999)]
+    names = [[p.name for p in evaluation.default_metrics(*x)] for x in sets]
     assert names == [
         ["frechet5000_avatars", "kernel5000_avatars", "attributes5000_avatars"],
-        ["frechet256_avatars", "attributes256_avatars"],
+        ["kernel256_avatars", "attributes256_avatars"],
         [
             "frechet1500_full_vgg16",
             "kernel1500_full_vgg16",
             "precision_recall1500_full_vgg16",
         ],
+        ["kernel999_full_vgg16", "precision_recall999_full_vgg16"],
     ]
 
 
@@ -518,7 +519,7 @@ def test_without_metrics_the_smaller_set_decides_on_their_number(tmp_path, capsy
     b = write_images(tmp_path / "b", 12, seed=2)
     rows = run(capsys, "--generated", a, "--reference", b)
     assert {row["metric"]: row["n"] for row in rows} == {
-        "frechet8_full_vgg16": 8,
+        "kernel8_full_vgg16": 8,
         "precision_recall8_full_vgg16": 8,
     }
     assert {row["n_reference"] for row in rows} == {12}
@@ -530,7 +531,8 @@ def test_of_a_whole_set_the_broken_images_are_missing(tmp_path, capsys):
     c = write_images(tmp_path / "c", 12, seed=2)
     (b / "0005.png").write_bytes(b"no image")
     (c / "0005.png").unlink()
-    found = [run(capsys, "--generated", a, "--reference", images) for images in (b, c)]
+    metrics = ["--metrics", "frechet8_full_vgg16,precision_recall8_full_vgg16"]
+    found = [run(capsys, "--generated", a, "--reference", images, *metrics) for images in (b, c)]
     assert [[row["n_reference"] for row in rows] for rows in found] == [[11, 11]] * 2
     for of_broken, of_good in zip(*found, strict=True):
         assert of_broken["value"] == pytest.approx(of_good["value"], rel=1e-5)
@@ -583,7 +585,7 @@ def test_nothing_is_downloaded_for_portraits(trained, capsys, monkeypatch):
     monkeypatch.setattr(extractors, "load", LOAD)
     evaluate.main(["--workdir", str(trained)])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["frechet256_avatars", "attributes256_avatars"]
+    assert [line.split()[0] for line in lines] == ["kernel256_avatars", "attributes256_avatars"]
     assert all(np.isfinite(float(line.split()[1])) for line in lines)
 
 
@@ -738,6 +740,18 @@ def test_weights_of_the_package_are_fetched_on_first_use(tmp_path, capsys, monke
     names = "lpips_alex,lpips_vgg,style_loss_vgg19,kid8,frechet8_vgg16"
     needed = ["alexnet_features", "lpips_alex", "vgg16_features", "lpips_vgg", "vgg19_normalised"]
     assert list(measure.weights_of(parse(names))) == [*needed, "inception"]
+
+
+def test_nothing_is_fetched_before_the_images_are_found(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(command_weights, "fetch_missing", lambda names: pytest.fail("fetches"))
+    a = str(write_images(tmp_path / "a", 8, seed=1))
+    for words, says in (
+        (["--generated", a, "--reference", f"{tmp_path}/b"], "b does not exist"),
+        (["--generated", a], "lpips_alex compares images; give --reference"),
+        (["--workdir", str(trained)], "give --generated and --reference"),
+    ):
+        with pytest.raises(UserError, match=says):
+            evaluate.main([*words, "--metrics", "lpips_alex"])
 
 
 def test_without_a_network_the_default_is_refused_with_the_command(tmp_path, monkeypatch):

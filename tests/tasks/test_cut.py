@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from toys import double_start
 
 from ganjax import losses
 from ganjax.config import flat
@@ -42,22 +43,6 @@ def make(form):
     )
 
 
-def start(task):
-    """Its first state in float64, with the golden's weights."""
-
-    def zeros(x):
-        return jnp.zeros(x.shape, jnp.float64 if x.dtype == jnp.float32 else x.dtype)
-
-    state = jax.tree.map(zeros, jax.eval_shape(task.init, jax.random.key(0)))
-    networks = {}
-    for role, network in state.networks.items():
-        names = named_leaves(network.params)
-        leaves = [jnp.asarray(setup.draw(f"{role}/{name}", x.shape)) for name, x in names.items()]
-        params = jax.tree.unflatten(jax.tree.structure(network.params), leaves)
-        networks[role] = network.replace(params=params)
-    return state.replace(networks=networks)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("form", setup.FORMS)
 def test_steps_are_pytorchs(form, monkeypatch):
@@ -70,7 +55,7 @@ def test_steps_are_pytorchs(form, monkeypatch):
     drawn = []
     with jax.enable_x64(True):
         task = make(form)
-        state = start(task)
+        state = double_start(task, setup.draw)
 
         @jax.jit
         def step(state, batch, places):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from toys import double_start
 
 from ganjax import tasks
 from ganjax.errors import UserError
@@ -44,22 +45,6 @@ def make(direction="AtoB", dtype=jnp.float32, **settings):
     )
 
 
-def start(task):
-    """Its first state in float64, with the golden's weights."""
-
-    def zeros(x):
-        return jnp.zeros(x.shape, jnp.float64 if x.dtype == jnp.float32 else x.dtype)
-
-    state = jax.tree.map(zeros, jax.eval_shape(task.init, jax.random.key(0)))
-    networks = {}
-    for role, network in state.networks.items():
-        names = named_leaves(network.params)
-        leaves = [jnp.asarray(setup.draw(f"{role}/{name}", x.shape)) for name, x in names.items()]
-        params = jax.tree.unflatten(jax.tree.structure(network.params), leaves)
-        networks[role] = network.replace(params=params)
-    return state.replace(networks=networks)
-
-
 @pytest.mark.slow
 def test_steps_are_pytorchs(monkeypatch):
     direction = "BtoA"  # in which the batch has its names the other way round
@@ -68,7 +53,7 @@ def test_steps_are_pytorchs(monkeypatch):
     monkeypatch.setattr(cyclegan, "draw_places", lambda rng, pool, count: next(places))
     with jax.enable_x64(True):
         task = make(direction, jnp.float64)
-        state = start(task)
+        state = double_start(task, setup.draw)
         step = jax.jit(lambda state, batch, swaps: run(state, batch, swaps))
 
         def run(state, batch, swaps):
@@ -157,6 +142,13 @@ def test_a_side_without_a_source_is_named():
     config.data.a = "avatars:glasses=none"
     with pytest.raises(UserError, match="data.b is empty; give a source, like folder:photos"):
         cyclegan.streams(config)
+
+
+def test_a_side_of_its_own_takes_the_place_of_the_source_s():
+    config = cyclegan.defaults()
+    config.data.source, config.data.b = "unpaired:avatars", "avatars:hair=bald"
+    specs = [stream.spec for stream in cyclegan.streams(config)]
+    assert specs == ["avatars:glasses=none", "avatars:hair=bald"]
 
 
 def resume(folder):

@@ -62,6 +62,7 @@ def test_paths_of_data_from_elsewhere(tmp_path, monkeypatch):
     for spec, found in {
         "a@2": f"{start}/a@2", "folder:a@2@64*3": f"folder:{start}/a@2@64*3", "here": "here",
         "paired:a@2:val": f"paired:{start}/a@2:val", "lsun:a@2": f"lsun:{start}/a@2",
+        "unpaired:a@2": f"unpaired:{start}/a@2", "unpaired:avatars": "unpaired:avatars",
         "avatars": "avatars", "avatars:test": "avatars:test", "paired:avatars": "paired:avatars",
         "folder:avatars": f"folder:{start}/avatars", "tfds:a@2": "tfds:a@2", "b": "b",
         "gs://bucket/a@2": "gs://bucket/a@2", f"folder:{tmp_path}/no": f"folder:{tmp_path}/no",

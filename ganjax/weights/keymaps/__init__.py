@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganjax.errors import UserError
-from ganjax.weights.keymaps import extractors, vgg19
+from ganjax.weights.keymaps import extractors, vgg19, wct
 from ganjax.weights.keymaps.layers import Arrays
 
 
@@ -70,6 +70,7 @@ FORMATS = {
     "wct_decoder_16x": Format(
         "a decoder of the 16x compressed WCT (decoder_relu4_1.pth)", vgg19.compressed_decoder
     ),
+    "wct": Format("WCT's encoders and decoders: a folder of their files", wct.levels),
     "inception": Format(
         "Inception of the FID protocol (pt_inception-2015-12-05-6726825d.pth)",
         extractors.read_inception,
