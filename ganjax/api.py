@@ -771,8 +771,7 @@ def _hole(mask: Any, image: np.ndarray) -> np.ndarray:
         gray = picture.pixels(channels=1, may_shrink=True)
     except UserError as error:
         raise UserError(f"its mask {named(picture.name, error)}") from error
-    same = gray.shape[:2] == image.shape[:2]
-    return gray if same else resize(gray, image.shape[:2], nearest=True)
+    return resize(gray, image.shape[:2], nearest=True)
 
 
 def _shares(weights: Any, count: int) -> Any:

@@ -13,7 +13,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax.config import check_choice, run_fields
+from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
@@ -35,17 +35,12 @@ SMOKE = {
     "data.source": "avatars",
     "data.image_size": "32",
     "data.load_size": "48",
-    "data.limit": 64,
     "model.width": 8,
     "model.depth": 2,
     "model.discriminator_layers": 2,
     "loss.encoders": ("random:relu2_1",),
     "batch_size": 4,
-    "total_kimg": 0.048,
-    "log_every": 0.004,
-    "save_every": 0.012,
-    "sample_every": 0.024,
-    "keep_checkpoints": 5,
+    **short_run(4),
 }
 
 
@@ -63,21 +58,20 @@ def defaults() -> ConfigDict:
     config.data.load_size = "128"  # what images are scaled to before a crop is cut out
 
     config.model = ConfigDict()
-    config.model.form = "srresnet"  # srresnet | srvgg
+    config.model.form = "srresnet"  # srresnet | srvgg | msrresnet | rrdb
     config.model.scale = 4  # times that the sides grow: 2 | 3 | 4
     config.model.width = 64  # channels of the first layers, and of the discriminator's
-    config.model.depth = 16  # residual blocks (srresnet), or convolutions between two (srvgg)
+    config.model.depth = 16  # residual blocks, or convolutions between two (srvgg)
     config.model.discriminator_layers = 8  # its convolutions, of which every other halves the sides
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
     config.loss.pixels = "l2"  # distance of pixels, the whole loss of the first phase: l1 | l2
-    # Of the adversarial phase: the weight of that distance, of the squared distance of features
-    # in "WEIGHTS:LAYER,LAYER" ("random" for a network that needs no download), and of the game.
-    config.loss.pixels_weight = 0.0
+    config.loss.pixels_weight = 0.0  # of that distance in the adversarial phase
+    # "WEIGHTS:LAYER,LAYER", whose features it compares; "random" needs no download.
     config.loss.encoders = ("vgg16_features:relu5_3",)
-    config.loss.features_weight = 6e-3
-    config.loss.adversarial_weight = 1e-3
+    config.loss.features_weight = 6e-3  # of their squared distance
+    config.loss.adversarial_weight = 1e-3  # of the generator's part of the game
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # adam | muon
