@@ -24,7 +24,7 @@ examples:
   ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
   ganjax translate --weights facades.safetensors --input labels/ --output photos/
-  ganjax translate --workdir runs/srvgg_t91 --input photo.jpg --output big.png --outscale 3.5
+  ganjax translate --weights sr_x4 --input photo.jpg --output big.png --outscale 3.5
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
 results are as large as their images, or as many times as large as the model makes them;

@@ -1,5 +1,6 @@
 """Super-resolution: its data, its two phases against plain equations, and its mistakes."""
 
+import zipfile
 from functools import partial
 
 import flax.linen as nn
@@ -10,10 +11,14 @@ import optax
 import pytest
 
 from ganjax import ops, tasks
+from ganjax.api import Translator
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.pipeline import Pipeline, Stream
 from ganjax.errors import UserError
-from ganjax.images.bicubic import shrink
+from ganjax.images import read_image, to_float, to_uint8
+from ganjax.images.bicubic import bicubic, shrink
+from ganjax.metrics import pairs
+from ganjax.metrics.similarity import psnr
 from ganjax.nets.norms import BatchNorm
 from ganjax.tasks import super_resolution as task
 from ganjax.training.task import Phase
@@ -178,3 +183,16 @@ def test_mistakes_are_told(fields, message):
     config.update_from_flattened_dict(task.SMOKE | fields)
     with pytest.raises(UserError, match=message):
         jax.eval_shape(tasks.make(config).init, jax.random.key(0))
+
+
+@pytest.mark.slow
+def test_the_model_in_the_package_beats_bicubic_scaling_and_its_tiles_are_the_whole(test_data):
+    with zipfile.ZipFile(test_data / "sr_T91_Set5_png.zip") as file:
+        large = read_image(file.read("Set5/img_003.png"))  # the butterfly
+    small, translator = shrink(large, 4), Translator.load("sr_x4")
+    whole, tiled = (translator(small, tile=tile) for tile in (0, 24))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    sight = pairs.load("y4")
+    plain = to_uint8(bicubic(to_float(small), large.shape[:2]))
+    drawn, scaled, true = (sight.perceive(to_float(x)) for x in (whole, plain, large))
+    assert psnr(drawn, true) > psnr(scaled, true) + 2.5
