@@ -6,6 +6,7 @@ from PIL import Image
 from test_stylize import by_styles, close, picture, toy
 from test_video import make
 
+from ganjax import Stylizer
 from ganjax.commands import stylize as command
 from ganjax.errors import UserError
 from ganjax.stylize import encode_style
@@ -32,6 +33,15 @@ def test_without_smoothing_each_frame_is_by_itself(alpha):
         np.abs(weak.astype(int) - frames[0]).mean()
         <= np.abs(wanted[0].astype(int) - frames[0]).mean()
     )
+
+
+def test_the_api_draws_the_same():
+    stylizer, frames = Stylizer(toy()), [picture(33, 50, seed) for seed in (0, 3)]
+    styles = [stylizer.encode(style, size=min(style.shape[:2])) for style in STYLES]
+    got = list(stylizer.frames(frames, styles, weights=(0.3, 0.7)))
+    np.testing.assert_array_equal(got, drawn(frames))
+    with pytest.raises(UserError, match="smoothing is 1; give 0 to below 1"):
+        stylizer.frames(frames, styles, smoothing=1)
 
 
 def test_what_comes_and_goes_does_not_change_the_rest():
