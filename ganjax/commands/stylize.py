@@ -179,8 +179,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     add(
         "--smoothing", type=float, default=0.9, metavar="S",
-        help="of videos: what the statistics of a frame weigh in the next frame's, against "
-        "flicker; 0 for each frame by itself (default: 0.9)",
+        help="of videos: what the statistics of a frame, and what stands still, weigh in the next "
+        "frame, against flicker; 0 for each frame by itself (default: 0.9)",
     )  # fmt: skip
     add("--grid", action="store_true", help="--output is one sheet of all contents and styles")
     add("--overwrite", action="store_true", help="replace files that are there already")

@@ -1,7 +1,8 @@
 """Stylized video: frame by frame, with statistics of the content that change slowly.
 
-Statistics of a frame alone flicker with its noise and with whatever enters the picture. Here they
-are those of all frames of a scene so far, each weighing less than the one after it.
+Statistics of a frame alone flicker with whatever enters the picture. Here they are those of all
+frames of a scene so far, each weighing less than the one after it. Noise of the frames, which
+networks make stronger, is averaged over time first where nothing moves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ from ganjax.stylize.transfer import Style
 # Mean difference of gray values in [0, 255] between two frames that begins another scene.
 _CUT = 40.0
 _SPARSE = 8  # every so many pixels are looked at for it
+# Where frames differ more than about this, in [-1, 1] and over _NEAR x _NEAR pixels, things move.
+_NOISE = 0.08
+_NEAR = 5
 
 
 def stylize_frames(
@@ -39,8 +43,8 @@ def stylize_frames(
       frames: uint8 [H, W, 3].
       styles: N encoded styles (`transfer.encode_style`), mixed by `weights`.
       alpha: in [0, 1], strength of the style at each depth.
-      smoothing: in [0, 1), what a frame's statistics weigh in the next frame's; 0 for each frame by
-        itself. They start anew where the scene changes.
+      smoothing: in [0, 1), what a frame's statistics, and pixels where nothing moves, weigh in the
+        next frame's; 0 for each frame by itself. They start anew where the scene changes.
       keep_colors: only the luminance changes.
 
     Yields:
@@ -68,17 +72,20 @@ def stylize_frames(
 def _program(stylizer: Stylizer, keep_colors: bool) -> Callable:
     """(params, image, styles, weights, alpha, memory, kept) -> uint8 [1, H, W, 3], memory.
 
-    `memory` holds the moments of the content at each depth, of which the share `kept` counts.
+    `memory` holds the content without noise and its moments at each depth, of which the share
+    `kept` counts.
     """
     transform = stylizer.transform
 
     def program(params, image, styles, weights, alpha, memory, kept):
         content, found = to_float(image), []
+        if memory is not None:
+            content = _without_noise(content, memory[0], kept)
 
         def transfer(depth: int, features: Array) -> Array:
             moments = transform.measure(features)
             if memory is not None:
-                old = memory[depth]
+                old = memory[1][depth]
                 moments = transform.combine(moments, old._replace(weight=kept * old.weight))
             found.append(moments)
             statistics = transform.statistics(moments)
@@ -87,6 +94,15 @@ def _program(stylizer: Stylizer, keep_colors: bool) -> Callable:
 
         drawn = stylizer.stylize(params, content, transfer)
         drawn = adain.keep_colors(drawn, content) if keep_colors else drawn
-        return to_uint8(drawn), found
+        return to_uint8(drawn), (content, found)
 
     return jax.jit(program)
+
+
+def _without_noise(image: Array, before: Array, kept: Array) -> Array:
+    """The image with the share `kept` of the one before it, where the two differ by noise alone."""
+    change = jnp.mean(jnp.abs(image - before), axis=-1, keepdims=True)
+    window = (1, _NEAR, _NEAR, 1)
+    near = jax.lax.reduce_window(change, 0.0, jax.lax.add, window, (1, 1, 1, 1), "SAME")
+    share = kept * jnp.exp(-jnp.square(near / (_NEAR**2 * _NOISE)))
+    return image + share * (before - image)

@@ -59,6 +59,23 @@ def test_what_comes_and_goes_does_not_change_the_rest():
     assert flicker(drawn(frames, smoothing=0.9)) < 0.5 * flicker(drawn(frames, smoothing=0.0))
 
 
+def test_noise_is_averaged_where_nothing_moves():
+    random, still = np.random.default_rng(0), picture(48, 64).astype(float)
+    frames = []
+    for number in range(8):
+        frame = still + random.normal(0, 3, still.shape)
+        frame[:, 40 + 2 * number : 44 + 2 * number] = 255 * (number % 2)  # what moves
+        frames.append(frame.clip(0, 255).astype(np.uint8))
+
+    def flicker(images):
+        return np.square(np.diff(np.stack(images)[-4:, :, :36].astype(float), axis=0)).mean()
+
+    smooth, single = drawn(frames, smoothing=0.9), drawn(frames, smoothing=0.0)
+    assert flicker(smooth) < 0.3 * flicker(single)
+    shown = np.stack([smooth[-1], single[-1]])[:, :, 54:58].astype(float)
+    assert np.abs(shown[0] - shown[1]).mean() < 12  # no ghosts of it
+
+
 def test_another_scene_starts_anew():
     dark, bright = picture(48, 64, 0, 0, 60), picture(48, 64, 3, 190, 255)
     last = drawn([dark, dark, bright])[-1]
