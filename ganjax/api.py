@@ -57,6 +57,7 @@ from ganjax.stylize.jobs import (
 )
 from ganjax.stylize.models import Form, load_model
 from ganjax.stylize.transfer import STYLE_GRAIN
+from ganjax.stylize.video import stylize_frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,11 +107,13 @@ class Stylizer:
     ) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
-        "vgg16" is AdaIN on VGG-16, for weights of your own.
+        "vgg16" is AdaIN on VGG-16, for weights of your own, "wct" the transform of Li et al. 2017.
 
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name
             that `ganjax weights` knows; by default the model's own.
+          levels: of "wct", in order, like "relu4_1" or "relu4_1=0.8" with its strength; by default
+            all that the weights have, each with 0.6.
 
         Raises:
           UserError: there is no such model, or its weights are missing or do not fit.
@@ -232,6 +235,49 @@ class Stylizer:
         drawn = {picture.content: picture.image for picture in draw(job, self._model, pairs, fail)}
         images = [drawn[number] for number in range(len(contents))]
         return images if _is_list(content) else images[0]
+
+    @_keywords()
+    def frames(
+        self,
+        frames: Iterable[np.ndarray],
+        style: "Picturelike | EncodedStyle | Sequence[Picturelike | EncodedStyle]",
+        alpha: float = 1.0,
+        *,
+        weights: Sequence[float] | None = None,
+        smoothing: float = 0.9,
+        keep_colors: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Stylizes the frames of a video in order, in the memory of one.
+
+        Args:
+          frames: uint8 [H, W, 3] of one size.
+          style, weights: see `__call__`.
+          alpha: in [0, 1], strength of the style.
+          smoothing: in [0, 1), what the statistics of a frame weigh in the next frame's, against
+            flicker; 0 for each frame by itself.
+          keep_colors: only the luminance changes.
+
+        Returns:
+          An iterator of uint8 [H, W, 3].
+
+        Raises:
+          UserError: an argument is out of its range.
+        """
+        _check_alpha(alpha)
+        if not 0 <= smoothing < 1:
+            raise UserError(f"smoothing is {smoothing}; give 0 to below 1")
+        styles = [
+            one if isinstance(one, EncodedStyle) else self.encode(one) for one in _several(style)
+        ]
+        return stylize_frames(
+            self._model,
+            frames,
+            [one.statistics for one in styles if one.statistics is not None],
+            _shares(weights, len(styles)),
+            alpha=float(alpha),
+            smoothing=smoothing,
+            keep_colors=keep_colors,
+        )
 
     def apply(
         self,
