@@ -5,11 +5,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from ganjax.errors import UserError
+
+if TYPE_CHECKING:  # `--help` is quicker without it
+    import numpy as np
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 # Pixels that are not square become so; ffmpeg turns by itself what is marked as turned.
@@ -81,7 +82,7 @@ def probe(path: Path) -> Clip:
     return Clip(path, (height, width), f"{above}/{below}", frames, sound[1] if sound else "")
 
 
-def read_frames(clip: Clip, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+def read_frames(clip: Clip, size: tuple[int, int] | None = None) -> "Iterator[np.ndarray]":
     """The frames in order, uint8 [H, W, 3], read while they are asked for.
 
     Args:
@@ -90,6 +91,8 @@ def read_frames(clip: Clip, size: tuple[int, int] | None = None) -> Iterator[np.
     Raises:
       UserError: the file ends in an error before its first frame.
     """
+    import numpy as np
+
     height, width = size or clip.size
     scale = f"{_SQUARE},scale={width}:{height}:flags=lanczos"
     words = [ffmpeg(), "-nostdin", "-v", "error", "-i", str(clip.path), "-map", "0:v:0"]

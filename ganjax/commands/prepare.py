@@ -5,14 +5,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ganjax.commands.terminal import add_reading_flags, reading
 from ganjax.errors import UserError, one_line
-from ganjax.images.bicubic import shrink
 from ganjax.paths import absolute, cache_folder, expand, in_bucket, run_folder
+
+if TYPE_CHECKING:  # `--help` is quicker without it
+    import numpy as np
 
 EPILOG = """\
 examples:
@@ -166,8 +166,10 @@ def _write_pictures(arguments: argparse.Namespace) -> None:
     print(f"wrote {written} pictures to {output.path}", file=sys.stderr)
 
 
-def _crops(pixels: np.ndarray, side: int, name: str) -> dict[str, np.ndarray]:
+def _crops(pixels: "np.ndarray", side: int, name: str) -> "dict[str, np.ndarray]":
     """The fewest squares that cover an image, at even distances; none of a smaller image."""
+    import numpy as np
+
     height, width, _ = pixels.shape
     if min(height, width) < side:
         return {}
@@ -182,8 +184,10 @@ def _crops(pixels: np.ndarray, side: int, name: str) -> dict[str, np.ndarray]:
     }
 
 
-def _shrunk(pixels: np.ndarray, times: int, name: str) -> dict[str, np.ndarray]:
+def _shrunk(pixels: "np.ndarray", times: int, name: str) -> "dict[str, np.ndarray]":
     """An image cut to multiples of `times`, and the small one that is left of it."""
+    from ganjax.images.bicubic import shrink
+
     height, width = (length // times * times for length in pixels.shape[:2])
     if not height or not width:
         raise UserError(f"{name} is smaller than {times}x{times} pixels; leave it out")
