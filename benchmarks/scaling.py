@@ -123,7 +123,7 @@ def compile_step(name: str, topology: str) -> dict[str, Any]:
         skips = placed(jax.ShapeDtypeStruct((), "int32"), everywhere)
         run = loop._Run(task, None, config, Path(scratch, "run"), mesh, None, lambda state: state)
         requests = placed(jax.ShapeDtypeStruct((mesh.size,), "int32"), devices.split(mesh))
-        lowered = run.call_fn.lower(placed_state, skips, call, requests)
+        lowered = run._program(task.train_step).lower(placed_state, skips, call, requests)
         run.close()
     begun = time.monotonic()
     program = lowered.compile()

@@ -57,6 +57,7 @@ from ganjax.stylize.jobs import (
 )
 from ganjax.stylize.models import Form, load_model
 from ganjax.stylize.transfer import STYLE_GRAIN
+from ganjax.stylize.video import stylize_frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     Picturelike = str | Path | bytes | Image | np.ndarray | Array
 
 CHUNK = 64  # images per call of a generator
+MAX_OUTSCALE = 64  # times that a translator's result is as large as its image
 
 
 @contextmanager
@@ -105,11 +107,13 @@ class Stylizer:
     ) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
-        "vgg16" is AdaIN on VGG-16, for weights of your own.
+        "vgg16" is AdaIN on VGG-16, for weights of your own, "wct" the transform of Li et al. 2017.
 
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name
             that `ganjax weights` knows; by default the model's own.
+          levels: of "wct", in order, like "relu4_1" or "relu4_1=0.8" with its strength; by default
+            all that the weights have, each with 0.6.
 
         Raises:
           UserError: there is no such model, or its weights are missing or do not fit.
@@ -231,6 +235,49 @@ class Stylizer:
         drawn = {picture.content: picture.image for picture in draw(job, self._model, pairs, fail)}
         images = [drawn[number] for number in range(len(contents))]
         return images if _is_list(content) else images[0]
+
+    @_keywords()
+    def frames(
+        self,
+        frames: Iterable[np.ndarray],
+        style: "Picturelike | EncodedStyle | Sequence[Picturelike | EncodedStyle]",
+        alpha: float = 1.0,
+        *,
+        weights: Sequence[float] | None = None,
+        smoothing: float = 0.9,
+        keep_colors: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Stylizes the frames of a video in order, in the memory of one.
+
+        Args:
+          frames: uint8 [H, W, 3] of one size.
+          style, weights: see `__call__`.
+          alpha: in [0, 1], strength of the style.
+          smoothing: in [0, 1), what the statistics of a frame weigh in the next frame's, against
+            flicker; 0 for each frame by itself.
+          keep_colors: only the luminance changes.
+
+        Returns:
+          An iterator of uint8 [H, W, 3].
+
+        Raises:
+          UserError: an argument is out of its range.
+        """
+        _check_alpha(alpha)
+        if not 0 <= smoothing < 1:
+            raise UserError(f"smoothing is {smoothing}; give 0 to below 1")
+        styles = [
+            one if isinstance(one, EncodedStyle) else self.encode(one) for one in _several(style)
+        ]
+        return stylize_frames(
+            self._model,
+            frames,
+            [one.statistics for one in styles if one.statistics is not None],
+            _shares(weights, len(styles)),
+            alpha=float(alpha),
+            smoothing=smoothing,
+            keep_colors=keep_colors,
+        )
 
     def apply(
         self,
@@ -520,6 +567,7 @@ class Translator:
         mask: "Picturelike | None" = None,
         seed: int | None = 0,
         tile: int = 0,
+        outscale: float = 0.0,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
@@ -530,6 +578,8 @@ class Translator:
           tile: work in tiles of so many pixels; 0 for none up to 2048x2048 pixels. Of models whose
             pixels see only so far (`Model.reach`) the result is the same; tiles of others are
             translated by themselves and fade into each other.
+          outscale: times that the result's sides are the image's; the model's result is scaled to
+            that at the end. 0 for those of the model: 1 for most, 4 for super-resolution x4.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
@@ -541,18 +591,23 @@ class Translator:
         if seed is not None:
             seeds.check("seed", seed)
         _check_counts(tile=tile)
+        if not 0 <= outscale <= MAX_OUTSCALE:
+            raise UserError(f"outscale is {outscale}; give a number above 0, like 3.5")
         self.check_mask(mask is not None)
         if _is_list(image):
-            return [self(one, mask=mask, seed=seed, tile=tile) for one in image]
+            return [self(one, mask=mask, seed=seed, tile=tile, outscale=outscale) for one in image]
         rgba = as_pixels(image, channels=4, reading=self._reading)
         hole = None if mask is None else _hole(mask, rgba)
-        if self._channels == 4:
-            return self._draw(rgba, hole, seed, tile)
-        seen = opaque(rgba)
+        height, width, _ = rgba.shape
+        times = outscale or self._model.scale
+        size = max(1, round(times * height)), max(1, round(times * width))
+        seen = rgba if self._channels == 4 else opaque(rgba)
         drawn = self._draw(as_pixels(seen, channels=self._channels), hole, seed, tile)
-        if rgba[:, :, 3].min() == 255:
+        drawn = resize(drawn, size)
+        if self._channels == 4 or rgba[:, :, 3].min() == 255:
             return drawn
-        return with_alpha(as_pixels(drawn), seen, rgba)
+        rgba = resize(rgba, size)
+        return with_alpha(as_pixels(drawn), opaque(rgba), rgba)
 
     def check_mask(self, given: bool) -> None:
         """Checks that there is a mask if the model needs one, and else none.
@@ -568,8 +623,12 @@ class Translator:
     def _draw(
         self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
     ) -> np.ndarray:
-        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles."""
-        (height, width, _), model = pixels.shape, self._model
+        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles.
+
+        Returns:
+          uint8 [scale * H, scale * W, C].
+        """
+        model = self._model
         padded = pad_to_multiple(pixels, model.multiple)
         hole = None if hole is None else pad_to_multiple(hole, model.multiple)
         key = None if seed is None else seeds.key(seed)
@@ -578,16 +637,21 @@ class Translator:
             mask = None if hole is None else hole[window][None, ..., 0]
             return jax.device_get(self._program(self.trained, padded[window][None], mask, rng))[0]
 
-        tile = tile or (TILE if height * width > LIMIT**2 else 0)
+        height, width = (model.scale * side for side in pixels.shape[:2])
+        tile = tile or (TILE if pixels.shape[0] * pixels.shape[1] > LIMIT**2 else 0)
         if not tile or max(padded.shape) <= tile:
             return draw((), key)[:height, :width]
         margin = max(2, tile // 8) if model.reach is None else model.reach
         parts = (  # each with noise of its own, lest a pattern repeat
-            (part, draw(part.window, key if key is None else jax.random.fold_in(key, n)))
+            (
+                part.scaled(model.scale),
+                draw(part.window, key if key is None else jax.random.fold_in(key, n)),
+            )
             for n, part in enumerate(cut(padded.shape[:2], tile, margin, model.multiple))
         )
-        feather = margin // 2 if model.reach is None else 0
-        return join(padded.shape[:2], parts, feather=feather)[:height, :width]
+        feather = model.scale * margin // 2 if model.reach is None else 0
+        sides = tuple(model.scale * side for side in padded.shape[:2])
+        return join(sides, parts, feather=feather)[:height, :width]
 
     def apply(self, trained: Any, images: Array, rng: Array | None = None) -> Array:
         """Translates a batch, as a pure function of arrays.
@@ -602,13 +666,13 @@ class Translator:
           rng: of the noise, where the model has any; by default that of key 0.
 
         Returns:
-          [N, H, W, C] in [-1, 1].
+          [N, H, W, C] in [-1, 1]; of super-resolution, H and W `Model.scale` times as large.
 
         Raises:
           UserError: the array has the wrong type or shape.
         """
         _check_floats("images", images, channels=self._channels)
-        _, height, width, _ = images.shape
+        height, width = (self._model.scale * side for side in images.shape[1:3])
         padded = pad_to_multiple(images, self._model.multiple)
         rng = jax.random.key(0) if rng is None else rng
         return self._translate(trained, padded, rng)[:, :height, :width]
@@ -753,8 +817,7 @@ def _hole(mask: Any, image: np.ndarray) -> np.ndarray:
         gray = picture.pixels(channels=1, may_shrink=True)
     except UserError as error:
         raise UserError(f"its mask {named(picture.name, error)}") from error
-    same = gray.shape[:2] == image.shape[:2]
-    return gray if same else resize(gray, image.shape[:2], nearest=True)
+    return resize(gray, image.shape[:2], nearest=True)
 
 
 def _shares(weights: Any, count: int) -> Any:

@@ -24,12 +24,14 @@ from ganjax.images import opaque, to_uint8
 from ganjax.images.formats import SUFFIXES
 from ganjax.paths import make_folder, replacing, write_atomic
 from ganjax.provenance import xmp_packet
+from ganjax.video import ffmpeg
 
 PICTURES = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF",
     ".tiff": "TIFF",
 }  # fmt: skip
 ANIMATIONS = {".gif": "GIF", ".mp4": "MP4"}
+_SOUNDS = ("aac", "mp3", "ac3", "alac", "opus")  # codecs that .mp4 may hold
 MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "MP4": 16384}  # pixels
 MAX_STEM = 100  # bytes; a file name may have 255, of two stems
 MIN_SIDE = 256  # pixels of the longer side of an animation
@@ -226,7 +228,7 @@ def write_animation(
     form = _form(path, ANIMATIONS)
     shown = _shown(path, form, frames)
     if form == "MP4":
-        _write_mp4(path, shown, frames_per_second, made)
+        _write_mp4(path, shown, str(frames_per_second), made, crf=10)
         return
     first, *rest = map(Image.fromarray, shown)
     content = io.BytesIO()
@@ -240,6 +242,31 @@ def write_animation(
         **({"comment": xmp_packet(made)} if made else {}),
     )
     write_atomic(path, content.getvalue())
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[Any],
+    *,
+    rate: str,
+    sound: tuple[Path, str] | None = None,
+    made: Mapping[str, str] | None,
+) -> None:
+    """Writes frames as .mp4 (H.264) of their own size, whole or not at all; odd sides grow by 1.
+
+    Args:
+      frames: as `write_animation`; they are taken one by one.
+      rate: frames per second, like "25" or "30000/1001".
+      sound: (video file that has it, its codec); copied where .mp4 may hold it, else as AAC.
+      made: see above; the comment of the file.
+
+    Raises:
+      UserError: as `write_animation`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"cannot write {path}: video goes to FILE.mp4")
+    _write_mp4(path, _shown(path, "MP4", frames, smallest=1), rate, made, crf=18, sound=sound)
 
 
 def make_grid(images: Any, *, columns: int | None = None, padding: int = 2) -> np.ndarray:
@@ -289,8 +316,10 @@ def _check_sides(path: Path, form: str, image: np.ndarray) -> None:
         raise UserError(f"{path}: {form} has up to {limit} pixels a side; {remedy}")
 
 
-def _shown(path: Path, form: str, frames: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Frames as uint8 [H, W, 3] of one size that the format takes."""
+def _shown(
+    path: Path, form: str, frames: Iterable[Any], *, smallest: int = MIN_SIDE
+) -> Iterator[np.ndarray]:
+    """Frames as uint8 [H, W, 3] of one size that the format takes; smaller ones are enlarged."""
     size = None
     for frame in map(_bytes, frames):
         if frame.shape[2] == 4:
@@ -302,7 +331,7 @@ def _shown(path: Path, form: str, frames: Iterable[Any]) -> Iterator[np.ndarray]
             both = " and ".join("{1}x{0}".format(*shape) for shape in (size, frame.shape))
             raise UserError(f"cannot write {path}: its frames have {both} pixels; give one size")
         _check_sides(path, form, frame)
-        times = max(1, MIN_SIDE // max(frame.shape[:2]))
+        times = max(1, smallest // max(frame.shape[:2]))
         frame = frame.repeat(times, axis=0).repeat(times, axis=1)
         if form == "MP4":  # H.264 needs even sides
             odd = [(0, side % 2) for side in frame.shape[:2]]
@@ -313,24 +342,28 @@ def _shown(path: Path, form: str, frames: Iterable[Any]) -> Iterator[np.ndarray]
 def _write_mp4(
     path: Path,
     frames: Iterator[np.ndarray],
-    frames_per_second: int,
+    rate: str,
     made: Mapping[str, str] | None,
+    *,
+    crf: int,
+    sound: tuple[Path, str] | None = None,
 ) -> None:
-    import imageio_ffmpeg
-
-    try:
-        encoder = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise UserError(f"cannot write {path}: there is no ffmpeg; install it") from error
+    encoder = ffmpeg()
     first = next(frames)
     height, width, _ = first.shape
-    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {frames_per_second} -i -"
-    target = "-an -c:v libx264 -pix_fmt yuv420p -crf 10 -f mp4".split()
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {rate} -i -".split()
+    target = f"-c:v libx264 -pix_fmt yuv420p -crf {crf} -f mp4".split()
+    if sound is None:
+        target += ["-an"]
+    else:
+        source += ["-i", str(sound[0])]
+        codec = "copy" if sound[1] in _SOUNDS else "aac"
+        target += ["-map", "0:v", "-map", "1:a:0", "-c:a", codec]
     text = "; ".join(f"{key}={value}" for key, value in (made or {}).items())
     comment = ["-metadata", f"comment={text}"] if text else []
     with replacing(path) as temporary:
         # imageio_ffmpeg's own writer does not tell when the encoder fails, e.g. on a full disk.
-        words = [encoder, "-y", "-v", "error", *source.split(), *target, *comment]
+        words = [encoder, "-y", "-v", "error", *source, *target, *comment]
         process = subprocess.Popen(
             [*words, str(temporary.absolute())],
             stdin=subprocess.PIPE,

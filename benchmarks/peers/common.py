@@ -91,3 +91,22 @@ def stylization(network: nn.Module, **options: Any) -> Program:
 def parameters(*modules: nn.Module) -> int:
     """How many numbers networks learn."""
     return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def make_patchgan(channels: int, norm: type[nn.Module]) -> nn.Sequential:
+    """PatchGAN 70: images, or pairs of them, [B, channels, H, W] -> logits [B, 1, h, w]."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+    for below, above, stride in ((64, 128, 2), (128, 256, 2), (256, 512, 1)):
+        layers += [nn.Conv2d(below, above, 4, stride, 1, bias=False), norm(above)]
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
+
+
+def init(module: nn.Module) -> None:
+    """The start of pix2pix and CycleGAN, for `Module.apply`."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)

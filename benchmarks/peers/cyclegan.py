@@ -23,10 +23,10 @@ def build(**options: Any) -> Program:
     """
     torch.manual_seed(0)
     setting = common.Setting(**options)
-    makers = (make_generator, make_generator, make_discriminator, make_discriminator)
-    networks = [setting.prepare(make()) for make in makers]
+    judges = (common.make_patchgan(3, nn.InstanceNorm2d) for _ in range(2))
+    networks = [setting.prepare(n) for n in (make_generator(), make_generator(), *judges)]
     for network in networks:
-        network.apply(init)
+        network.apply(common.init)
     to_b, to_a, judge_a, judge_b = map(setting.compile, networks)
     adam_g, adam_d = (
         common.adam(*pair, learning_rate=2e-4, betas=(0.5, 0.999))
@@ -105,19 +105,3 @@ def make_generator() -> nn.Sequential:
     layers += activated(nn.ConvTranspose2d(256, 128, 3, 2, 1, output_padding=1), 128)
     layers += activated(nn.ConvTranspose2d(128, 64, 3, 2, 1, output_padding=1), 64)
     return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(64, 3, 7), nn.Tanh())
-
-
-def make_discriminator() -> nn.Sequential:
-    """PatchGAN 70: images [B, 3, H, W] -> logits [B, 1, h, w]."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-    for below, above, stride in ((64, 128, 2), (128, 256, 2), (256, 512, 1)):
-        layers += [nn.Conv2d(below, above, 4, stride, 1, bias=False), nn.InstanceNorm2d(above)]
-        layers.append(nn.LeakyReLU(0.2, inplace=True))
-    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
-
-
-def init(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -18,10 +18,10 @@ def build(**options: Any) -> Program:
     torch.manual_seed(0)
     setting = common.Setting(**options)
     downs = min(8, setting.image_size.bit_length() - 1)
-    makers = (lambda: make_generator(downs), make_discriminator)
-    networks = [setting.prepare(make()) for make in makers]
+    pair = (make_generator(downs), common.make_patchgan(6, nn.BatchNorm2d))
+    networks = [setting.prepare(network) for network in pair]
     for network in networks:
-        network.apply(init)
+        network.apply(common.init)
     generator, judge = map(setting.compile, networks)
     adam_g, adam_d = (
         common.adam(network, learning_rate=2e-4, betas=(0.5, 0.999)) for network in networks
@@ -77,21 +77,3 @@ def make_generator(downs: int) -> nn.Sequential:
     assert below is not None
     first, last = nn.Conv2d(3, 64, 4, 2, 1, bias=False), nn.ConvTranspose2d(128, 3, 4, 2, 1)
     return nn.Sequential(first, below, nn.ReLU(), last, nn.Tanh())
-
-
-def make_discriminator() -> nn.Sequential:
-    """PatchGAN 70: pairs [B, 6, H, W] -> logits [B, 1, h, w]."""
-    layers: list[nn.Module] = [nn.Conv2d(6, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-    for below, above, stride in ((64, 128, 2), (128, 256, 2), (256, 512, 1)):
-        layers += [nn.Conv2d(below, above, 4, stride, 1, bias=False), nn.BatchNorm2d(above)]
-        layers.append(nn.LeakyReLU(0.2, inplace=True))
-    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
-
-
-def init(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)

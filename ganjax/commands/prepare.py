@@ -5,17 +5,22 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganjax.commands.terminal import add_reading_flags, reading
 from ganjax.errors import UserError, one_line
 from ganjax.paths import absolute, cache_folder, expand, in_bucket, run_folder
+
+if TYPE_CHECKING:  # `--help` is quicker without it
+    import numpy as np
 
 EPILOG = """\
 examples:
   ganjax prepare tfds:fashion_mnist
   ganjax prepare tfds:celeb_a --manual_dir ~/Downloads/celeba
   ganjax prepare my_photos.zip --image_size 128
+  ganjax prepare T91/ --crops 128 --output tiles/        to train super-resolution
+  ganjax prepare Set5/ --shrink 4 --output set5_x4/      to measure it: large/ and small/
 
 tfds:NAME[/CONFIG] is downloaded and converted by TensorFlow Datasets. That needs TensorFlow, which
 training does not: pip install 'ganjax[prepare]'. The result goes to $TFDS_DATA_DIR, by default
@@ -25,6 +30,10 @@ In a bucket nothing is prepared; copy the result there: TFDS_DATA_DIR=gs://BUCKE
 
 With --image_size the images are decoded into the cache as well, as the first step of a training
 would do. For folders, .zip files, lsun:PATH and avatars that is all there is to prepare.
+
+--crops cuts images of a folder or .zip into squares, pixel for pixel, that overlap as little as
+they can; smaller images are left out. --shrink makes small images by bicubic scaling, as
+benchmarks of super-resolution do, and cuts the large ones to multiples of its number.
 """
 
 
@@ -42,8 +51,13 @@ def main(argv: list[str]) -> None:
     add("--image_size", metavar="SIZE", help="also decode to 64, or 96x64 (height x width)")
     add("--channels", type=int, default=3, choices=(1, 3, 4), help="of the decoded (default: 3)")
     add("--cache_dir", metavar="DIR", help="of decoded images (default: $GANJAX_CACHE)")
+    add("--crops", type=int, metavar="N", help="cut images into squares of N pixels, to --output")
+    add("--shrink", type=int, metavar="N", help="make images of 1/N of the sides, to --output")
+    add("--output", type=Path, metavar="DIR", help="new folder for the pictures of these two")
     add_reading_flags(parser)
     arguments = parser.parse_args(argv)
+    if arguments.crops is not None or arguments.shrink is not None or arguments.output:
+        return _write_pictures(arguments)
     kind, _, name = arguments.source.partition(":")
     if kind == "tfds" and name:
         _prepare_tfds(name.partition(":")[0], arguments.data_dir, arguments.manual_dir)
@@ -125,6 +139,60 @@ def _explain_download(builder: Any, name: str, manual_dir: str | None, error: Ex
         f"{reason}; try again{quota}, or download {', '.join(missing)} by hand{where} into a "
         f"folder DIR and run: ganjax prepare tfds:{name} --manual_dir DIR"
     )
+
+
+def _write_pictures(arguments: argparse.Namespace) -> None:
+    """Writes what is made of each picture as PNG files without the metadata of generated ones."""
+    from ganjax.data.folder import list_pictures
+    from ganjax.outputs import Destination, file_names, write_image
+    from ganjax.paths import make_folder
+    from ganjax.progress import bar
+
+    given = {_crops: arguments.crops, _shrunk: arguments.shrink}
+    chosen = [(make, number) for make, number in given.items() if number is not None]
+    if len(chosen) != 1 or chosen[0][1] < 1 or not arguments.output:
+        raise UserError("give --crops N or --shrink N, 1 or more, and --output DIR")
+    ((make, number),) = chosen
+    output = Destination(arguments.output, (), overwrite=False, names="-")  # no earlier images
+    pictures = list_pictures([arguments.source], **reading(arguments))
+    names, written = file_names([picture.name for picture in pictures]), 0
+    with bar(len(pictures)) as counter:
+        for name, picture in zip(names, pictures, strict=True):
+            for path, image in make(picture.pixels(), number, name).items():
+                make_folder((output.path / path).parent)
+                write_image(output.path / path, image, made=None)
+                written += 1
+            counter.update()
+    print(f"wrote {written} pictures to {output.path}", file=sys.stderr)
+
+
+def _crops(pixels: "np.ndarray", side: int, name: str) -> "dict[str, np.ndarray]":
+    """The fewest squares that cover an image, at even distances; none of a smaller image."""
+    import numpy as np
+
+    height, width, _ = pixels.shape
+    if min(height, width) < side:
+        return {}
+    tops, lefts = (
+        np.rint(np.linspace(0, length - side, -(-length // side))).astype(int)
+        for length in (height, width)
+    )
+    return {
+        f"{name}_{top}_{left}.png": pixels[top : top + side, left : left + side]
+        for top in tops
+        for left in lefts
+    }
+
+
+def _shrunk(pixels: "np.ndarray", times: int, name: str) -> "dict[str, np.ndarray]":
+    """An image cut to multiples of `times`, and the small one that is left of it."""
+    from ganjax.images.bicubic import shrink
+
+    height, width = (length // times * times for length in pixels.shape[:2])
+    if not height or not width:
+        raise UserError(f"{name} is smaller than {times}x{times} pixels; leave it out")
+    large = pixels[:height, :width]
+    return {f"large/{name}.png": large, f"small/{name}.png": shrink(large, times)}
 
 
 def _decode(arguments: argparse.Namespace) -> None:

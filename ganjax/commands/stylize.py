@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ganjax.commands.terminal import add_cache_flag, add_reading_flags, reading, start_jax
 from ganjax.errors import UserError
+from ganjax.paths import expand
+from ganjax.video import is_video, probe, read_frames
 
 EPILOG = """\
 examples:
@@ -17,6 +19,7 @@ examples:
   python stylize.py --content portrait.jpg --style a.jpg --alpha 0.5 \\
       --preserve_color luminance --output out.png
   python stylize.py --content poster.png --style a.jpg --tile --output out.png     any size
+  python stylize.py --content clip.mp4 --style a.jpg --output out.mp4              with its sound
 
 The weights of the compact model are in the package. Each file says in its metadata that a model
 made it. Exit status: 0 all is written, 1 some files could not be read, 2 the command cannot be
@@ -28,6 +31,9 @@ CELL = 256  # pixels of a picture in a contact sheet
 
 def main(argv: list[str]) -> None:
     arguments = _parse(argv)
+    if any(is_video(path) for path in (*arguments.content, *arguments.style)):
+        _stylize_video(arguments)
+        return
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, write_image
 
@@ -95,6 +101,65 @@ def main(argv: list[str]) -> None:
         sys.exit(1)
 
 
+def _stylize_video(arguments: argparse.Namespace) -> None:
+    """One clip in one style, or in one mixture."""
+    from ganjax.data.folder import list_pictures
+    from ganjax.outputs import Destination, write_video
+
+    if any(map(is_video, arguments.style)):
+        raise UserError(f"--style {arguments.style[0]} is a video; give a picture, e.g. a frame")
+    if len(arguments.content) > 1:
+        raise UserError("--content: give one video at a time")
+    for name in ("grid", "crop", "tile", "content_mask", "style_mask", "batch_size"):
+        if getattr(arguments, name):
+            raise UserError(f"--{name} is not for videos; leave it out")
+    if arguments.preserve_color == "coral":
+        raise UserError("--preserve_color coral is not for videos; give luminance")
+    if not 0 <= arguments.alpha <= 1 or not 0 <= arguments.smoothing < 1:
+        raise UserError("--alpha must be from 0 to 1, --smoothing from 0 to below 1")
+    output = Destination(arguments.output, (".mp4",), overwrite=arguments.overwrite)
+    if not output.is_file:
+        raise UserError(f"--output {arguments.output}: give FILE.mp4 for a video")
+    pictures = list_pictures(arguments.style, **reading(arguments))
+    mixture = arguments.style_weights or [1.0]
+    if len(mixture) != len(pictures) or min(mixture) < 0 or not sum(mixture):
+        raise UserError(
+            f"a video gets one style, or a mixture: {len(pictures)} styles need as many "
+            "--style_weights of 0 or more"
+        )
+    clip = probe(expand(arguments.content[0]))
+
+    start_jax(compile_cache=arguments.compile_cache)
+    from tqdm import tqdm
+
+    from ganjax import stylize
+    from ganjax.provenance import COMPOSITE, provenance
+    from ganjax.stylize.jobs import Job, frame_size, read_style
+    from ganjax.stylize.video import stylize_frames
+
+    model = stylize.load_model(arguments.model, path=arguments.weights, levels=arguments.levels)
+    job = Job((), pictures, size=arguments.size, style_size=arguments.style_size)
+    styles = [read_style(job, model, number, picture) for number, picture in enumerate(pictures)]
+    frames = read_frames(clip, frame_size(job, clip.size))
+    drawn = stylize_frames(
+        model,
+        frames,
+        [style.statistics for style in styles if style.statistics is not None],
+        mixture,
+        alpha=arguments.alpha,
+        smoothing=arguments.smoothing,
+        keep_colors=arguments.preserve_color == "luminance",
+    )
+    made = None
+    if not arguments.no_metadata:
+        made = provenance(source_type=COMPOSITE, model=Path(model.name).name)
+    output.open()
+    with tqdm(drawn, total=clip.frames or None, unit="frame", disable=None) as bar:
+        sound = (clip.path, clip.sound) if clip.sound else None
+        write_video(arguments.output, bar, rate=clip.rate, sound=sound, made=made)
+    print(f"wrote {arguments.output}", file=sys.stderr)
+
+
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="stylize.py",
@@ -105,11 +170,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     several = {"nargs": "+", "metavar": "PATH"}
-    add("--content", required=True, **several, help="images, folders or .zip files")
+    add("--content", required=True, **several, help="images, folders or .zip files; or one video")
     add("--style", required=True, **several, help="likewise; every content gets every style")
     add(
         "--output", required=True, type=Path, metavar="PATH",
-        help="FILE.png, .jpg, .webp or .tif for one picture, else a folder: CONTENT__STYLE.png",
+        help="FILE.png, .jpg, .webp or .tif for one picture, FILE.mp4 for a video, else a folder: "
+        "CONTENT__STYLE.png",
+    )  # fmt: skip
+    add(
+        "--smoothing", type=float, default=0.9, metavar="S",
+        help="of videos: what the statistics of a frame, and what stands still, weigh in the next "
+        "frame, against flicker; 0 for each frame by itself (default: 0.9)",
     )  # fmt: skip
     add("--grid", action="store_true", help="--output is one sheet of all contents and styles")
     add("--overwrite", action="store_true", help="replace files that are there already")

@@ -24,8 +24,10 @@ examples:
   ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
   ganjax translate --weights facades.safetensors --input labels/ --output photos/
+  ganjax translate --weights sr_x4 --input photo.jpg --output big.png --outscale 3.5
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
+results are as large as their images, or as many times as large as the model makes them;
 transparent parts stay transparent. The same seed gives the same pictures. Each file says in its
 metadata that a model made it. Exit status: 0 all is written, 1 some files could not be read, 2 the
 command cannot be carried out.
@@ -61,6 +63,11 @@ def main(argv: list[str]) -> None:
         "--mask", nargs="+", default=[], metavar="PATH",
         help="of a model that fills holes: white where it shall draw; one for all, or one for each "
         "input, of the same name",
+    )  # fmt: skip
+    add(
+        "--outscale", type=float, default=0.0, metavar="X",
+        help="scale the results to X times the size of the input, e.g. 3.5 (default: as the model "
+        "makes them: as large as the input, or 4 times for super-resolution x4)",
     )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
@@ -119,7 +126,13 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
                 try:
                     source = picture.pixels(channels=4)
                     hole = None if mask is None else _hole(mask)
-                    image = translator(source, mask=hole, seed=seed, tile=arguments.tile)
+                    image = translator(
+                        source,
+                        mask=hole,
+                        seed=seed,
+                        tile=arguments.tile,
+                        outscale=arguments.outscale,
+                    )
                     if arguments.side_by_side:
                         image = _beside(source, image)
                     write_image(target, image, made=made)
@@ -156,10 +169,11 @@ def _hole(mask):
 
 
 def _beside(source, image):
-    """The source on the left of its image, of as many channels as that."""
+    """The source on the left of its image, of as many channels and as large as that."""
     import numpy as np
 
-    from ganjax.images import as_pixels, opaque
+    from ganjax.images import as_pixels, opaque, resize
 
+    source = resize(source, image.shape[:2])
     left = source if image.shape[2] == 4 else as_pixels(opaque(source), channels=image.shape[2])
     return np.concatenate([left, image], axis=1)

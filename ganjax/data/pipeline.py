@@ -15,6 +15,7 @@ from ganjax.data.pyramid import Halved
 from ganjax.data.source import Source, good_name
 from ganjax.errors import UserError
 from ganjax.images import resize
+from ganjax.images.bicubic import shrink
 
 
 class Stream(NamedTuple):
@@ -32,6 +33,8 @@ class Stream(NamedTuple):
       share: of the rows of a batch; streams that give the same names share them in their order.
       pyramid: (H, W) of the largest images; smaller ones are made of those of twice their size, so
         that nothing is decoded twice. None for images decoded to each size on their own.
+      shrunk: array of the batch -> (image of the batch, times): that image with sides as many times
+        shorter (`images.bicubic`, rounded to 8 bits), made after it was cut and mirrored.
       spec: the text that names the source, as `open_source` takes it.
     """
 
@@ -44,12 +47,28 @@ class Stream(NamedTuple):
     zoom: float = 1.0
     share: float = 1.0
     pyramid: tuple[int, int] | None = None
+    shrunk: Mapping[str, tuple[str, int]] = {}
     spec: str = ""
 
     @property
     def title(self) -> str:
         """What the batch calls the stream's examples: by its first array."""
         return next(iter(self.names.values()))
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What its arrays of a batch are."""
+        fields = {new_name: self.source.fields[name] for name, new_name in self.names.items()}
+        return fields | {name: fields[image] for name, (image, _) in self.shrunk.items()}
+
+    def arrays(self, image_size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of an example's arrays in batches of `image_size`."""
+        found = {}
+        for name, field in self.fields.items():
+            _, times = self.shrunk.get(name, (name, 1))
+            size = image_size[0] // times, image_size[1] // times
+            found[name] = field.array(size, self.channels)
+        return found
 
 
 class Pipeline(NamedTuple):
@@ -65,11 +84,7 @@ class Pipeline(NamedTuple):
     @property
     def fields(self) -> dict[str, Field]:
         """What the arrays of a batch are."""
-        return {
-            new_name: stream.source.fields[name]
-            for stream in self.streams
-            for name, new_name in stream.names.items()
-        }
+        return {name: field for stream in self.streams for name, field in stream.fields.items()}
 
     def batches(
         self,
@@ -215,7 +230,8 @@ class _Part(NamedTuple):
             if self.stream.flip and field.is_picture:
                 values[flips] = _mirror(values[flips])
             result[new_name] = values
-        return result
+        small = self.stream.shrunk.items()
+        return result | {name: shrink(result[image], times) for name, (image, times) in small}
 
     def indices(self, number: int) -> np.ndarray:
         """Which examples its rows of the global batch `number` show."""

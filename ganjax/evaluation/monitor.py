@@ -170,7 +170,7 @@ def open_examples(
             continue
         made, truth = (maps, true_maps) if of_labels else ([model.image], [model.real])
         names = {*model.inputs, *truth}
-        if not (made and all(truth) and any(names <= {*s.names.values()} for s in data.streams)):
+        if not (made and all(truth) and any(names <= s.fields.keys() for s in data.streams)):
             raise UserError(
                 f"{own[0].name} compares what the model makes with what the data says it should, "
                 "which the run's data does not: give --generated and --reference"

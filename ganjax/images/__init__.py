@@ -493,10 +493,14 @@ def cover(image: Image.Image, image_size: tuple[int, int], *, nearest: bool = Fa
 def resize(image: np.ndarray, image_size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
     """Scales uint8 [H, W] or [H, W, C], or float32 [H, W, 1], bicubic and widened by the scale.
 
+    An image that has the size already is given back itself.
+
     Args:
       nearest: take the nearest pixel instead, which keeps the numbers of label maps.
     """
     height, width = image_size
+    if image.shape[:2] == (height, width):
+        return image
     flat = image[:, :, 0] if image.shape[2:] == (1,) else image
     kernel = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
     scaled = Image.fromarray(flat).resize((width, height), kernel)

@@ -13,6 +13,13 @@ class Tile(NamedTuple):
     window: tuple[slice, slice]
     core: tuple[slice, slice]
 
+    def scaled(self, times: int) -> "Tile":
+        """The same tile of an image of as many times the sides."""
+        window, core = (
+            tuple(slice(times * side.start, times * side.stop) for side in sides) for sides in self
+        )
+        return Tile(window, core)  # type: ignore[arg-type]
+
 
 def cut(image_size: tuple[int, int], tile: int, margin: int, grain: int) -> list[Tile]:
     """Cuts an image into cores, each in a window that shows `margin` pixels around it.

@@ -12,6 +12,7 @@ from ganjax import weights
 from ganjax.errors import UserError
 from ganjax.metrics import perceptual, similarity
 from ganjax.metrics.extractors import digest_of
+from ganjax.metrics.protocols import LUMA
 from ganjax.nets import alexnet
 from ganjax.nets.vgg import VGG19
 from ganjax.nets.vgg16 import VGG16
@@ -25,6 +26,7 @@ _WEIGHTS: dict[str, tuple[str, ...]] = {
     "vgg16": ("vgg16_features", "lpips_vgg"),
     "vgg19": ("vgg19_normalised",),
     "vgg19_16x": ("vgg19_16x",),
+    **dict.fromkeys(LUMA, ()),
 }
 
 
@@ -58,6 +60,8 @@ def load(extractor: str) -> Sight:
     """
     if not extractor:
         return Sight("", lambda image: image, {})
+    if extractor in LUMA:
+        return Sight("", partial(similarity.luma, border=LUMA[extractor]), {})
     name, *heads = weights_of(extractor)
     channels = weights.load(heads[0]) if heads else {}
     params = weights.load(name)

@@ -26,6 +26,8 @@ _PUBLISHED = {
     "dc": ("density_coverage", "vgg16_fc2"),
 }
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
+# Y without so many pixels of the border: the scales of super-resolution.
+LUMA = {f"y{border or ''}": border for border in (0, 2, 3, 4)}
 _PAIRED = {
     **{name: (name, "") for name in ("psnr", "ssim", "ms_ssim", "iou", "dice")},
     **{
@@ -33,6 +35,7 @@ _PAIRED = {
         for kind in ("style_loss", "content_loss", "gram_distance")
         for network in ("vgg19", "vgg19_16x")
     },
+    **{f"{kind}_{luma}": (kind, luma) for kind in ("psnr", "ssim") for luma in LUMA},
     "lpips_vgg": ("lpips", "vgg16"),
     "lpips_alex": ("lpips", "alexnet"),
 }
@@ -63,7 +66,8 @@ class Protocol(NamedTuple):
         "iou", "dice", "style_loss", "content_loss", "gram_distance", "lpips".
       size: generated images, and reference images unless `full`; 0 for all pairs.
       full: the reference is the whole of its set.
-      extractor: whose features are compared; "" where the pixels are.
+      extractor: whose features are compared; "" where the pixels are, "y4" for their Y (BT.601, 16
+        to 235) without a border of 4 pixels.
       resizing: the extractor's dialect; "" for its own.
     """
 
@@ -104,7 +108,10 @@ class Protocol(NamedTuple):
         if self.of_labels:
             return f"{self.name} of the pixels of all pairs, mean over the classes that are there"
         if self.paired:
-            return f"{self.name}, mean over all pairs of images of the same name"
+            of = ""
+            if self.extractor in LUMA:
+                of = f" of Y (BT.601, 16 to 235) but for {LUMA[self.extractor]} pixels of border"
+            return f"{self.name}{of}, mean over all pairs of images of the same name"
         what = _DISTRIBUTIONS.get(self.kind, self.kind.replace("_", " "))
         of = f" on {self.extractor}" + (f", resized as {self.resizing}" if self.resizing else "")
         real = "all real ones" if self.full else f"{self.size} real ones"

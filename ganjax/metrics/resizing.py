@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ganjax.images.bicubic import keys
+
 Dialect = Literal["tf1", "pytorch", "clean"]
 DIALECTS = get_args(Dialect)
 
@@ -65,7 +67,5 @@ def _bicubic(old: int, new: int) -> np.ndarray:
     """Keys' cubic with a = -0.5, widened where the line shrinks, normalized at the borders."""
     scale = old / new
     centers = (np.arange(new) + 0.5) * scale
-    x = np.abs(np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1)
-    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    weights = keys((np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1))
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -21,6 +21,7 @@ _K1, _K2 = 0.01, 0.03
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Rec. 601, as Pillow's and OpenCV's gray.
 _LUMINANCE = (0.299, 0.587, 0.114)
+_LUMA = (65.481, 128.553, 24.966)  # the same within 16 to 235, rounded as published
 
 
 def psnr(a: Array, b: Array) -> Array:
@@ -118,6 +119,32 @@ def luminance(images: Array) -> Array:
     """
     images = _widened(images)
     return jnp.einsum("...c,c->...", images, jnp.asarray(_LUMINANCE, images.dtype))[..., None]
+
+
+def luma(images: Array, *, border: int = 0) -> Array:
+    """Y of float RGB images as MATLAB's `rgb2ycbcr` has it, but not rounded: 16 to 235 of 255.
+
+    Figures of super-resolution are PSNR and SSIM of it, on a scale from 0 to 255.
+
+    Args:
+      images: [..., H, W, 3] in [-1, 1].
+      border: pixels that are left out on each side.
+
+    Returns:
+      [..., H - 2 border, W - 2 border, 1], where -1 is 0 and 1 is 255.
+
+    Raises:
+      UserError: the images are integers, or have nothing inside of the border.
+    """
+    images = _widened(images)
+    height, width = (side - border for side in images.shape[-3:-1])
+    if min(height, width) <= border:
+        raise UserError(
+            f"an image of {images.shape[-3]}x{images.shape[-2]} is all border; give larger ones"
+        )
+    inner = images[..., border:height, border:width, :]
+    y = 16 + jnp.einsum("...c,c->...", (inner + 1) / 2, jnp.asarray(_LUMA, images.dtype))
+    return (y / 127.5 - 1)[..., None]
 
 
 def _comparable(a: Array, b: Array) -> tuple[Array, Array]:

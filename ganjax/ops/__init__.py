@@ -1,6 +1,6 @@
 """Exact fast forms of what networks are made of: each equals a plain form, value and gradients."""
 
-from ganjax.ops.channels import add_bias, batch_norm, instance_norm
+from ganjax.ops.channels import add_bias, batch_norm, instance_norm, prelu
 from ganjax.ops.convolutions import (
     conv,
     conv_downsample,
@@ -36,6 +36,7 @@ __all__ = [
     "instance_norm",
     "max_pool",
     "pad_reflect",
+    "prelu",
     "shrink",
     "space_to_depth",
     "upsample",

@@ -12,6 +12,17 @@ def add_bias(x: Array, bias: Array) -> Array:
     return x + _spread(bias, x.shape)
 
 
+def prelu(x: Array, slopes: Array) -> Array:
+    """`x` where it is positive, else `x` times its channel's slope (He et al. 2015, equation 1).
+
+    Args:
+      x: [B, H, W, C].
+      slopes: [C], or [1] for all channels.
+    """
+    slopes = jnp.broadcast_to(slopes, x.shape[-1:])
+    return jnp.where(x > 0, x, _spread(slopes, x.shape) * x)
+
+
 def batch_norm(
     x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
 ) -> tuple[Array, Array, Array]:

@@ -51,12 +51,12 @@ def max_pool(x: Array) -> Array:
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
-def upsample(x: Array) -> Array:
-    """Nearest-neighbor upsampling of [B, H, W, C] to [B, 2H, 2W, C]."""
+def upsample(x: Array, times: int = 2) -> Array:
+    """Nearest-neighbor upsampling of [B, H, W, C] to [B, times * H, times * W, C]."""
     batch, height, width, channels = x.shape
-    shape = (batch, height, 2, width, 2, channels)
+    shape = (batch, height, times, width, times, channels)
     return jnp.broadcast_to(x[:, :, None, :, None], shape).reshape(
-        batch, 2 * height, 2 * width, channels
+        batch, times * height, times * width, channels
     )
 
 
@@ -124,11 +124,12 @@ def space_to_depth(x: Array) -> Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
 
 
-def depth_to_space(x: Array) -> Array:
-    """The inverse of `space_to_depth`."""
+def depth_to_space(x: Array, times: int = 2) -> Array:
+    """[B, H, W, times^2 C] to [B, times * H, times * W, C]; for 2 `space_to_depth`'s inverse."""
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, 2, 2, channels // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
+    x = x.reshape(batch, height, width, times, times, channels // times**2)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, times * height, times * width, channels // times**2)
 
 
 def shrink(x: Array, size: Sequence[int]) -> Array:

@@ -242,6 +242,11 @@ def _scaled_size(
     return height, width
 
 
+def frame_size(job: Job, size: tuple[int, int]) -> tuple[int, int]:
+    """What frames of (H, W) are scaled to."""
+    return _scaled_size(size, job.size, crop=False, limit=0 if job.size else LIMIT)
+
+
 def _fitted(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
     if crop:
         side = min(image.shape[:2])

@@ -1,7 +1,7 @@
 """Processes and the mesh of their devices: replicated state, batches split along "data"."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,9 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.errors import UserError
 from ganjax.training.state import State, mean_over_devices
-from ganjax.training.task import Batch, Task
-
-TrainStep = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
+from ganjax.training.task import Batch, Task, TrainStep
 
 # What launchers tell each process of a run: how many there are, or on which hosts.
 _COUNTS = (
@@ -110,7 +108,8 @@ def spread(task: Task, parallel: str, mesh: Mesh) -> Task:
         each = lambda x: jnp.broadcast_to(x, (mesh.size, *x.shape))  # noqa: E731
         return state.replace(memory=jax.tree.map(each, state.memory))
 
-    return task._replace(init=init, train_step=per_device(task.train_step, mesh))
+    steps = {name: per_device(step, mesh) for name, step in task.steps.items()}
+    return task._replace(init=init, train_step=per_device(task.train_step, mesh), steps=steps)
 
 
 def per_device(train_step: TrainStep, mesh: Mesh) -> TrainStep:

@@ -28,7 +28,7 @@ from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
 from ganjax.training.state import State
 from ganjax.training.step import key_of, make_call
-from ganjax.training.task import Phase, Task
+from ganjax.training.task import Phase, Task, TrainStep
 
 SHEET_SAMPLES = 64
 MOST_CLASSES = 10  # that are named on the screen
@@ -120,13 +120,6 @@ class _Run:
         self.stop = 0  # the signal that any process got before a call whose metrics are here
         self.watch = nonfinite.Watch()
         everywhere = devices.replicated(mesh)  # each process saves, and may look
-        call = make_call(
-            task.train_step,
-            seed=config.seed,
-            max_skips=config.max_skips,
-            unrolled=mesh.devices.flat[0].platform == "cpu",
-        )
-        self.call_fn = jax.jit(call, donate_argnums=(0, 1), out_shardings=everywhere)
         self.sheet_fn = None
         if sheet := task.model.sheet:
             self.sheet_fn = jax.jit(partial(self._draw_sheet, sheet), out_shardings=everywhere)
@@ -136,6 +129,18 @@ class _Run:
         if model.draw is not None:
             inputs = model.draw(rng, jnp.arange(SHEET_SAMPLES), None)
         return sheet(state.trained, inputs, rng)
+
+    @cache  # noqa: B019 (a run lives as long as its programs)
+    def _program(self, train_step: TrainStep) -> Any:
+        """A call of the device, compiled."""
+        call = make_call(
+            train_step,
+            seed=self.config.seed,
+            max_skips=self.config.max_skips,
+            unrolled=self.mesh.devices.flat[0].platform == "cpu",
+        )
+        everywhere = devices.replicated(self.mesh)
+        return jax.jit(call, donate_argnums=(0, 1), out_shardings=everywhere)
 
     def train(self) -> State:
         state = self._restore_or_init()
@@ -186,7 +191,7 @@ class _Run:
     ) -> State:
         """Trains phase `number` from the end of `step` on."""
         config, phase = self.config, self.task.phases[number]
-        begin, first = self._begin(number), step
+        begin, first, call_fn = self._begin(number), step, self._program(self.task.step_of(phase))
         end = begin + phase.steps
         last_log = time.monotonic(), self.images
         skips = jax.device_put(np.int32(0), devices.replicated(self.mesh))
@@ -197,7 +202,7 @@ class _Run:
             before = self.images
             signals = np.full(jax.local_device_count(), requested(), np.int32)
             requests = devices.to_devices({"requests": signals}, self.mesh)["requests"]
-            state, skips, metrics, asked = self.call_fn(state, skips, call, requests)
+            state, skips, metrics, asked = call_fn(state, skips, call, requests)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
                 self._check(*pending, state, number)

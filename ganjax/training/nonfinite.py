@@ -21,8 +21,8 @@ from ganjax.errors import UserError
 from ganjax.paths import write_atomic
 from ganjax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from ganjax.training.state import State
-from ganjax.training.step import SKIPS, Step
-from ganjax.training.task import Task
+from ganjax.training.step import SKIPS
+from ganjax.training.task import Task, TrainStep
 from ganjax.trees import named_leaves
 
 _RECENT = 20  # steps that a report tells of
@@ -132,12 +132,12 @@ def replay(task: Task, folder: Path, rng: Callable[[Array], Array]) -> Iterator[
     yield report["failure"]
     for name, examples in names.items():
         yield f"{name}: {', '.join(examples)}"
-    key = rng(state.step)
-    new, metrics = jax.jit(task.train_step)(state, batch, key)
+    key, step = rng(state.step), task.step_of(task.phase_at(int(state.step)))
+    new, metrics = jax.jit(step)(state, batch, key)
     for name, value in sorted(metrics.items()):
         yield f"{name:<28}{float(value):.6g}"
     yield from _describe(new)
-    yield _find_origin(task.train_step, state, batch, key)
+    yield _find_origin(step, state, batch, key)
 
 
 def _describe(state: State) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _describe(state: State) -> Iterator[str]:
             yield f"{role}: all {total:,} parameters finite after the update"
 
 
-def _find_origin(step: Step, *arguments: Any) -> str:
+def _find_origin(step: TrainStep, *arguments: Any) -> str:
     """Runs `step` operation by operation up to the first result that is not finite."""
     for check in (jax.debug_nans, jax.debug_infs):
         try:

@@ -44,12 +44,12 @@ def make(
     moved by NAdam.
 
     With `decay`, the learning rate of step i (from 0) is `learning_rate` / (1 + decay * i); with
-    `decay_from`, it falls linearly to 0 from that share of the run on; with `clip_norm`, longer
-    gradients are shortened to it first.
+    `decay_from`, it falls linearly to 0 from that share of the run on; with `drop_from`, it is a
+    tenth from that share on; with `clip_norm`, longer gradients are shortened to it first.
 
     Args:
       learning_rate: instead of the config's.
-      updates: of the whole run, for `decay_from`.
+      updates: of the whole run, for `decay_from` and `drop_from`.
       schedules: by the names of Adam's arguments, from updates; in place of the config's values.
 
     Raises:
@@ -66,9 +66,12 @@ def make(
             raise UserError(f"optimizer.{name} is {config[name]}; it must be 0 or more")
     decay, clip_norm = config.get("decay"), config.get("clip_norm")
     schedule = (lambda step: rate / (1 + decay * step)) if decay else rate
+    for name in ("decay_from", "drop_from"):
+        if not 0 <= config.get(name, 0) <= 1:
+            raise UserError(f"optimizer.{name} is {config[name]}; it must be in [0, 1]")
+    if "drop_from" in config:
+        schedule = optax.piecewise_constant_schedule(rate, {round(config.drop_from * updates): 0.1})
     if "decay_from" in config:
-        if not 0 <= config.decay_from <= 1:
-            raise UserError(f"optimizer.decay_from is {config.decay_from}; it must be in [0, 1]")
         begin = round(config.decay_from * updates)
         if begin < updates:
             schedule = optax.linear_schedule(rate, 0.0, updates - begin, begin)
@@ -87,6 +90,25 @@ def make(
     else:
         optimizer = optax.adam(schedule, b1=config.b1, b2=config.b2)
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
+
+
+def in_turn(*optimizers: optax.GradientTransformation) -> list[optax.GradientTransformation]:
+    """The same optimizers for one network that has them one after the other.
+
+    Each has a state of its own, and all states are parts of one: its form stays as it is.
+    """
+
+    def init(params: Any) -> tuple:
+        return tuple(optimizer.init(params) for optimizer in optimizers)
+
+    def make_turn(n: int) -> optax.GradientTransformation:
+        def update(gradients: Any, states: Any, params: Any = None) -> tuple:
+            updates, state = optimizers[n].update(gradients, states[n], params)
+            return updates, (*states[:n], state, *states[n + 1 :])
+
+        return optax.GradientTransformation(init, update)
+
+    return [make_turn(n) for n in range(len(optimizers))]
 
 
 def _matrices(params: Any) -> Any:

@@ -24,7 +24,7 @@ class _Step(NamedTuple):
     """A train step that was traced, and may have been measured.
 
     Attributes:
-      phase: the first one of its batch and image size.
+      phase: the first one of its step, batch and image size.
       lowered: the program, not compiled yet.
       flops: per image, by XLA's count of the program.
       tracing: seconds.
@@ -60,7 +60,7 @@ def plan(task: Task, data: Pipeline) -> Iterator[str]:
     steps: dict[tuple, _Step] = {}
     work: dict[tuple, float] = defaultdict(float)
     for phase in task.phases:
-        key = _key(phase)
+        key = _key(task, phase)
         if key not in steps:
             steps[key] = _trace(task, data, phase, phase.batch_size)
         work[key] += phase.kimg * steps[key].flops
@@ -73,7 +73,7 @@ def plan(task: Task, data: Pipeline) -> Iterator[str]:
     known = [step for step in steps.values() if step.batch_size]
     total = np.zeros(3)
     for phase in task.phases:
-        step = steps[_key(phase)]
+        step = steps[_key(task, phase)]
         low, hours, high = span = phase.kimg * 1000 * _seconds_per_image(step, known) / 3600
         total += span
         memory = f"{step.memory / 2**30:.2f}" if step.memory else "-"
@@ -97,15 +97,16 @@ def plan(task: Task, data: Pipeline) -> Iterator[str]:
             )
 
 
-def _key(phase: Phase) -> tuple[int, tuple[int, int]]:
-    return phase.batch_size, phase.image_size
+def _key(task: Task, phase: Phase) -> tuple:
+    return task.step_of(phase), phase.batch_size, phase.image_size
 
 
 def _trace(task: Task, data: Pipeline, phase: Phase, batch_size: int) -> _Step:
     begun = time.monotonic()
     state = jax.eval_shape(task.init, jax.random.key(0))
     batch = _batch(data, phase, batch_size)
-    lowered = jax.jit(task.train_step, donate_argnums=0).lower(state, batch, jax.random.key(0))
+    step = jax.jit(task.step_of(phase), donate_argnums=0)
+    lowered = step.lower(state, batch, jax.random.key(0))
     cost: Any = lowered.cost_analysis()
     return _Step(phase, lowered, cost["flops"] / batch_size, time.monotonic() - begun)
 
@@ -180,10 +181,9 @@ def _seconds_per_image(step: _Step, known: list[_Step]) -> np.ndarray:
 def _batch(data: Pipeline, phase: Phase, batch_size: int) -> dict[str, Array]:
     """Black images in the shape of the phase's batches, with labels of 0."""
     return {
-        new_name: jnp.zeros((batch_size, *shape), dtype)
+        name: jnp.zeros((batch_size, *shape), dtype)
         for stream in data.streams
-        for name, new_name in stream.names.items()
-        for shape, dtype in [stream.source.fields[name].array(phase.image_size, stream.channels)]
+        for name, (shape, dtype) in stream.arrays(phase.image_size).items()
     }
 
 

@@ -9,11 +9,10 @@ from jax import Array
 
 from ganjax import seeds
 from ganjax.training.state import State
-from ganjax.training.task import Batch
+from ganjax.training.task import Batch, TrainStep
 
 SKIPS = "skips"  # the metric that `guard` adds
 
-Step = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
 Call = Callable[[State, Array, Batch, Array], tuple[State, Array, dict[str, Array], Array]]
 
 
@@ -29,7 +28,7 @@ def train_key(seed: int, step: Array) -> Array:
     return jax.random.fold_in(key_of(seed, "train"), step)
 
 
-def guard(step: Step, limit: int) -> Callable[..., tuple[State, Array, dict[str, Array]]]:
+def guard(step: TrainStep, limit: int) -> Callable[..., tuple[State, Array, dict[str, Array]]]:
     """`step` without the updates that are not finite.
 
     An update is finite where all metrics of its step and all parameters after it are. Another one
@@ -56,7 +55,7 @@ def _all_finite(tree: Any) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
-def make_call(train_step: Step, *, seed: int, max_skips: int, unrolled: bool) -> Call:
+def make_call(train_step: TrainStep, *, seed: int, max_skips: int, unrolled: bool) -> Call:
     """One call of the device: a guarded step for each of several batches.
 
     Args:

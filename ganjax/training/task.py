@@ -1,6 +1,7 @@
 """The contracts: a model, which commands use, and a task, the game that trains it."""
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from ganjax.training.state import State, Trained
 
 Batch = Mapping[str, Array]
 Inputs = Mapping[str, Array]
+TrainStep = Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
 
 
 class Phase(NamedTuple):
@@ -63,6 +65,7 @@ class Model(NamedTuple):
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
       directions: the values of `data.direction` that one run can be used with.
+      scale: times that the sides of output images are those of input images.
     """
 
     inputs: Mapping[str, Field]
@@ -75,6 +78,7 @@ class Model(NamedTuple):
     real: str = ""
     optional: Mapping[str, Field] = {}
     directions: tuple[str, ...] = ()
+    scale: int = 1
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:
@@ -102,11 +106,22 @@ class Task(NamedTuple):
         `loss_<role>` and `grad_norm_<role>`, and `alpha` where something is faded in. The loop
         itself counts steps and images.
       phases: in order; one for most games.
+      steps: by the name of a phase, a train step of its own, where it has one.
       begin_phase: (state, phase) -> State, called once as each phase begins.
     """
 
     model: Model
     init: Callable[[Array], State]
-    train_step: Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]
+    train_step: TrainStep
     phases: tuple[Phase, ...]
     begin_phase: Callable[[State, Phase], State] = lambda state, phase: state
+    steps: Mapping[str, TrainStep] = {}
+
+    def step_of(self, phase: Phase) -> TrainStep:
+        """The train step of a phase."""
+        return self.steps.get(phase.name, self.train_step)
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase of the train step after `step` others."""
+        ends = accumulate(phase.steps for phase in self.phases)
+        return next(phase for phase, end in zip(self.phases, ends, strict=True) if step < end)

@@ -184,6 +184,9 @@ def test_configs(path):
         random = {"model.encoder": "random", "loss.encoders": ("random",)}
         random |= {"loss.content_layers": ("relu4_1",), "loss.covariance_layers": ("relu3_1",)}
         whole = load_config(str(path), [f"--config.{name}={x}" for name, x in random.items()])
+    if whole.task == "wct":
+        levels = "--config.model.levels=('relu4_1', 'relu1_1')"
+        whole = load_config(str(path), ["--config.model.encoder=random", levels])
     tasks.make(whole)
     smoke = load_config(f"{path}:smoke")
     tasks.make(smoke)
@@ -193,6 +196,7 @@ def test_configs(path):
         "cut": {"source": "unpaired:avatars"},
         "cyclegan": {"source": "unpaired:avatars"},
         "pix2pix": {"source": "paired:avatars"},
+        "wct": {"source": ("avatars",)},
     }.get(smoke.task, {"source": "avatars"})
     for field, source in sources.items():
         assert smoke.data[field] == source

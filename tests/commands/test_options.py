@@ -11,6 +11,8 @@ from PIL import Image, ImageSequence
 
 from ganjax import Generator, Translator, commands
 from ganjax.data.avatars import render
+from ganjax.images import read_image
+from ganjax.images.bicubic import shrink
 from ganjax.outputs import ANIMATIONS
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import read_metrics
@@ -341,6 +343,32 @@ def test_prepare(here, capsys):
     for flag in ("--manual_dir", "--data_dir"):  # with TFDS's data sets: tests/data/test_tfds.py
         with pytest.raises(commands.UserError, match="are for tfds:NAME only"):
             run("prepare", *words, flag, "x")
+
+
+def test_prepare_cuts_and_shrinks_images(here, capsys):
+    save("photos", 0, side=21)
+    save("photos", 1, side=16)
+    run("prepare", "photos", "--crops", 17, "--output", "crops")
+    whole = read_image("photos/00.png")
+    found = {path.name: read_image(path) for path in Path("crops").iterdir()}
+    corners = {(int(y), int(x)) for _, y, x in (name[:-4].split("_") for name in found)}
+    assert corners == {(0, 0), (0, 4), (4, 0), (4, 4)}  # none of the small one
+    np.testing.assert_array_equal(found["00_0_4.png"], whole[:17, 4:])
+    run("prepare", "photos", "--shrink", 4, "--output", "pairs")
+    for name, side in (("00.png", 5), ("01.png", 4)):
+        large = read_image(f"photos/{name}")[: 4 * side, : 4 * side]
+        np.testing.assert_array_equal(read_image(f"pairs/large/{name}"), large)
+        np.testing.assert_array_equal(read_image(f"pairs/small/{name}"), shrink(large, 4))
+    assert "wrote 4 pictures to pairs" in capsys.readouterr().err
+    for words, message in (
+        (["--crops", 10], "and --output DIR"),
+        (["--crops", 10, "--shrink", 2, "--output", "x"], "give --crops N or --shrink N"),
+        (["--shrink", 0, "--output", "x"], "1 or more"),
+        (["--shrink", 2, "--output", "pairs"], "holds other images"),
+        (["--shrink", 20, "--output", "x"], "01 is smaller than 20x20 pixels; leave it out"),
+    ):
+        with pytest.raises(commands.UserError, match=message):
+            run("prepare", "photos", *words)
 
 
 @pytest.mark.slow

@@ -8,11 +8,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 from toys import save_run
 
-from ganjax import UserError, runs
+from ganjax import UserError, ops, runs
 from ganjax.api import Translator
 from ganjax.commands import translate
 from ganjax.data.fields import IMAGE
-from ganjax.images import as_float, as_pixels, opaque
+from ganjax.images import as_float, as_pixels, opaque, resize
 from ganjax.training.task import Model
 
 
@@ -32,14 +32,15 @@ def negative(images):
     return -images
 
 
-def make(function, *, channels=3, multiple=1, reach=None):
+def make(function, *, channels=3, multiple=1, reach=None, scale=1):
     def sample(trained, inputs, rng):
         images = as_float(inputs["source"])
         assert images.shape[1] % multiple == images.shape[2] % multiple == 0
         noise = 0 if rng is None else 0.2 * jax.random.normal(rng, images.shape)
-        return {"samples": function(images) + noise}
+        return {"samples": ops.upsample(function(images) + noise, scale)}
 
-    model = Model({"source": IMAGE}, {"samples": IMAGE}, None, sample, None, multiple, reach)
+    inputs, outputs = {"source": IMAGE}, {"samples": IMAGE}
+    model = Model(inputs, outputs, None, sample, None, multiple, reach, scale=scale)
     config = ConfigDict({"data": {"channels": channels, "range": ""}})
     return Translator(runs.Run(config, model, {}, 1, "step 1"))
 
@@ -125,8 +126,51 @@ def test_gray_and_16_bits_are_what_they_look_like(tmp_path, channels):
     np.testing.assert_array_equal(drawn, 255 - as_pixels(color, channels=channels))
 
 
+def larger(image, times):
+    return image.repeat(times, axis=0).repeat(times, axis=1)
+
+
+@pytest.mark.parametrize("tile", [0, 16])
+def test_models_may_enlarge(tile):
+    image = picture(37, 50)
+    translator = make(blur, reach=2, multiple=4, scale=3)
+    wanted = larger(make(blur, reach=2, multiple=4)(image, seed=None), 3)
+    drawn = translator(image, seed=None, tile=tile)
+    assert drawn.shape == (111, 150, 3)
+    assert np.abs(drawn.astype(int) - wanted).max() <= 1
+    floats = translator.apply({}, jnp.asarray(as_float(image[None])), None)
+    assert floats.shape == (1, 111, 150, 3)
+    # Tiles of a model that sees all fade over as many larger pixels.
+    whole = larger(make(level)(image, seed=None, tile=tile), 3)
+    faded = make(level, scale=3)(image, seed=None, tile=tile).astype(int)
+    assert np.abs(faded - whole).max() <= (20 if tile else 1)
+
+
+def test_alpha_grows_with_the_image():
+    rgba = picture(20, 30, 4).copy()
+    rgba[:8, :, 3], rgba[8:, :, 3] = 255, 0
+    drawn = make(negative, scale=2)(rgba, seed=None)
+    assert drawn.shape == (40, 60, 4)
+    assert (drawn[:12, :, 3] == 255).all() and (drawn[20:, :, 3] == 0).all()
+    np.testing.assert_array_equal(drawn[:12, :, :3], larger(255 - rgba[:6, :, :3], 2))
+    own = make(negative, channels=4, scale=2)(rgba, seed=None)
+    np.testing.assert_array_equal(own, larger(255 - rgba, 2))
+
+
+@pytest.mark.parametrize(("outscale", "size"), [(2.5, (50, 75)), (0.5, (10, 15)), (4.0, (80, 120))])
+def test_results_are_scaled_to_what_is_asked(outscale, size):
+    rgba = picture(20, 30, 4).copy()
+    rgba[..., 3] = 128
+    for image in (rgba, opaque(rgba)):
+        drawn = make(negative, scale=4)(image, seed=None, outscale=outscale)
+        assert drawn.shape == (*size, image.shape[2])
+    whole = make(negative, scale=4)(image, seed=None)
+    np.testing.assert_array_equal(drawn, resize(whole, size))
+
+
 def test_arguments_out_of_their_range():
-    for words, message in (({"tile": -1}, "tile is -1; it must be 0"), ({"seed": -1}, "seed is")):
+    asked = ({"tile": -1}, "tile is -1; it must be 0"), ({"seed": -1}, "seed is")
+    for words, message in (*asked, ({"outscale": -1}, "outscale is -1; give a number above 0")):
         with pytest.raises(UserError, match=message):
             make(negative)(picture(8, 8), **words)
 
@@ -159,6 +203,9 @@ def test_files_keep_their_names_and_one_that_is_broken_stops_none(run, tmp_path,
     np.testing.assert_array_equal(pair, np.concatenate([rgba, drawn], axis=1))
     words = ["--workdir", run, "--input", folder / "a.jpg", "--output", tmp_path / "a.png"]
     translate.main([*map(str, words), "--side_by_side"])
+    large = ["--overwrite", "--side_by_side", "--outscale", "1.5"]
+    translate.main([*map(str, words[:-1]), str(tmp_path / "large.png"), *large])
+    assert as_pixels(tmp_path / "large.png").shape == (30, 90, 3)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (60, 20) and image.mode == "RGB" and image.text["Seed"] == "0"
         left = opaque(as_pixels(folder / "a.jpg", channels=4))

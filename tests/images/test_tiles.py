@@ -39,6 +39,15 @@ def test_an_image_is_what_its_own_windows_make_up(feather):
         np.testing.assert_array_equal(joined, image)
 
 
+def test_scaled_tiles_make_up_the_larger_image():
+    image = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+    large = image.repeat(3, axis=0).repeat(3, axis=1)
+    parts = [part.scaled(3) for part in tiles.cut((21, 30), 8, margin=2, grain=1)]
+    for feather in (0, 3):
+        joined = tiles.join((63, 90), ((p, large[p.window]) for p in parts), feather=feather)
+        np.testing.assert_array_equal(joined, large)
+
+
 def test_tiles_fade_linearly_into_each_other():
     left, right = tiles.cut((8, 64), 32, margin=8, grain=8)
     parts = [(left, np.zeros((8, 48, 1), np.uint8)), (right, np.full((8, 48, 1), 200, np.uint8))]

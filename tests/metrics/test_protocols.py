@@ -27,6 +27,8 @@ from ganjax.metrics.protocols import Protocol, Statistic, parse, statistics
         ("swd8k", ("sliced_wasserstein", 8000, False, "", "")),
         ("psnr", ("psnr", 0, False, "", "")),
         ("ms_ssim", ("ms_ssim", 0, False, "", "")),
+        ("psnr_y4", ("psnr", 0, False, "y4", "")),
+        ("ssim_y", ("ssim", 0, False, "y", "")),
         ("lpips_vgg", ("lpips", 0, False, "vgg16", "")),
         ("lpips_alex", ("lpips", 0, False, "alexnet", "")),
         ("style_loss_vgg19", ("style_loss", 0, False, "vgg19", "")),

@@ -10,7 +10,8 @@ import pytest
 
 from ganjax.errors import UserError
 from ganjax.images import to_float
-from ganjax.metrics.similarity import luminance, ms_ssim, psnr, ssim
+from ganjax.metrics import pairs
+from ganjax.metrics.similarity import luma, luminance, ms_ssim, psnr, ssim
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
@@ -162,6 +163,29 @@ def test_luminance_is_pillows_gray():
     image = np.random.default_rng(10).integers(0, 256, (8, 9, 3), np.uint8)
     gray = np.asarray(Image.fromarray(image).convert("L"))
     np.testing.assert_allclose((luminance(to_float(image))[..., 0] + 1) * 127.5, gray, atol=0.51)
+
+
+def test_metrics_of_y_are_those_of_matlabs_luma_within_the_border():
+    """`rgb2ycbcr`: black is 16, white 235; the border's pixels count nothing."""
+    a, b = np.random.default_rng(11).integers(0, 256, (2, 20, 24, 3), np.uint8)
+    b[:4] = b[-4:] = 0
+    b[:, :4] = b[:, -4:] = 255
+    wanted = [16 + x.astype(float) / 255 @ [65.481, 128.553, 24.966] for x in (a, b)]
+    for value, level in ((0, 16), (255, 235)):
+        flat = luma(to_float(np.full((1, 1, 3), value, np.uint8)))
+        assert 127.5 * (float(flat[0, 0, 0]) + 1) == pytest.approx(level, abs=1e-3)
+    for border in (0, 4):
+        sight = pairs.load(f"y{border or ''}")
+        inner = (slice(border, 20 - border), slice(border, 24 - border))
+        error = np.mean((wanted[0][inner] - wanted[1][inner]) ** 2)
+        seen = [sight.perceive(to_float(x)) for x in (a, b)]
+        got = pairs.compare("psnr", *seen, sight.channels)
+        assert float(got) == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+        scaled = [jnp.asarray(x[inner], jnp.float32)[..., None] / 127.5 - 1 for x in wanted]
+        got = pairs.compare("ssim", *seen, sight.channels)
+        assert float(got) == pytest.approx(float(ssim(*scaled)), abs=1e-4)
+    with pytest.raises(UserError, match="all border"):
+        luma(jnp.zeros((9, 8, 3)), border=4)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ def test_max_pool_shares_the_gradient_among_equals():
 def test_upsample_repeats():
     x = _image(2, 3, 5, 4)
     np.testing.assert_array_equal(ops.upsample(x), x.repeat(2, axis=1).repeat(2, axis=2))
+    np.testing.assert_array_equal(ops.upsample(x, 3), x.repeat(3, axis=1).repeat(3, axis=2))
     check_grads(ops.upsample, (x[:1],), 1, modes=["rev"])
 
 
@@ -221,6 +222,9 @@ def test_space_to_depth_takes_blocks_and_depth_to_space_gives_them_back():
         block = x[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         np.testing.assert_array_equal(blocks[:, row, column], block.reshape(2, 12))
     np.testing.assert_array_equal(ops.depth_to_space(blocks), x)
+    blocks = np.arange(2 * 9 * 2).reshape(1, 1, 2, 3, 3, 2)
+    wide = ops.depth_to_space(jnp.asarray(blocks.reshape(1, 1, 2, 18)), 3)
+    np.testing.assert_array_equal(wide[0], np.concatenate(list(blocks[0, 0]), axis=1))
 
 
 def test_shrink_averages_areas():
@@ -372,3 +376,12 @@ def test_a_bias_is_added_to_every_pixel():
     x, bias = _image(2, 3, 4, 5), _image(5)
     np.testing.assert_array_equal(ops.add_bias(x, bias), x + bias[None, None, None])
     check_grads(lambda *a: jnp.sin(ops.add_bias(*a)), (x[:1, :2], bias), 2, modes=["rev"])
+
+
+def test_prelu_is_its_definition_with_its_gradients():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 5)))
+    for slopes in (jnp.linspace(-0.5, 1.5, 5), jnp.full(1, 0.25)):
+        np.testing.assert_allclose(
+            ops.prelu(x, slopes), np.where(x > 0, x, np.asarray(slopes) * np.asarray(x))
+        )
+        check_grads(ops.prelu, (x, slopes), 2, modes=["rev"])

@@ -35,6 +35,27 @@ def test_decay():
     np.testing.assert_allclose(steps(make(decay=0.0), [[3.0]] * 6), -0.01, rtol=1e-5)
 
 
+def test_the_rate_may_drop_to_a_tenth():
+    optimizer = optimizers.make(
+        ConfigDict({"learning_rate": 0.01, "drop_from": 0.5, "b1": 0.9, "b2": 0.99}), updates=6
+    )
+    got = steps(optimizer, [[3.0]] * 6)[:, 0]
+    np.testing.assert_allclose(got, [-0.01] * 3 + [-0.001] * 3, rtol=1e-5)
+
+
+def test_optimizers_in_turn_know_nothing_of_each_other():
+    both = make(name="muon"), make(decay=0.5)
+    first, second = optimizers.in_turn(*both)
+    params, gradient = {"kernel": jnp.ones((3, 2))}, {"kernel": jnp.full((3, 2), 3.0)}
+    state, own = first.init(params), [one.init(params) for one in both]
+    for n in (0, 0, 1, 0, 1):
+        update, new = (first, second)[n].update(gradient, state, params)
+        wanted, own[n] = both[n].update(gradient, own[n], params)
+        assert jax.tree.structure(new) == jax.tree.structure(state)
+        np.testing.assert_array_equal(update["kernel"], wanted["kernel"])
+        state = new
+
+
 def test_longer_gradients_are_clipped_to_the_norm_and_shorter_ones_left():
     gradients = np.array([[3.0, 4.0], [0.3, -0.4], [-30.0, 1.0]], np.float32)
     norms = np.linalg.norm(gradients, axis=1, keepdims=True)

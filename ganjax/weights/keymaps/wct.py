@@ -18,6 +18,8 @@ def levels(arrays: Arrays) -> Arrays:
     for name, array in arrays.items():
         stem, _, leaf = name.partition(":")
         files.setdefault(stem, {})[leaf] = array
+    if not files:
+        raise UserError("there are no weights in it; give the folder of the encoders and decoders")
     parameters: Arrays = {}
     found: dict[str, set[str]] = {}
     for stem, content in files.items():
