@@ -30,7 +30,7 @@ Average = Literal["ema", "live"]
 
 # Fields that lead to files of one machine, and those that name weights, which may be files.
 _PATHS = (*workdir.PLACES, "data.folders", "data.cache_dir", "init_from")
-_WEIGHTS = ("model.encoder", "loss.encoders")
+_WEIGHTS = ("model.encoder", "loss.encoders", "loss.teacher")
 
 
 class Run(NamedTuple):

@@ -26,7 +26,8 @@ WORDS = {
     "task", "parallel", "loss", "evaluate_metrics", "data.image_size", "data.load_size",
     "data.range", "data.direction", "data.classes", "data.colors", "model.form", "model.dtype",
     "model.norm", "model.generator", "model.resampling", "model.attributes", "loss.adversarial",
-    "loss.content_layers", "loss.style_layers", "loss.covariance_layers", "optimizer.name",
+    "loss.content_layers", "loss.style_layers", "loss.covariance_layers", "loss.pixels",
+    "model.levels", "optimizer.name",
 }  # fmt: skip
 
 
