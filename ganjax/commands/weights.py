@@ -133,12 +133,12 @@ def _fetch(
 def _import(path: Path, format_name: str, target: Path, *, overwrite: bool) -> None:
     import hashlib
 
-    from ganjax.weights import keymaps, read
+    from ganjax.weights import keymaps, read, read_folder
     from ganjax.weights.safetensors import read_safetensors, to_bytes, write_safetensors
 
     if format_name not in keymaps.FORMATS:
         raise UserError(f"format {format_name!r} is unknown; there is {', '.join(keymaps.FORMATS)}")
-    arrays = read(path)
+    arrays = read_folder(path) if format_name == "wct" else read(path)
     try:
         parameters = keymaps.convert(format_name, arrays)
     except UserError as error:

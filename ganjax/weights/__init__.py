@@ -27,18 +27,14 @@ def weights_folder() -> Path:
 def read(path: str | Path) -> "dict[str, np.ndarray]":
     """Reads the arrays of a weight file: safetensors, PyTorch's, Keras' .h5, .npz.
 
-    Those of all files in a folder are named "STEM:NAME". A file's content says which it is,
-    whatever its suffix. What wraps the arrays in it is left out of their names, and named on
-    stderr: keys like "state_dict", and the "module" of
+    Its content says which it is, whatever its suffix. What wraps the arrays in it is left out of
+    their names, and named on stderr: keys like "state_dict", and the "module" of
     `torch.nn.DataParallel` and "_orig_mod" of `torch.compile`.
 
     Raises:
       UserError: the file is missing, damaged or hostile, or none of these.
     """
     path = Path(path)
-    if path.is_dir():
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _SUFFIXES]
-        return {f"{f.stem}:{name}": array for f in files for name, array in read(f).items()}
     keys: list[str] = []
     match _kind(path) or _SUFFIXES.get(path.suffix.lower()):
         case "safetensors":
@@ -68,6 +64,18 @@ def read(path: str | Path) -> "dict[str, np.ndarray]":
         dropped = [f"names without {part!r}" for part in _WRAPPERS if part in wrappers]
         print(f"{path}: read {', '.join(taken + dropped)}", file=sys.stderr)
     return plain
+
+
+def read_folder(path: Path) -> "dict[str, np.ndarray]":
+    """The arrays of all weight files in a folder, as "STEM:NAME".
+
+    Raises:
+      UserError: it is no folder, or a file cannot be read.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is no folder; give the folder of the files")
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _SUFFIXES]
+    return {f"{file.stem}:{name}": array for file in files for name, array in read(file).items()}
 
 
 _SUFFIXES = {

@@ -112,6 +112,8 @@ def test_published_sets_are_imported(folder, count, test_weights, tmp_path, monk
 
 def test_half_a_set_is_refused(test_weights, tmp_path, monkeypatch):
     monkeypatch.setenv("GANJAX_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(UserError, match="is no folder"):
+        command.main(["import", str(tmp_path / "wct.pth"), "--as", "wct"])
     with pytest.raises(UserError, match="there are no weights in it"):
         command.main(["import", str(tmp_path), "--as", "wct"])
     name = "feature_invertor_conv1_1.pth"
