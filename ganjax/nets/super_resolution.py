@@ -1,10 +1,4 @@
-"""Networks of super-resolution: SRVGG, SRResNet, MSRResNet, RRDB, and SRGAN's discriminator.
-
-Enlargers have the same fields: `scale`, times that the sides grow; `channels` of the images;
-`width`, channels inside; `depth`, of what there are many; `dtype` of the computation. They take
-[B, H, W, C] in [-1, 1] and give [B, scale H, scale W, C], about [-1, 1], float32 at least. `reach`
-is how many pixels of the input a pixel of the output sees around it.
-"""
+"""Networks of super-resolution: SRVGG, SRResNet, MSRResNet, RRDB, and SRGAN's discriminator."""
 
 from functools import partial
 from typing import Any
@@ -60,7 +54,32 @@ class _PReLU(nn.Module):
         return ops.prelu(x, slopes.astype(x.dtype))
 
 
-class SRVGG(nn.Module):
+class Enlarger(nn.Module):
+    """What enlarges images [B, H, W, C] in [-1, 1] to [B, scale H, scale W, C], about [-1, 1].
+
+    Results are float32 at least.
+
+    Attributes:
+      scale: times that the sides grow.
+      channels: of the images.
+      width: channels inside.
+      depth: of what there are many.
+      dtype: of the computation.
+    """
+
+    scale: int = 4
+    channels: int = 3
+    width: int = 64
+    depth: int = 16
+    dtype: Any = jnp.float32
+
+    @property
+    def reach(self) -> int:
+        """How many pixels of the input a pixel of the output sees around it."""
+        raise NotImplementedError
+
+
+class SRVGG(Enlarger):
     """The compact network of Real-ESRGAN's fast models: plain convolutions at the small size.
 
     `SRVGGNetCompact` (Wang et al. 2021, arXiv:2107.10833, and its code): 3x3 convolutions with
@@ -69,12 +88,6 @@ class SRVGG(nn.Module):
     621,424 parameters at x2, x3 and x4. The last convolution starts small: the network starts as
     the repeated pixels.
     """
-
-    scale: int = 4
-    channels: int = 3
-    width: int = 64
-    depth: int = 16
-    dtype: Any = jnp.float32
 
     @property
     def reach(self) -> int:
@@ -94,7 +107,7 @@ class SRVGG(nn.Module):
         return 2 * x - 1
 
 
-class SRResNet(nn.Module):
+class SRResNet(Enlarger):
     """SRGAN's generator (Ledig et al. 2017, arXiv:1609.04802, figure 4).
 
     9x9 convolution; `depth` residual blocks (conv - BN - PReLU - conv - BN) and one more
@@ -102,12 +115,6 @@ class SRResNet(nn.Module):
     for each and PReLU; 9x9 convolution. PReLUs have one slope each. At x4 1,549,462 parameters.
     Inputs are taken in [0, 1] inside, outputs are in [-1, 1], as published.
     """
-
-    scale: int = 4
-    channels: int = 3
-    width: int = 64
-    depth: int = 16
-    dtype: Any = jnp.float32
 
     @property
     def reach(self) -> int:
@@ -135,19 +142,13 @@ class SRResNet(nn.Module):
         return x.astype(jnp.promote_types(jnp.float32, dtype))
 
 
-class MSRResNet(nn.Module):
+class MSRResNet(Enlarger):
     """SRResNet without normalization, as BasicSR and ESRGAN's code have it.
 
     Residual blocks (conv - ReLU - conv), LeakyReLU 0.1 elsewhere, 3x3 convolutions alone, added to
     the input scaled bilinearly; images in [0, 1] inside. At x4 1,517,571 parameters. Convolutions
     of residual blocks start at a tenth.
     """
-
-    scale: int = 4
-    channels: int = 3
-    width: int = 64
-    depth: int = 16
-    dtype: Any = jnp.float32
 
     @property
     def reach(self) -> int:
@@ -169,7 +170,7 @@ class MSRResNet(nn.Module):
         return 2 * (x + jax.image.resize(small, x.shape, "bilinear")) - 1
 
 
-class RRDB(nn.Module):
+class RRDB(Enlarger):
     """ESRGAN's generator of residual-in-residual dense blocks (Wang et al. 2018, arXiv:1809.00219).
 
     `depth` blocks of three dense blocks, each of five convolutions that see all before them and
@@ -177,11 +178,7 @@ class RRDB(nn.Module):
     in [0, 1] inside. Of the published depth, 23, it has 16,697,987 parameters. It enlarges 4 times.
     """
 
-    scale: int = 4
-    channels: int = 3
-    width: int = 64
     depth: int = 23
-    dtype: Any = jnp.float32
 
     @property
     def reach(self) -> int:
@@ -221,7 +218,6 @@ def _steps(scale: int) -> tuple[int, ...]:
     return (2, 2) if scale == 4 else (scale,)
 
 
-Enlarger = SRVGG | SRResNet | MSRResNet | RRDB
 FORMS: dict[str, type[Enlarger]] = {
     "srvgg": SRVGG,
     "srresnet": SRResNet,
