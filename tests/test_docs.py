@@ -255,18 +255,6 @@ def test_dcgan_celeba_is_trained_on_a_zip(ganjax):
 
 
 @pytest.mark.slow
-def test_a_class_is_asked_for(ganjax):
-    write_pictures(Path("animals/cat"), 4)
-    write_pictures(Path("animals/dog"), 4)
-    data = "--config.data.source=folder:animals --config.data.channels=3"
-    labels = "--config.model.classes=2 --config.model.attributes=() --workdir=runs/animals"
-    steps = "--config.discriminator_steps=1"
-    ganjax(f"train sngan_fashion_mnist:smoke {data} {labels} {steps}", *TINY)
-    ganjax("sample --workdir runs/animals --label cat --num 2 --output cats/")
-    assert size("cats/000000.png") == (32, 32)
-
-
-@pytest.mark.slow
 def test_labels_become_photos(ganjax):
     ganjax("train pix2pix_facades:smoke --workdir=runs/pix2pix_facades", *TINY)
     Path("labels").mkdir()
