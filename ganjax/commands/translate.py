@@ -124,7 +124,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
         for picture, mask, target in zip(pictures, masks, targets, strict=True):
             if target not in skipped:
                 try:
-                    source = picture.pixels(channels=4)
+                    source = picture.read() if translator.maps else picture.pixels(channels=4)
                     hole = None if mask is None else _hole(mask)
                     image = translator(
                         source,
@@ -134,6 +134,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
                         outscale=arguments.outscale,
                     )
                     if arguments.side_by_side:
+                        source = picture.pixels(channels=4)
                         image = _beside(source, image)
                     write_image(target, image, made=made)
                     written += 1
