@@ -189,6 +189,21 @@ def class_weights(labels: Array, classes: int, ignored: Sequence[int] = ()) -> A
     return jnp.take(weights, labels, mode="fill", fill_value=0)
 
 
+def divergence(mean: Array, log_variance: Array) -> Array:
+    """Of N(mean, variance) from N(0, I): Kullback and Leibler's (Kingma and Welling 2014, app. B).
+
+    Args:
+      mean, log_variance: [B, Z].
+
+    Returns:
+      [B].
+
+    >>> print(divergence(jnp.array([[0.0, 2.0]]), jnp.zeros((1, 2))))
+    [2.]
+    """
+    return 0.5 * jnp.sum(jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance, axis=-1)
+
+
 def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Array:
     """Cross-entropy of which patch of its image a query is of (Park et al. 2020, equation 4).
 

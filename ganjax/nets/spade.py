@@ -4,6 +4,7 @@ Park, Liu, Wang and Zhu 2019, arXiv:1903.07291 (SPADE), and Sushko, Schönfeld, 
 and Khoreva 2021, arXiv:2012.04781 (OASIS).
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,8 +54,8 @@ class LabelMap(NamedTuple):
     labels: Array
     noise: Array | None = None
 
-    def shrunk(self, size: tuple[int, int]) -> "LabelMap":
-        """Every n-th pixel of either side."""
+    def shrunk(self, size: tuple[int, ...]) -> "LabelMap":
+        """Every n-th pixel of either side, as many as `size` (h, w) says."""
         rows, columns = (side // new for side, new in zip(self.labels.shape[1:], size, strict=True))
         noise = self.noise
         if noise is not None and noise.ndim == 4:
@@ -86,7 +87,7 @@ class _MapConv(nn.Module):
         return ops.add_bias(x, bias)
 
 
-def _spread_conv(noise: Array, kernel: Array, size: tuple[int, int]) -> Array:
+def _spread_conv(noise: Array, kernel: Array, size: tuple[int, ...]) -> Array:
     """The convolution of [B, Z] repeated for every pixel, in a fraction of the products."""
     taps = jnp.einsum("bz,yxzf->byxf", noise, kernel)
 
@@ -120,14 +121,13 @@ class SPADE(nn.Module):
         """Normalized features [B, H, W, C] and a label map of that size, to [B, H, W, C]."""
         channels = x.shape[-1]
         y = nn.relu(_MapConv(self.hidden, self.classes, self.dtype, name="hidden")(where))
-        # Both convolutions in one.
-        kernels, biases = [], []
-        for name in ("scale", "bias"):
-            shape = (3, 3, self.hidden, channels)
-            kernels.append(self.param(f"{name}_kernel", _kernel_init, shape))
-            biases.append(self.param(f"{name}_bias", nn.initializers.zeros, (channels,)))
-        kernel, bias = (jnp.concatenate(p, axis=-1).astype(self.dtype) for p in (kernels, biases))
-        scale, shift = jnp.split(ops.add_bias(ops.conv(y, kernel, padding=1), bias), 2, axis=-1)
+        # Two convolutions in one, each of which starts as Glorot's.
+        shape = (3, 3, self.hidden, 2 * channels)
+        init = nn.initializers.normal(GAIN * math.sqrt(2 / (9 * (self.hidden + channels))))
+        kernel = self.param("kernel", init, shape).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, shape[3:]).astype(self.dtype)
+        y = ops.add_bias(ops.conv(y, kernel, padding=1), bias)
+        scale, shift = y[..., :channels], y[..., channels:]
         return x * (1 + scale) + shift
 
 
@@ -168,10 +168,10 @@ class Generator(nn.Module):
 
     | form   | blocks                                          | parameters |
     | ------ | ----------------------------------------------- | ---------- |
-    | oasis  | 16 > 16 > 8 > 4 > 2 > 1                         |            |
-    | normal | 16 > 16, 16 > 8 > 4 > 2 > 1                     |            |
-    | more   | 16 > 16 > 16 > 8 > 4 > 2 > 1                    |            |
-    | most   | 16 > 16 > 16 > 8 > 4 > 2 > 1 > 1/2              |            |
+    | oasis  | 16 > 16 > 8 > 4 > 2 > 1                         | 74,314,691 |
+    | normal | 16 > 16, 16 > 8 > 4 > 2 > 1                     | 96,492,483 |
+    | more   | 16 > 16 > 16 > 8 > 4 > 2 > 1                    | 96,492,483 |
+    | most   | 16 > 16 > 16 > 8 > 4 > 2 > 1 > 1/2              | 97,412,579 |
 
     The first image is a 3x3 convolution of the label map or, with `latent`, a linear map of the
     noise, which then does nothing else: SPADE's form with an encoder. Without it the noise is
@@ -270,7 +270,8 @@ class SegmentationDiscriminator(nn.Module):
 
     Residual blocks that halve, of 2, 2, 4, 4, 8 and 8 widths, and as many that double, each but the
     first of which is given the output of the halving block of its size, too: 8, 4, 4, 2, 2 and 1
-    widths. All 3x3 and 1x1 convolutions but the last are spectrally normalized.
+    widths. All 3x3 and 1x1 convolutions but the last are spectrally normalized. As published, of
+    151 classes, 22,258,904 parameters.
 
     Attributes:
       classes: of the label maps.
@@ -311,3 +312,90 @@ class SegmentationDiscriminator(nn.Module):
 
 
 _DOWN = (2, 2, 4, 4, 8, 8)  # widths of the halving blocks
+
+
+class PatchDiscriminators(nn.Module):
+    """SPADE's discriminators: PatchGANs of the image and of the halved one, given the label map.
+
+    4x4 convolutions with padding 2: 1, 2 and 4 widths with stride 2, 8 widths and a single logit
+    with stride 1; LeakyReLU 0.2 after all but the last. All but the first and last are spectrally
+    normalized, and their outputs instance by instance (Park et al. 2019, figure 13).
+
+    Attributes:
+      classes: of the label maps.
+      width: 64 as published.
+      scales: images that are judged, each half as large as the one before.
+      dtype: of the computation; parameters, singular values and logits are float32.
+    """
+
+    classes: int
+    width: int = 64
+    scales: int = 2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array, labels: Array, *, train: bool) -> list[list[Array]]:
+        """Images [B, H, W, C] in [-1, 1] and label maps int [B, H, W] to features and logits.
+
+        Returns:
+          of each scale, features [B, h, w, C] of its four layers, and logits [B, h, w, 1], float32
+          at least.
+        """
+        one_hot = jax.nn.one_hot(labels, self.classes, dtype=self.dtype)
+        shown, found = jnp.concatenate([one_hot, images.astype(self.dtype)], axis=-1), []
+        for scale in range(self.scales):
+            if scale:
+                shown = nn.avg_pool(shown, (3, 3), (2, 2), ((1, 1), (1, 1)), False)
+            features = [shown]
+            for n, times in enumerate((1, 2, 4, 8)):
+                layer = self._layer(f"conv_{scale}_{n}", times * self.width, n)
+                x = layer(features[-1], train=train)
+                features.append(nn.leaky_relu(ops.instance_norm(x) if n else x, 0.2))
+            logits = self._layer(f"conv_{scale}_4", 1, 4)(features[-1], train=train)
+            logits = logits.astype(jnp.promote_types(jnp.float32, self.dtype))
+            found.append([*features[1:], logits])
+        return found
+
+    def _layer(self, name: str, features: int, n: int) -> Layer:
+        inner = 0 < n < 4
+        return Layer(
+            features, 4, GAIN, spectral=inner, use_bias=not inner, strides=1 if n > 2 else 2,
+            dtype=self.dtype, name=name,
+        )  # fmt: skip
+
+
+class Encoder(nn.Module):
+    """What draws a style of: mean and logarithm of the variance of the noise that makes an image.
+
+    3x3 convolutions with stride 2 of 1, 2, 4, 8, 8 and, from 256x256 on, 8 widths, spectrally
+    normalized, their outputs instance by instance, with LeakyReLU 0.2 between; then two linear maps
+    (Park et al. 2019, figure 14).
+
+    Attributes:
+      size: of the noise.
+      width: 64 as published.
+      dtype: of the computation; parameters and results are float32.
+    """
+
+    size: int = 256
+    width: int = 64
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool) -> tuple[Array, Array]:
+        """Images [B, H, W, C] in [-1, 1] to two [B, size], float32 at least."""
+        x = images
+        large = min(images.shape[1:3]) >= 256
+        for n, times in enumerate((1, 2, 4, 8, 8, 8)[: 5 + large]):
+            layer = Layer(
+                times * self.width, 3, GAIN, spectral=True, use_bias=False, strides=2,
+                dtype=self.dtype, name=f"conv_{n}",
+            )  # fmt: skip
+            x = nn.leaky_relu(ops.instance_norm(layer(x, train=train)), 0.2)
+        x = x.reshape(len(x), -1)
+        wide = jnp.promote_types(jnp.float32, self.dtype)
+        mean, log_variance = (
+            Layer(self.size, 0, GAIN, dtype=wide, name=name)(x, train=train)
+            for name in ("mean", "log_variance")
+        )
+        return mean, log_variance

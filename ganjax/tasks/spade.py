@@ -1,6 +1,6 @@
 """Images of label maps: SPADE's game (Park et al. 2019) and OASIS's (Sushko et al. 2021)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,11 +19,18 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import labeled
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
-from ganjax.nets.spade import Generator, LabelMap, SegmentationDiscriminator
+from ganjax.nets.spade import (
+    Encoder,
+    Generator,
+    LabelMap,
+    PatchDiscriminators,
+    SegmentationDiscriminator,
+)
 from ganjax.tasks.translators import SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.weights import networks
 
 MAX_DOWNS = 6
 SMOKE = {
@@ -36,9 +43,24 @@ SMOKE = {
     "model.width": 4,
     "model.discriminator_width": 4,
     "model.downs": 0,
+    "loss.encoders": ("random:relu1_1,relu2_1",),
     "batch_size": 4,
     **short_run(4),
 }
+
+
+OASIS = {
+    "model.form": "oasis",
+    "model.noise_size": 64,
+    "ema_half_life_kimg": 220.0,
+    "optimizer.decay_from": 1.0,
+    "optimizer.b2": 0.999,
+}
+"""What differs in OASIS's `defaults` from `spade_defaults`."""
+CAMVID = (
+    "sky", "building", "pole", "road", "pavement", "tree",
+    "sign", "fence", "car", "pedestrian", "bicyclist", "void",
+)  # fmt: skip
 
 
 def defaults() -> ConfigDict:
@@ -62,15 +84,23 @@ def defaults() -> ConfigDict:
     config.data.load_size = "286"  # what images are scaled to before that is cut out
 
     config.model = ConfigDict()
-    config.model.form = "oasis"  # oasis
-    config.model.width = 64  # channels of the generator's last block
+    config.model.form = "oasis"  # oasis | spade
+    config.model.generator = "normal"  # of SPADE: normal | more | most, by the number of doublings
+    config.model.width = 64  # channels of the generator's last blocks
     config.model.discriminator_width = 0  # of the first layers of the other; 0 for `width`
     config.model.downs = 0  # halvings of OASIS's D; 0 for as many as image_size allows, up to 6
-    config.model.noise_size = 64  # channels of the noise
+    config.model.noise_size = 64  # channels of the noise; SPADE has some with an encoder only
+    config.model.variational = False  # of SPADE: an encoder of images gives the noise
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
-    config.loss.mix_weight = 10.0  # of LabelMix, by which D's answers to a mixture mix, too
+    config.loss.mix_weight = 10.0  # of OASIS's LabelMix, by which D's answers to a mixture mix, too
+    # Of SPADE: of D's features; of those of the network `encoders`, see docs/adain.md; and of the
+    # distance of the noise of an image to N(0, I).
+    config.loss.features_weight = 10.0
+    config.loss.perceptual_weight = 10.0
+    config.loss.encoders = ("vgg16_features:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
+    config.loss.divergence_weight = 0.05
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
     config.optimizer.discriminator_learning_rate = 4e-4  # for the discriminator
@@ -80,31 +110,61 @@ def defaults() -> ConfigDict:
     return config
 
 
+def spade_defaults() -> ConfigDict:
+    """SPADE as published for ADE20K: hinge, features of D and of a VGG, the rate falls to 0."""
+    config = defaults()
+    config.model.form = "spade"
+    config.model.noise_size = 256
+    config.ema_half_life_kimg = 0.0
+    config.optimizer.decay_from = 0.5
+    config.optimizer.b2 = 0.9
+    return config
+
+
+def camvid(config: ConfigDict) -> ConfigDict:
+    """`config` for CamVid at 96x128, with the classes of SegNet (Badrinarayanan et al. 2017)."""
+    config.data.source = "paired:camvid"
+    config.data.classes = CAMVID
+    config.data.ignored = ("void",)
+    config.data.image_size = "96x128"
+    config.data.load_size = "104x139"
+    config.batch_size = 8
+    config.total_kimg = 400.0
+    return config
+
+
 def streams(config: ConfigDict) -> tuple[Stream, ...]:
     """Label maps as `source` with their images as `target`, cut and mirrored together."""
     return (labeled(config.data, image="target", label_map="source"),)
 
 
 def from_config(config: ConfigDict) -> Task:
-    """The game of a config."""
-    size = parse_image_size(config.data.image_size)
-    if config.loss.mix_weight < 0:
-        raise UserError("loss.mix_weight is below 0; give 0 or more")
-    phase = Phase("train", config.total_kimg, config.batch_size, size)
-    rate = config.optimizer.discriminator_learning_rate
+    """The game of a config, with the network that its losses look through."""
+    model, rate = config.model, config.optimizer.discriminator_learning_rate
+    generator, size = _generator(config), parse_image_size(config.data.image_size)
+    for name in ("mix", "features", "perceptual", "divergence"):
+        if config.loss[f"{name}_weight"] < 0:
+            raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
+    if model.discriminator_width < 0:
+        raise UserError("model.discriminator_width is below 0; give 0 or more")
     if not rate > 0:
         raise UserError(f"optimizer.discriminator_learning_rate is {rate}; it must be above 0")
-    maps = LabelMaps.of(config.data.classes, config.data.colors)
+    encoder = None
+    if _noise_size(config) and model.form == "spade":
+        encoder = Encoder(model.noise_size, model.width, jnp.dtype(model.dtype))
+    phase = Phase("train", config.total_kimg, config.batch_size, size)
     return make(
-        _generator(config),
-        _oasis(config),
-        make_model(_generator(config), maps, config.model.noise_size),
+        generator,
+        _oasis(config) if model.form == "oasis" else _spade(config),
+        model_from_config(config),
         generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
         discriminator_optimizer=optimizers.make(
             config.optimizer, learning_rate=rate, updates=phase.steps
         ),
         phases=(phase,),
-        noise_size=config.model.noise_size,
+        noise_size=_noise_size(config),
+        encoder=encoder,
+        divergence_weight=config.loss.divergence_weight,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
@@ -112,34 +172,41 @@ def from_config(config: ConfigDict) -> Task:
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
     maps = LabelMaps.of(config.data.classes, config.data.colors)
-    return make_model(_generator(config), maps, config.model.noise_size)
+    return make_model(_generator(config), maps, _noise_size(config))
+
+
+def _noise_size(config: ConfigDict) -> int:
+    model = config.model
+    return model.noise_size if model.form == "oasis" or model.variational else 0
 
 
 def _generator(config: ConfigDict) -> Generator:
     model, data = config.model, config.data
-    check_choice("model.form", model.form, ("oasis",))
+    check_choice("model.form", model.form, ("oasis", "spade"))
+    check_choice("model.generator", model.generator, ("normal", "more", "most"))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     if min(model.width, model.noise_size) < 1:
         raise UserError("model.width and model.noise_size must be 1 or more")
-    generator = Generator(
-        model.form, len(data.classes), data.channels, model.width, dtype=jnp.dtype(model.dtype)
-    )
-    if any(side % generator.multiple for side in parse_image_size(data.image_size)):
+    form = "oasis" if model.form == "oasis" else model.generator
+    dtype = jnp.dtype(model.dtype)
+    generator = Generator(form, len(data.classes), data.channels, model.width, dtype=dtype)
+    height, width = (side // generator.multiple for side in parse_image_size(data.image_size))
+    if (height * generator.multiple, width * generator.multiple) != parse_image_size(
+        data.image_size
+    ):
         raise UserError(
             f"data.image_size is {data.image_size}; give multiples of {generator.multiple}"
         )
-    return generator
+    latent = (height, width) if model.form == "spade" and model.variational else None
+    return generator.clone(latent=latent)
 
 
-def _oasis(config: ConfigDict) -> "OASIS":
+def _oasis(config: ConfigDict) -> "OasisGame":
     model, data = config.model, config.data
     sides = parse_image_size(data.image_size)
     most = min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
-    if not 0 <= model.downs <= most or model.discriminator_width < 0:
-        raise UserError(
-            f"model.downs must be 0 to {most} at data.image_size {data.image_size}, "
-            "model.discriminator_width 0 or more"
-        )
+    if not 0 <= model.downs <= most:
+        raise UserError(f"model.downs is {model.downs}; at {data.image_size} give 0 to {most}")
     if wrong := [name for name in data.ignored if name not in data.classes]:
         raise UserError(f"data.ignored has {wrong[0]}, which is none of data.classes")
     discriminator = SegmentationDiscriminator(
@@ -149,7 +216,28 @@ def _oasis(config: ConfigDict) -> "OASIS":
         jnp.dtype(model.dtype),
     )
     ignored = tuple(map(list(data.classes).index, data.ignored))
-    return OASIS(discriminator, config.loss.mix_weight, ignored)
+    return OasisGame(discriminator, config.loss.mix_weight, ignored)
+
+
+def _spade(config: ConfigDict) -> "SpadeGame":
+    model, loss = config.model, config.loss
+    width = model.discriminator_width or model.width
+    classes, dtype = len(config.data.classes), jnp.dtype(model.dtype)
+    perceive = None
+    if loss.perceptual_weight:
+        network, layers = networks.perceptual(loss.encoders)
+        if config.data.channels != 3 or len(layers) > len(LAYER_WEIGHTS):
+            raise UserError(
+                f"loss.encoders has {len(layers)} layers, for {config.data.channels} channels; "
+                f"give up to {len(LAYER_WEIGHTS)}, and 3 channels (RGB)"
+            )
+        perceive = lambda images: network(images, layers)  # noqa: E731
+    return SpadeGame(
+        PatchDiscriminators(classes, width, dtype=dtype),
+        perceive,
+        features_weight=loss.features_weight,
+        perceptual_weight=loss.perceptual_weight,
+    )
 
 
 def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
@@ -162,7 +250,8 @@ def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
 
     def draw(trained: Trained, labels: Array, rng: Array | None) -> Array:
         noise = jnp.zeros(noise_size) if rng is None else jax.random.normal(rng, (noise_size,))
-        where = LabelMap(labels, jnp.broadcast_to(noise, (len(labels), noise_size)))
+        noises = jnp.broadcast_to(noise, (len(labels), noise_size)) if noise_size else None
+        where = LabelMap(labels, noises)
         return generator.apply(trained.variables["generator"], where, train=False)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
@@ -190,7 +279,7 @@ Terms = tuple[Mapping[str, Array], Any]
 """What a player pays, by name, and the discriminator's new statistics."""
 
 
-class OASIS(NamedTuple):
+class OasisGame(NamedTuple):
     """A segmenter of N + 1 classes against the generator (Sushko et al. 2021, equations 1 to 3).
 
     Attributes:
@@ -202,6 +291,10 @@ class OASIS(NamedTuple):
     discriminator: SegmentationDiscriminator
     mix_weight: float = 10.0
     ignored: Sequence[int] = ()
+
+    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+        """The discriminator's first variables."""
+        return self.discriminator.init(rng, images, train=True)
 
     def discriminator_terms(
         self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
@@ -230,84 +323,183 @@ class OASIS(NamedTuple):
         return jnp.mean(weights * values)
 
 
+LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+"""Of a perceptual network's layers, as SPADE has them, the deepest one last."""
+
+
+class SpadeGame(NamedTuple):
+    """PatchGANs that are given the label map, and features to match (Park et al. 2019, section 3).
+
+    Attributes:
+      perceive: images [B, H, W, 3] in [-1, 1] -> layer -> features [B, h, w, C]; None for none.
+      features_weight: of the mean absolute distance of the discriminators' features, added over
+        layers, the mean over scales.
+      perceptual_weight: of that of the features that `perceive` gives, times `LAYER_WEIGHTS`.
+    """
+
+    discriminator: PatchDiscriminators
+    perceive: Callable[[Array], Mapping[str, Array]] | None = None
+    features_weight: float = 10.0
+    perceptual_weight: float = 10.0
+
+    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+        """The discriminators' first variables."""
+        return self.discriminator.init(rng, images, labels, train=True)
+
+    def discriminator_terms(
+        self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
+    ) -> Terms:
+        """What the discriminators pay: hinge, the mean over their scales."""
+        pairs, statistics = self._judge(judge, labels, real, fake)
+        last = [layers[-1] for layers in pairs]
+        return {
+            "real": _mean(jnp.mean(losses.HINGE.real(on_real)) for on_real, _ in last),
+            "fake": _mean(jnp.mean(losses.HINGE.fake(on_fake)) for _, on_fake in last),
+        }, statistics
+
+    def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
+        """What the generator pays."""
+        pairs, statistics = self._judge(judge, labels, real, fake)
+        terms = {"game": _mean(jnp.mean(losses.HINGE.generator(x[-1][1])) for x in pairs)}
+        matched = _mean(sum(_distance(*pair) for pair in layers[:-1]) for layers in pairs)
+        terms["features"] = self.features_weight * matched
+        if self.perceive:
+            wanted, found = self.perceive(real), self.perceive(fake)
+            weights = LAYER_WEIGHTS[-len(wanted) :]
+            values = [
+                weight * _distance(wanted[layer], found[layer])
+                for weight, layer in zip(weights, sorted(wanted), strict=True)
+            ]
+            terms["perceptual"] = self.perceptual_weight * jnp.sum(jnp.stack(values))
+        return terms, statistics
+
+    def _judge(self, judge: Judge, labels: Array, real: Array, fake: Array) -> tuple[Any, Any]:
+        """Of each scale, of each layer, what is found for real and for generated images."""
+        images, maps = jnp.concatenate([real, fake]), jnp.concatenate([labels, labels])
+        scales, statistics = judge(images, maps)
+        return [[jnp.split(x, 2) for x in layers] for layers in scales], statistics
+
+
+def _mean(values: Iterable[Any]) -> Array:
+    return jnp.mean(jnp.stack(list(values)))
+
+
+def _distance(wanted: Array, found: Array) -> Array:
+    return jnp.mean(jnp.abs(jax.lax.stop_gradient(wanted) - found))
+
+
 def make(
     generator: Generator,
-    game: OASIS,
+    game: OasisGame | SpadeGame,
     model: Model,
     *,
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     noise_size: int,
+    encoder: Encoder | None = None,
+    divergence_weight: float = 0.05,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of a generator of label maps, the discriminator first.
 
     A batch holds `source` uint8 [B, H, W], label maps, and `target` [B, H, W, C] (uint8, or float
-    in [-1, 1]). Each image has noise of its own.
+    in [-1, 1]). Each image has noise of its own: of N(0, I), or of what the encoder tells of the
+    target, as a variational autoencoder has it.
 
     Args:
       game: the discriminator, and what both players pay.
       model: of the generator.
-      noise_size: channels of the noise.
+      generator_optimizer: of the generator, and of the encoder.
+      noise_size: channels of the noise; 0 for none.
+      divergence_weight: of the divergence of the encoder's noise from N(0, I).
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
+    def make_noise(rng: Array, count: int) -> Array | None:
+        return jax.random.normal(rng, (count, noise_size)) if noise_size else None
+
     def init(rng: Array) -> State:
-        keys, size = jax.random.split(rng), phases[0].image_size
-        where = LabelMap(jnp.zeros((1, *size), jnp.uint8), jnp.zeros((1, noise_size)))
-        g = generator.init(keys[0], where, train=True)
-        image = jnp.zeros((1, *size, generator.channels))
-        d = game.discriminator.init(keys[1], image, train=True)
+        keys, size = jax.random.split(rng, 3), phases[0].image_size
+        labels, images = jnp.zeros((1, *size), jnp.uint8), jnp.zeros((1, *size, generator.channels))
+        where = LabelMap(labels, make_noise(rng, 1))
+        found = {
+            "generator": generator.init(keys[0], where, train=True),
+            "discriminator": game.start(keys[1], labels, images),
+        }
+        if encoder:
+            found["encoder"] = encoder.init(keys[2], images, train=True)
+        optimizer = {"discriminator": discriminator_optimizer}
         return State.start(
             {
-                "generator": Network.start(g, generator_optimizer),
-                "discriminator": Network.start(d, discriminator_optimizer),
+                role: Network.start(variables, optimizer.get(role, generator_optimizer))
+                for role, variables in found.items()
             },
             averaged=("generator",),
         )
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         labels, target = batch["source"], as_float(batch["target"])
-        gen, disc = state.networks["generator"], state.networks["discriminator"]
+        disc = state.networks["discriminator"]
+        makers = {role: x for role, x in state.networks.items() if role != "discriminator"}
         noise_key, game_key = jax.random.split(rng)
 
         def generate(params):
-            noise = jax.random.normal(noise_key, (len(labels), noise_size))
-            return _apply(generator, params, gen.statistics, LabelMap(labels, noise))
+            noise, divergence, statistics = make_noise(noise_key, len(labels)), jnp.zeros(()), {}
+            if encoder:
+                (mean, log_variance), statistics["encoder"] = _apply(
+                    encoder, params["encoder"], makers["encoder"].statistics, target
+                )
+                divergence = jnp.mean(losses.divergence(mean, log_variance))
+                noise = mean + jnp.exp(log_variance / 2) * noise
+            images, statistics["generator"] = _apply(
+                generator,
+                params["generator"],
+                makers["generator"].statistics,
+                LabelMap(labels, noise),
+            )
+            return (images, divergence), statistics
 
         def discriminator_loss(params):
             judge = partial(_apply, game.discriminator, params, disc.statistics)
             terms, statistics = game.discriminator_terms(judge, game_key, labels, target, images)
             return sum(terms.values()), (statistics, terms)
 
-        def generator_loss(images: Array):
+        def generator_loss(made):
+            images, divergence = made
             judge = partial(_apply, game.discriminator, disc.params, disc.statistics)
             terms, statistics = game.generator_terms(judge, labels, target, images)
+            if encoder:
+                terms = {**terms, "divergence": divergence_weight * divergence}
             return sum(terms.values()), (statistics, terms)
 
         # One forward of the generator serves both players: its pullback waits for the new
         # discriminator.
-        images, pull_back, gen_statistics = jax.vjp(generate, gen.params, has_aux=True)
+        params = {role: network.params for role, network in makers.items()}
+        made, pull_back, made_statistics = jax.vjp(generate, params, has_aux=True)
+        images, _ = made
         (d_loss, (statistics, d_terms)), d_gradients = jax.value_and_grad(
             discriminator_loss, has_aux=True
         )(disc.params)
         disc = update(disc, d_gradients, statistics, discriminator_optimizer)
         (g_loss, (statistics, g_terms)), gradient = jax.value_and_grad(
             generator_loss, has_aux=True
-        )(images)
+        )(made)
         disc = disc.replace(statistics=statistics)
-        (g_gradients,) = pull_back(gradient)
-        gen = update(gen, g_gradients, gen_statistics, generator_optimizer)
+        (gradients,) = pull_back(gradient)
+        changed = {
+            role: update(network, gradients[role], made_statistics[role], generator_optimizer)
+            for role, network in makers.items()
+        }
         return state.after(
-            {"generator": gen, "discriminator": disc},
-            {"generator": g_gradients, "discriminator": d_gradients},
+            {**changed, "discriminator": disc},
+            {**gradients, "discriminator": d_gradients},
             batch_size=len(labels),
             half_life=ema_half_life,
             metrics={
                 "loss_generator": g_loss,
                 "loss_discriminator": d_loss,
-                **{f"loss_{name}": value for name, value in (d_terms | g_terms).items()},
+                **{f"loss_{name}": value for name, value in {**d_terms, **g_terms}.items()},
             },
         )
 

@@ -1,0 +1,161 @@
+"""The games of OASIS and SPADE: PyTorch's (tests/goldens/spade_torch.py), LabelMix, label maps."""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganjax import augment, losses
+from ganjax.data.label_maps import LabelMaps
+from ganjax.errors import UserError
+from ganjax.nets.spade import Encoder, Generator, PatchDiscriminators, SegmentationDiscriminator
+from ganjax.tasks import spade
+from ganjax.training.state import Network
+from ganjax.training.task import Phase
+from ganjax.trees import named_leaves
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+sys.path.insert(0, str(GOLDENS))
+
+import dcgan_setup  # noqa: E402
+import spade_setup as setup  # noqa: E402
+
+LABELS = np.array([[[0, 1, 2, 2], [0, 0, 255, 1]], [[0, 0, 0, 0], [0, 0, 0, 0]]], np.uint8)
+
+
+def _drawn(prefix, tree):
+    """The golden's values in place of a tree's own."""
+    leaves = [
+        jnp.asarray(setup.draw(f"{prefix}/{n}", x.shape)) for n, x in named_leaves(tree).items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def _make(form):
+    fields = {"width": 1, "dtype": jnp.float64}
+    if form == "oasis":
+        discriminator = SegmentationDiscriminator(setup.CLASSES, downs=setup.DOWNS, **fields)
+        game = spade.OasisGame(discriminator, setup.WEIGHTS["mix"], (setup.IGNORED,))
+        generator, encoder = Generator("oasis", setup.CLASSES, **fields), None
+    else:
+        game = spade.SpadeGame(PatchDiscriminators(setup.CLASSES, **fields))
+        latent = tuple(side // 32 for side in setup.SIZE)
+        generator = Generator("normal", setup.CLASSES, latent=latent, **fields)
+        encoder = Encoder(setup.NOISE, **fields)
+    maps = LabelMaps.of(tuple("abc"), ())
+    return spade.make(
+        generator,
+        game,
+        spade.make_model(generator, maps, setup.NOISE),
+        generator_optimizer=optax.sgd(1.0),
+        discriminator_optimizer=optax.sgd(1.0),
+        phases=(Phase("train", 1, setup.BATCH, setup.SIZE),),
+        noise_size=setup.NOISE,
+        encoder=encoder,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["oasis", "spade"])
+def test_a_train_step_is_pytorchs(form, monkeypatch):
+    golden = dict(np.load(GOLDENS / "spade_torch.npz"))
+    with jax.enable_x64(True):
+        inputs = jax.tree.map(jnp.asarray, setup.draw_inputs())
+        task = _make(form)
+        state, networks = jax.eval_shape(task.init, jax.random.key(0)), {}
+        for role, network in state.networks.items():
+            params = _drawn(f"{form}/{role}", network.params)
+            statistics = _drawn(f"{form}/{role}", network.statistics)
+            networks[role] = Network(params, statistics, optax.sgd(1.0).init(params))
+        zero = jnp.zeros((), jnp.int32)
+        averages = {"generator": networks["generator"].variables}
+        state = state.replace(step=zero, images=zero, networks=networks, averages=averages)
+
+        def mixed(rng, labels, classes, real, fake):
+            mask = inputs["mask"]
+            return mask * real + (1 - mask) * fake, mask
+
+        monkeypatch.setattr(augment, "mix_by_label", mixed)
+        monkeypatch.setattr(jax.random, "normal", lambda key, shape: inputs["noise"])
+        batch = {"source": inputs["labels"], "target": inputs["target"]}
+        after, metrics = jax.jit(task.train_step)(state, batch, jax.random.key(0))
+    names = {name.partition("/")[2] for name in golden if name.startswith(f"{form}/loss_")}
+    assert len(names) == {"oasis": 4, "spade": 5}[form]
+    for name in names:
+        np.testing.assert_allclose(metrics[name], golden[f"{form}/{name}"], rtol=1e-9)
+    for role, network in networks.items():
+        change = jax.tree.map(jnp.subtract, network.params, after.networks[role].params)
+        wanted = {k: v for k, v in golden.items() if k.startswith(f"{form}/{role}/")}
+        got = {f"{form}/{role}/{k}": np.asarray(v) for k, v in named_leaves(change).items()}
+        assert got.keys() == wanted.keys()
+        for name, value in wanted.items():
+            summary = dcgan_setup.summarize(got[name])
+            # What a normalization cancels is 0 but for rounding.
+            np.testing.assert_allclose(summary, value, rtol=1e-6, atol=1e-10, err_msg=name)
+
+
+def test_classes_weigh_alike_and_pixels_1_on_the_mean():
+    weights = losses.class_weights(LABELS, 4, (2,))
+    assert weights.shape == LABELS.shape and not weights[LABELS >= 2].any()
+    for number in (0, 1):
+        assert weights[LABELS == number].sum() == pytest.approx(LABELS.size / 2)
+    np.testing.assert_array_equal(losses.class_weights(np.full((1, 2, 2), 255), 4), 0)
+
+
+def test_cross_entropy_leaves_out_what_has_no_class():
+    logits = jax.random.normal(jax.random.key(0), (*LABELS.shape, 3))
+    values = losses.cross_entropy(logits, LABELS)
+    wanted = -np.log(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
+    one = np.where(LABELS < 3, LABELS, 0)[..., None]
+    wanted = np.where(LABELS < 3, np.take_along_axis(wanted, one, -1)[..., 0], 0)
+    np.testing.assert_allclose(values, wanted, rtol=1e-5)
+
+
+def test_mixtures_are_of_whole_classes():
+    labels = np.tile(LABELS, (32, 1, 1))
+    ones = jnp.ones((*labels.shape, 3))
+    images, mask = augment.mix_by_label(jax.random.key(0), labels, 3, ones, -ones)
+    np.testing.assert_array_equal(images, np.broadcast_to(2 * mask - 1, ones.shape))
+    for values, found in zip(np.asarray(mask)[..., 0], labels, strict=True):
+        assert all(len(np.unique(values[found == number])) <= 1 for number in (0, 1, 2, 255))
+    # Each class of each image by itself.
+    chosen = np.asarray(mask)[::2, ..., 0][:, *zip((0, 0), (0, 1), (0, 2), (1, 2), strict=True)]
+    assert len(np.unique(chosen, axis=0)) > 8 and 0.3 < chosen.mean() < 0.7
+
+
+def test_a_config_names_the_published_networks():
+    config = spade.defaults()
+    config.data.classes = tuple(map(str, range(151)))
+    assert spade._generator(config) == Generator("oasis", 151)
+    assert spade._oasis(config).discriminator == SegmentationDiscriminator(151)
+    config = spade.spade_defaults()
+    config.data.classes = tuple(map(str, range(36)))
+    config.loss.encoders = ("random:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
+    assert spade._generator(config) == Generator("normal", 36)
+    assert spade._spade(config).discriminator == PatchDiscriminators(36)
+    config.model.variational, config.data.image_size = True, "256x512"
+    assert spade._generator(config) == Generator("normal", 36, latent=(8, 16))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("data.image_size", "48", "give multiples of 32"),
+        ("data.ignored", ("sky",), "sky, which is none of data.classes"),
+        ("model.form", "pix2pix", "choose oasis or spade"),
+        ("model.downs", 7, "at 64 give 0 to 6"),
+        ("model.noise_size", 0, "1 or more"),
+        ("loss.mix_weight", -1.0, "give 0 or more"),
+        ("optimizer.discriminator_learning_rate", 0.0, "must be above 0"),
+    ],
+)
+def test_impossible_configs_say_what_is_right(field, value, says):
+    config = spade.defaults()
+    config.data.classes, config.data.image_size = ("a", "b"), "64"
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=says):
+        spade.from_config(config)
