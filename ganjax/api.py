@@ -539,9 +539,10 @@ class Translator:
         if model.inputs["source"].kind == "label_map":
             self.maps = LabelMaps.of(data.classes, data.colors)
         self.trained, self.checkpoint = run.trained, run.checkpoint
+        optional = next(iter(model.optional), "")
         self._program = jax.jit(
             lambda trained, images, mask, rng: to_uint8(
-                self._translate(trained, images, rng, **({} if mask is None else {"mask": mask}))
+                self._translate(trained, images, rng, **({} if mask is None else {optional: mask}))
             )
         )
 
@@ -575,6 +576,7 @@ class Translator:
         seed: int | None = 0,
         tile: int = 0,
         outscale: float = 0.0,
+        resample: Mapping[str, int] | None = None,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
@@ -588,6 +590,8 @@ class Translator:
             translated by themselves and fade into each other.
           outscale: times that the result's sides are the image's; the model's result is scaled to
             that at the end. 0 for those of the model: 1 for most, 4 for super-resolution x4.
+          resample: of a model whose noise has a place: class -> number of another draw of the noise,
+            1 to 255, that its pixels have; all others stay as they are without it.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
@@ -603,10 +607,14 @@ class Translator:
             raise UserError(f"outscale is {outscale}; give a number above 0, like 3.5")
         self.check_mask(mask is not None)
         if _is_list(image):
-            return [self(one, mask=mask, seed=seed, tile=tile, outscale=outscale) for one in image]
+            options: Any = {"mask": mask, "seed": seed, "tile": tile, "outscale": outscale}
+            return [self(one, **options, resample=resample) for one in image]
+        if resample and "redrawn" not in self._model.optional:
+            raise UserError("the model has no noise of single classes; leave out --resample")
         if self.maps:
             labels = self.maps.of_image(image)[..., None]
-            drawn = self._draw(labels, None, seed, tile)
+            redrawn = self._redrawn(labels, self.maps, resample) if resample else None
+            drawn = self._draw(labels, redrawn, seed, tile)
             return resize(drawn, self._size(labels, outscale))
         rgba = as_pixels(image, channels=4, reading=self._reading)
         hole = None if mask is None else _hole(mask, rgba)
@@ -618,6 +626,19 @@ class Translator:
             return drawn
         rgba = resize(rgba, size)
         return with_alpha(as_pixels(drawn), opaque(rgba), rgba)
+
+    def _redrawn(
+        self, labels: np.ndarray, maps: LabelMaps, resample: Mapping[str, int]
+    ) -> np.ndarray:
+        """Which draw of the noise each pixel has: uint8 [H, W, 1]."""
+        numbers = np.zeros_like(labels)
+        for name, number in resample.items():
+            if name not in maps.names:
+                raise UserError(f"--resample {name}: there is {', '.join(maps.names)}")
+            if not 1 <= number <= 255:
+                raise UserError(f"--resample {name}={number}: give a number from 1 to 255")
+            numbers[labels == maps.names.index(name)] = number
+        return numbers
 
     def _size(self, image: np.ndarray, outscale: float) -> tuple[int, int]:
         """(H, W) of the result."""
@@ -639,9 +660,11 @@ class Translator:
     def _draw(
         self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
     ) -> np.ndarray:
-        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles.
+        """Translates uint8 [H, W, C], whole or in tiles.
 
-        Label maps have one channel.
+        Args:
+          pixels: of a label map one channel.
+          hole: what the model takes, too, uint8 [H, W, 1]; None for nothing.
 
         Returns:
           uint8 [scale * H, scale * W, C].

@@ -18,7 +18,6 @@ from ganjax.nets.norms import BatchNorm
 from ganjax.nets.resnet_gan import Layer
 
 GAIN = 0.02  # of the initial weights of all networks here, which are Glorot's
-_OUTPUTS = 2  # features of a label map inside of SPADE, in widths
 
 
 class Stage(NamedTuple):
@@ -186,6 +185,8 @@ class Generator(nn.Module):
       classes: of the label map.
       channels: of the image.
       width: channels of the last block; 64 as published.
+      hidden: features of the label map that SPADE makes its own of; 0 for twice the width, 128 as
+        published.
       latent: (h, w) of the first image, where it is made of the noise; None for the label map's.
       dtype: of the computation; parameters, statistics and images are float32.
     """
@@ -194,6 +195,7 @@ class Generator(nn.Module):
     classes: int
     channels: int = 3
     width: int = 64
+    hidden: int = 0
     latent: tuple[int, int] | None = None
     dtype: Any = jnp.float32
 
@@ -230,9 +232,8 @@ class Generator(nn.Module):
         for n, stage in enumerate(self.stages):
             x = ops.upsample(x) if stage.up else x
             features = round(stage.times * self.width)
-            block = _Block(
-                features, _OUTPUTS * self.width, self.classes, self.dtype, name=f"block_{n}"
-            )
+            hidden = self.hidden or 2 * self.width
+            block = _Block(features, hidden, self.classes, self.dtype, name=f"block_{n}")
             x = block(x, where.shrunk(x.shape[1:3]), train=train)
         x = Layer(self.channels, gain=GAIN, dtype=self.dtype, name="pixels")(
             nn.leaky_relu(x, 0.2), train=train

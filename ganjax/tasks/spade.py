@@ -33,6 +33,7 @@ from ganjax.training.task import Inputs, Model, Phase, Task
 from ganjax.weights import networks
 
 MAX_DOWNS = 6
+DRAWS = 256  # of the noise, which pixels may choose from
 SMOKE = {
     "data.source": "avatars",
     "data.classes": MASK_CLASSES,
@@ -87,6 +88,7 @@ def defaults() -> ConfigDict:
     config.model.form = "oasis"  # oasis | spade
     config.model.generator = "normal"  # of SPADE: normal | more | most, by the number of doublings
     config.model.width = 64  # channels of the generator's last blocks
+    config.model.hidden = 0  # features of the label map inside of SPADE; 0 for twice the width
     config.model.discriminator_width = 0  # of the first layers of the other; 0 for `width`
     config.model.downs = 0  # halvings of OASIS's D; 0 for as many as image_size allows, up to 6
     config.model.noise_size = 64  # channels of the noise; SPADE has some with an encoder only
@@ -94,7 +96,8 @@ def defaults() -> ConfigDict:
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
-    config.loss.mix_weight = 10.0  # of OASIS's LabelMix, by which D's answers to a mixture mix, too
+    # Of OASIS's LabelMix, by which D's answers to a mixture mix, too; 0 for none.
+    config.loss.mix_weight = 10.0
     # Of SPADE: of D's features; of those of the network `encoders`, see docs/adain.md; and of the
     # distance of the noise of an image to N(0, I).
     config.loss.features_weight = 10.0
@@ -185,20 +188,23 @@ def _generator(config: ConfigDict) -> Generator:
     check_choice("model.form", model.form, ("oasis", "spade"))
     check_choice("model.generator", model.generator, ("normal", "more", "most"))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    if min(model.width, model.noise_size) < 1:
-        raise UserError("model.width and model.noise_size must be 1 or more")
+    if min(model.width, model.noise_size) < 1 or model.hidden < 0:
+        raise UserError("model.width and .noise_size must be 1 or more, .hidden 0 or more")
     form = "oasis" if model.form == "oasis" else model.generator
-    dtype = jnp.dtype(model.dtype)
-    generator = Generator(form, len(data.classes), data.channels, model.width, dtype=dtype)
-    height, width = (side // generator.multiple for side in parse_image_size(data.image_size))
-    if (height * generator.multiple, width * generator.multiple) != parse_image_size(
-        data.image_size
-    ):
-        raise UserError(
-            f"data.image_size is {data.image_size}; give multiples of {generator.multiple}"
-        )
-    latent = (height, width) if model.form == "spade" and model.variational else None
-    return generator.clone(latent=latent)
+    generator = Generator(
+        form,
+        len(data.classes),
+        data.channels,
+        model.width,
+        model.hidden,
+        dtype=jnp.dtype(model.dtype),
+    )
+    times, size = generator.multiple, parse_image_size(data.image_size)
+    if any(side % times for side in size):
+        raise UserError(f"data.image_size is {data.image_size}; give multiples of {times}")
+    if model.form == "oasis" or not model.variational:
+        return generator
+    return generator.clone(latent=(size[0] // times, size[1] // times))
 
 
 def _oasis(config: ConfigDict) -> "OasisGame":
@@ -244,18 +250,29 @@ def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
     """Images of label maps `source`, uint8 [N, H, W]; numbers beyond the classes are no class.
 
     The noise is one vector for the whole image (`generator`'s 3D noise, constant over the pixels),
-    and follows from `rng`, for all images alike; it is 0 without one.
+    and follows from `rng`, for all images alike; it is 0 without one. OASIS's takes `redrawn`, too,
+    uint8 [N, H, W]: pixels of a number above 0 are drawn with another noise, the others stay.
     """
     colors = to_float(palette(maps.colors, len(maps.names)))
 
-    def draw(trained: Trained, labels: Array, rng: Array | None) -> Array:
+    def draw(trained: Trained, labels: Array, rng: Array | None, numbers: Any = None) -> Array:
+        """Images; `numbers` [N, H, W] tell which draw of the noise a pixel has."""
         noise = jnp.zeros(noise_size) if rng is None else jax.random.normal(rng, (noise_size,))
         noises = jnp.broadcast_to(noise, (len(labels), noise_size)) if noise_size else None
+        if numbers is not None and rng is not None:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(1, DRAWS))
+            others = jax.vmap(lambda key: jax.random.normal(key, (noise_size,)))(keys)
+            noises = jnp.concatenate([noise[None], others])[numbers]
         where = LabelMap(labels, noises)
         return generator.apply(trained.variables["generator"], where, train=False)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        return {"samples": draw(trained, inputs["source"], rng)}
+        images = draw(trained, inputs["source"], rng)
+        if "redrawn" in inputs:
+            numbers = inputs["redrawn"]
+            others = draw(trained, inputs["source"], rng, numbers)
+            images = jnp.where(numbers[..., None] > 0, others, images)
+        return {"samples": images}
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each map: itself, its image with two noises and, if it is there, the target."""
@@ -267,9 +284,11 @@ def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
         return jnp.stack([painted, *columns], axis=1)
 
     inputs, outputs = {"source": Field("label_map", names=maps.names)}, {"samples": IMAGE}
+    everywhere = noise_size and not generator.latent
     return Model(
         inputs, outputs, None, sample, sheet, generator.multiple, generator.reach,
-        real="target", one_noise=True,
+        real="target", optional={"redrawn": Field("label_map")} if everywhere else {},
+        one_noise=True,
     )  # fmt: skip
 
 
@@ -284,7 +303,7 @@ class OasisGame(NamedTuple):
 
     Attributes:
       mix_weight: of the squared distance between the discriminator's logits of a mixture and the
-        mixture of its logits (LabelMix).
+        mixture of its logits (LabelMix); 0 for none.
       ignored: numbers of classes that weigh nothing.
     """
 
@@ -300,17 +319,22 @@ class OasisGame(NamedTuple):
         self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
     ) -> Terms:
         """What the discriminator pays: real pixels to their class, generated ones to class 0."""
-        classes = self.discriminator.classes
-        mixture, mask = augment.mix_by_label(rng, labels, classes, real, fake)
+        shown, mask = [real, fake], jnp.ones(())
+        if self.mix_weight:
+            classes = self.discriminator.classes
+            mixture, mask = augment.mix_by_label(rng, labels, classes, real, fake)
+            shown.append(mixture)
         # No statistics of the batch are taken: one pass, and one power iteration, serve all.
-        logits, statistics = judge(jnp.concatenate([real, fake, mixture]))
-        on_real, on_fake, on_mixture = jnp.split(logits, 3)
-        mixed = mask * on_real + (1 - mask) * on_fake
-        return {
+        logits, statistics = judge(jnp.concatenate(shown))
+        on_real, on_fake, *on_mixture = jnp.split(logits, len(shown))
+        terms = {
             "real": self._to_classes(on_real, labels),
             "fake": jnp.mean(losses.cross_entropy(on_fake, jnp.zeros_like(labels))),
-            "mix": self.mix_weight * jnp.mean(jnp.square(on_mixture - mixed)),
-        }, statistics
+        }
+        for found in on_mixture:
+            mixed = mask * on_real + (1 - mask) * on_fake
+            terms["mix"] = self.mix_weight * jnp.mean(jnp.square(found - mixed))
+        return terms, statistics
 
     def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
         """What the generator pays: its pixels shall be taken for those of their classes."""

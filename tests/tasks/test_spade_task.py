@@ -134,7 +134,7 @@ def test_a_config_names_the_published_networks():
     assert spade._oasis(config).discriminator == SegmentationDiscriminator(151)
     config = spade.spade_defaults()
     config.data.classes = tuple(map(str, range(36)))
-    config.loss.encoders = ("random:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
+    config.loss.encoders = ("random:relu1_1,relu2_1,relu3_1,relu4_1",)
     assert spade._generator(config) == Generator("normal", 36)
     assert spade._spade(config).discriminator == PatchDiscriminators(36)
     config.model.variational, config.data.image_size = True, "256x512"
