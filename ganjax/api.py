@@ -590,8 +590,8 @@ class Translator:
             translated by themselves and fade into each other.
           outscale: times that the result's sides are the image's; the model's result is scaled to
             that at the end. 0 for those of the model: 1 for most, 4 for super-resolution x4.
-          resample: of a model whose noise has a place: class -> number of another draw of the noise,
-            1 to 255, that its pixels have; all others stay as they are without it.
+          resample: of a model whose noise has a place: class -> number of another draw of it, 1 to
+            255, that its pixels have; all others stay as they are without it.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list

@@ -471,6 +471,7 @@ def make(
         def generate(params):
             noise, divergence, statistics = make_noise(noise_key, len(labels)), jnp.zeros(()), {}
             if encoder:
+                assert noise is not None
                 (mean, log_variance), statistics["encoder"] = _apply(
                     encoder, params["encoder"], makers["encoder"].statistics, target
                 )

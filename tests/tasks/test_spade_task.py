@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from ganjax import augment, losses
+from ganjax.api import Translator
 from ganjax.data.label_maps import LabelMaps
 from ganjax.errors import UserError
 from ganjax.nets.spade import Encoder, Generator, PatchDiscriminators, SegmentationDiscriminator
+from ganjax.runs import Run
 from ganjax.tasks import spade
-from ganjax.training.state import Network
+from ganjax.training.state import Network, Trained
 from ganjax.training.task import Phase
 from ganjax.trees import named_leaves
 
@@ -159,3 +162,68 @@ def test_impossible_configs_say_what_is_right(field, value, says):
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=says):
         spade.from_config(config)
+
+
+@pytest.fixture(scope="module")
+def translator():
+    """Of a run of OASIS with weights that are not tiny."""
+    config = spade.defaults()
+    config.data.classes, config.data.image_size = ("sky", "sea", "sand"), "32"
+    config.data.colors = ("0000ff", "00ff00", "ffff00")
+    config.model.width, config.model.noise_size = 1, 4
+    task = spade.from_config(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0)).averages
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
+    params, statistics = (variables["generator"][key] for key in ("params", "batch_stats"))
+    leaves = [
+        np.ones_like(x) if name.endswith("var") else x
+        for name, x in named_leaves(statistics).items()
+    ]
+    statistics = jax.tree.unflatten(jax.tree.structure(statistics), leaves)
+    variables = {"generator": {"params": params, "batch_stats": statistics}}
+    trained = Trained(jnp.int32(0), variables)
+    return Translator(Run(config, task.model, trained, 1, "step 1"))
+
+
+COLORS = np.array([[0, 0, 255], [0, 255, 0], [255, 255, 0]], np.uint8)
+
+
+@pytest.mark.slow
+def test_seeds_give_other_pictures_and_resampling_changes_one_class(translator, tmp_path):
+    numbers = np.random.default_rng(1).integers(0, 3, (5, 6)).repeat(6, 0).repeat(5, 1)
+    colors = COLORS[numbers]
+    first = translator(colors)
+    assert first.shape == (30, 30, 3) and first.std() > 1
+    Image.fromarray(colors).save(tmp_path / "map.png")
+    np.testing.assert_array_equal(translator(tmp_path / "map.png"), first)
+    assert (translator(colors, seed=1) != first).mean() > 0.1
+    again = translator(colors, resample={"sea": 3})
+    changed = (again != first).any(axis=2)
+    assert changed[numbers == 1].mean() > 0.1 and not changed[numbers != 1].any()
+    other = translator(colors, resample={"sea": 4})
+    assert (other != again)[numbers == 1].mean() > 0.1
+    with pytest.raises(UserError, match="--resample sun: there is sky, sea, sand"):
+        translator(colors, resample={"sun": 3})
+    with pytest.raises(UserError, match="sea=0: give a number from 1 to 255"):
+        translator(colors, resample={"sea": 0})
+    with pytest.raises(UserError, match="has the color 0000fe, which is none of data.colors"):
+        translator(np.full((32, 32, 3), (0, 0, 254), np.uint8))
+    with pytest.raises(UserError, match=r"uint8 \[32, 32\]; .* colors \[H, W, 3\]"):
+        translator(np.zeros((32, 32), np.uint8))
+
+
+def test_label_maps_are_read_from_what_callers_have(tmp_path):
+    maps = LabelMaps.of(("sky", "sea", "sand"), ())
+    numbers = np.array([[0, 1], [2, 255]], np.uint8)
+    image = Image.fromarray(numbers)
+    image.putpalette([0, 0, 255, 0, 255, 0, 255, 255, 0])
+    image.save(tmp_path / "map.png")
+    for given in (tmp_path / "map.png", (tmp_path / "map.png").read_bytes(), image, numbers):
+        np.testing.assert_array_equal(maps.of_image(given), numbers)
+    with pytest.raises(UserError, match="has the number 3, but data.classes has 3 names"):
+        maps.of_image(numbers + 1)
+    with pytest.raises(UserError, match="none.png cannot be read"):
+        maps.of_image(tmp_path / "none.png")
+    with pytest.raises(UserError, match="numbers of classes"):
+        maps.of_image(numbers.astype(float))
