@@ -21,6 +21,7 @@ from spade_setup import (
     IGNORED,
     NOISE,
     SIZE,
+    STAGES,
     WEIGHTS,
     draw,
     draw_inputs,
@@ -28,10 +29,6 @@ from spade_setup import (
 from torch import nn
 from torch.nn.utils import spectral_norm
 
-BLOCKS = {  # widths, and whether the image doubles before
-    "oasis": [(16, 0), (16, 1), (8, 1), (4, 1), (2, 1), (1, 1)],
-    "spade": [(16, 0), (16, 1), (16, 0), (8, 1), (4, 1), (2, 1), (1, 1)],
-}
 WIDTH = 1
 
 
@@ -89,7 +86,7 @@ def double(x):
 
 def generate(g, form, segmentation, noise):
     """The label map's channels come last, those of OASIS's noise first."""
-    height, width = (side // 32 for side in SIZE)
+    height, width = (side // 2 ** sum(up for _, up in STAGES) for side in SIZE)
     if form == "oasis":
         spread = noise[:, :, None, None].expand(-1, -1, *SIZE)
         segmentation = torch.cat([spread, segmentation], 1)
@@ -106,7 +103,7 @@ def generate(g, form, segmentation, noise):
         scale, bias = both.chunk(2, 1)
         return F.batch_norm(x, None, None, training=True) * (1 + scale) + bias
 
-    for n, (times, up) in enumerate(BLOCKS[form]):
+    for n, (times, up) in enumerate(STAGES):
         x, features = double(x) if up else x, times * WIDTH
         path, before = f"block_{n}", x.shape[1]
         y = leaky(spade(f"{path}/spade_0", x))

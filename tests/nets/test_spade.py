@@ -26,6 +26,7 @@ def test_generators_have_the_published_sizes(form, classes, noise, count):
     module = Generator(form, classes)
     where = LabelMap(jnp.zeros((1, 128, 256), jnp.uint8), jnp.zeros((1, noise)) if noise else None)
     assert _count(module, where) == count
+    assert module.multiple == {"oasis": 32, "normal": 32, "most": 128}[form]
 
 
 def test_discriminators_have_the_published_sizes():

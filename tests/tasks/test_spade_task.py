@@ -14,7 +14,13 @@ from ganjax import augment, losses
 from ganjax.api import Translator
 from ganjax.data.label_maps import LabelMaps
 from ganjax.errors import UserError
-from ganjax.nets.spade import Encoder, Generator, PatchDiscriminators, SegmentationDiscriminator
+from ganjax.nets.spade import (
+    Encoder,
+    Generator,
+    PatchDiscriminators,
+    SegmentationDiscriminator,
+    Stage,
+)
 from ganjax.runs import Run
 from ganjax.tasks import spade
 from ganjax.training.state import Network, Trained
@@ -38,16 +44,23 @@ def _drawn(prefix, tree):
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
+class Small(Generator):
+    @property
+    def stages(self):
+        return [Stage(*stage) for stage in setup.STAGES]
+
+
 def _make(form):
     fields = {"width": 1, "dtype": jnp.float64}
     if form == "oasis":
         discriminator = SegmentationDiscriminator(setup.CLASSES, downs=setup.DOWNS, **fields)
         game = spade.OasisGame(discriminator, setup.WEIGHTS["mix"], (setup.IGNORED,))
-        generator, encoder = Generator("oasis", setup.CLASSES, **fields), None
+        generator, encoder = Small("oasis", setup.CLASSES, **fields), None
     else:
         game = spade.SpadeGame(PatchDiscriminators(setup.CLASSES, **fields))
-        latent = tuple(side // 32 for side in setup.SIZE)
-        generator = Generator("normal", setup.CLASSES, latent=latent, **fields)
+        generator = Small("normal", setup.CLASSES, **fields)
+        latent = tuple(side // generator.multiple for side in setup.SIZE)
+        generator = generator.clone(latent=latent)
         encoder = Encoder(setup.NOISE, **fields)
     maps = LabelMaps.of(tuple("abc"), ())
     return spade.make(
