@@ -1,8 +1,10 @@
 """OASIS on avatars, the embedded portraits: paint a mask, get a portrait; no download.
 
 Paper: Sushko, Schönfeld, Zhang et al. 2021, https://arxiv.org/abs/2012.04781; an eighth of the
-channels at 64x64 and 16 channels of noise instead of 64.
+channels at 64x64, 16 channels of noise instead of 64, 8 features of the label map in SPADE instead
+of 128, and no LabelMix. The generator has 971,067 parameters, 1.9 MB as float16.
 Data: `avatars`, portraits with their masks of ten classes; 50,000 training portraits.
+Cost: about 16 img/s on one busy CPU core.
 
     python train.py --config=configs/oasis_avatars.py
     ganjax translate --workdir runs/oasis_avatars --input masks/ --output portraits/ --seed 1

@@ -92,7 +92,8 @@ class LabelMaps(NamedTuple):
           UserError: a value is that of no class.
         """
         if not self.colors:
-            wrong = values[(values >= len(self.names)) & (values != UNLABELED)]
+            known = (values >= 0) & (values < len(self.names))
+            wrong = values[~known & (values != UNLABELED)]
             if wrong.size:
                 raise UserError(
                     f"has the number {wrong[0]}, but data.classes has {len(self.names)} names, for "

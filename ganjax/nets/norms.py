@@ -117,6 +117,8 @@ class SpectralNorm(nn.Module):
         right = _unit(_product(frozen, left))
         if train and not self.is_initializing():
             left = u.value = _unit(_product(right, frozen))
+        else:  # a mean of vectors, as of averaged variables, is shorter
+            left = _unit(left)
         return kernel / _product(right, _product(matrix, left))
 
 
