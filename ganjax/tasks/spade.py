@@ -80,7 +80,7 @@ def defaults() -> ConfigDict:
     config.data.classes = ()  # of the label maps: their names, that of number 0 first
     # Their colors in files, like "f0c0a0"; () where files hold the numbers.
     config.data.colors = ()
-    config.data.ignored = ()  # those of the classes that count for nothing, like ("void",)
+    config.data.ignored = ()  # classes that OASIS's losses leave out, like ("void",)
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
 

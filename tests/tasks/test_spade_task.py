@@ -1,6 +1,7 @@
 """The games of OASIS and SPADE: PyTorch's (tests/goldens/spade_torch.py), LabelMix, label maps."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from ganjax.errors import UserError
 from ganjax.nets.spade import (
     Encoder,
     Generator,
+    LabelMap,
     PatchDiscriminators,
     SegmentationDiscriminator,
     Stage,
@@ -183,12 +185,13 @@ def translator():
     config = spade.defaults()
     config.data.classes, config.data.image_size = ("sky", "sea", "sand"), "32"
     config.data.colors = ("0000ff", "00ff00", "ffff00")
-    config.model.width, config.model.noise_size = 1, 4
-    task = spade.from_config(config)
-    shapes = jax.eval_shape(task.init, jax.random.key(0)).averages
-    rng = np.random.default_rng(0)
+    generator = Small("oasis", 3, width=1)
+    model = spade.make_model(generator, LabelMaps.of(config.data.classes, config.data.colors), 4)
+    where = LabelMap(jnp.zeros((1, 8, 8), jnp.uint8), jnp.zeros((1, 4)))
+    init = partial(generator.init, train=True)
+    shapes, rng = jax.eval_shape(init, jax.random.key(0), where), np.random.default_rng(0)
     variables = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
-    params, statistics = (variables["generator"][key] for key in ("params", "batch_stats"))
+    params, statistics = variables["params"], variables["batch_stats"]
     leaves = [
         np.ones_like(x) if name.endswith("var") else x
         for name, x in named_leaves(statistics).items()
@@ -196,7 +199,7 @@ def translator():
     statistics = jax.tree.unflatten(jax.tree.structure(statistics), leaves)
     variables = {"generator": {"params": params, "batch_stats": statistics}}
     trained = Trained(jnp.int32(0), variables)
-    return Translator(Run(config, task.model, trained, 1, "step 1"))
+    return Translator(Run(config, model, trained, 1, "step 1"))
 
 
 COLORS = np.array([[0, 0, 255], [0, 255, 0], [255, 255, 0]], np.uint8)
@@ -216,7 +219,7 @@ def test_seeds_give_other_pictures_and_resampling_changes_one_class(translator, 
     assert changed[numbers == 1].mean() > 0.1 and not changed[numbers != 1].any()
     other = translator(colors, resample={"sea": 4})
     assert (other != again)[numbers == 1].mean() > 0.1
-    with pytest.raises(UserError, match="--resample sun: there is sky, sea, sand"):
+    with pytest.raises(UserError, match="resample sun: there is sky, sea, sand"):
         translator(colors, resample={"sun": 3})
     with pytest.raises(UserError, match="sea=0: give a number from 1 to 255"):
         translator(colors, resample={"sea": 0})
@@ -230,7 +233,7 @@ def test_label_maps_are_read_from_what_callers_have(tmp_path):
     maps = LabelMaps.of(("sky", "sea", "sand"), ())
     numbers = np.array([[0, 1], [2, 255]], np.uint8)
     image = Image.fromarray(numbers)
-    image.putpalette([0, 0, 255, 0, 255, 0, 255, 255, 0])
+    image.putpalette(list(range(256)) * 3)
     image.save(tmp_path / "map.png")
     for given in (tmp_path / "map.png", (tmp_path / "map.png").read_bytes(), image, numbers):
         np.testing.assert_array_equal(maps.of_image(given), numbers)
@@ -240,3 +243,20 @@ def test_label_maps_are_read_from_what_callers_have(tmp_path):
         maps.of_image(tmp_path / "none.png")
     with pytest.raises(UserError, match="numbers of classes"):
         maps.of_image(numbers.astype(float))
+
+
+def test_label_maps_of_pairs_are_checked_when_they_are_read(tmp_path):
+    for folder, color in (("image", (1, 2, 3)), ("label", 1)):
+        (tmp_path / folder).mkdir()
+        picture = np.full((32, 32, 3) if folder == "image" else (32, 32), color, np.uint8)
+        Image.fromarray(picture).save(tmp_path / folder / "1.png")
+    config = spade.defaults()
+    config.data.source, config.data.classes = f"paired:{tmp_path}", ("road", "sky")
+    (stream,) = spade.streams(config)
+    arrays, _ = stream.source.load([0], (32, 32), 3)
+    found = {new_name: arrays[name] for name, new_name in stream.names.items()}
+    assert found["source"].shape == (1, 32, 32) and (found["source"] == 1).all()
+    assert (found["target"][0, 0, 0] == (1, 2, 3)).all()
+    Image.fromarray(np.full((32, 32), 2, np.uint8)).save(tmp_path / "label" / "1.png")
+    with pytest.raises(UserError, match=r"label/1\.png has the number 2, but data.classes has 2"):
+        spade.streams(config)[0].source.load([0], (32, 32), 3)
