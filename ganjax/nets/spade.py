@@ -187,6 +187,8 @@ class Generator(nn.Module):
       width: channels of the last block; 64 as published.
       hidden: features of the label map that SPADE makes its own of; 0 for twice the width, 128 as
         published.
+      ups: doublings of the image, 1 to the form's number; 0 for that, as published. With fewer, the
+        first blocks are left out, and the first image is larger.
       latent: (h, w) of the first image, where it is made of the noise; None for the label map's.
       dtype: of the computation; parameters, statistics and images are float32.
     """
@@ -196,12 +198,17 @@ class Generator(nn.Module):
     channels: int = 3
     width: int = 64
     hidden: int = 0
+    ups: int = 0
     latent: tuple[int, int] | None = None
     dtype: Any = jnp.float32
 
     @property
     def stages(self) -> list[Stage]:
-        return [*FORMS[self.form], *_LAST, *[Stage(0.5, True)] * (self.form == "most")]
+        """The blocks, the first one first."""
+        stages = [*FORMS[self.form], *_LAST, *[Stage(0.5, True)] * (self.form == "most")]
+        if not self.ups:
+            return stages
+        return [stages[-1 - self.ups]._replace(up=False), *stages[-self.ups :]]
 
     @property
     def multiple(self) -> int:
@@ -218,7 +225,7 @@ class Generator(nn.Module):
         """Images [B, H, W, C] in [-1, 1] of label maps [B, H, W], float32 at least."""
         sides = where.labels.shape[1:]
         height, width = (side // self.multiple for side in sides)
-        first = 16 * self.width
+        first = round(self.stages[0].times * self.width)
         if self.latent:
             assert where.noise is not None
             if (height, width) != self.latent:

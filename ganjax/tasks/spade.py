@@ -88,6 +88,7 @@ def defaults() -> ConfigDict:
     config.model.form = "oasis"  # oasis | spade
     config.model.generator = "normal"  # of SPADE: normal | more | most, by the number of doublings
     config.model.width = 64  # channels of the generator's last blocks
+    config.model.ups = 0  # doublings of the generator, 1 to 5; 0 as published (5 to 7)
     config.model.hidden = 0  # features of the label map inside of SPADE; 0 for twice the width
     config.model.discriminator_width = 0  # of the first layers of the other; 0 for `width`
     config.model.downs = 0  # halvings of OASIS's D; 0 for as many as image_size allows, up to 6
@@ -190,6 +191,8 @@ def _generator(config: ConfigDict) -> Generator:
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     if min(model.width, model.noise_size) < 1 or model.hidden < 0:
         raise UserError("model.width and .noise_size must be 1 or more, .hidden 0 or more")
+    if not 0 <= model.ups <= 5:
+        raise UserError(f"model.ups is {model.ups}; give 0 to 5")
     form = "oasis" if model.form == "oasis" else model.generator
     generator = Generator(
         form,
@@ -197,6 +200,7 @@ def _generator(config: ConfigDict) -> Generator:
         data.channels,
         model.width,
         model.hidden,
+        model.ups,
         dtype=jnp.dtype(model.dtype),
     )
     times, size = generator.multiple, parse_image_size(data.image_size)

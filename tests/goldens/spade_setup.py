@@ -4,8 +4,7 @@ import zlib
 
 import numpy as np
 
-BATCH, SIZE, CLASSES, NOISE, DOWNS = 2, (32, 64), 3, 5, 2
-STAGES = ((16, False), (1, True))  # widths, and whether the image doubles before
+BATCH, SIZE, CLASSES, NOISE, UPS, DOWNS = 2, (32, 64), 3, 5, 1, 2
 WEIGHTS = {"mix": 10.0, "features": 10.0, "divergence": 0.05}
 IGNORED, UNLABELED = 2, 255  # a class that weighs nothing, the number of no class
 

@@ -21,7 +21,7 @@ from spade_setup import (
     IGNORED,
     NOISE,
     SIZE,
-    STAGES,
+    UPS,
     WEIGHTS,
     draw,
     draw_inputs,
@@ -29,6 +29,7 @@ from spade_setup import (
 from torch import nn
 from torch.nn.utils import spectral_norm
 
+BLOCKS = [(16, 0), (16, 1), (8, 1), (4, 1), (2, 1), (1, 1)]  # widths, doubled before
 WIDTH = 1
 
 
@@ -86,14 +87,16 @@ def double(x):
 
 def generate(g, form, segmentation, noise):
     """The label map's channels come last, those of OASIS's noise first."""
-    height, width = (side // 2 ** sum(up for _, up in STAGES) for side in SIZE)
+    height, width = (side // 2**UPS for side in SIZE)
+    blocks = BLOCKS[-UPS - 1 :]
+    first = blocks[0][0] * WIDTH
     if form == "oasis":
         spread = noise[:, :, None, None].expand(-1, -1, *SIZE)
         segmentation = torch.cat([spread, segmentation], 1)
         x = F.interpolate(segmentation, (height, width), mode="nearest")
-        x = g.layer("start", x, 16 * WIDTH)
+        x = g.layer("start", x, first)
     else:
-        x = g.layer("start", noise, 16 * WIDTH * height * width, 0)
+        x = g.layer("start", noise, first * height * width, 0)
         x = x.reshape(BATCH, height, width, -1).permute(0, 3, 1, 2)  # channels last, as in ganjax
 
     def spade(name, x):
@@ -103,8 +106,8 @@ def generate(g, form, segmentation, noise):
         scale, bias = both.chunk(2, 1)
         return F.batch_norm(x, None, None, training=True) * (1 + scale) + bias
 
-    for n, (times, up) in enumerate(STAGES):
-        x, features = double(x) if up else x, times * WIDTH
+    for n, (times, up) in enumerate(blocks):
+        x, features = double(x) if up and n else x, times * WIDTH
         path, before = f"block_{n}", x.shape[1]
         y = leaky(spade(f"{path}/spade_0", x))
         y = g.layer(f"{path}/conv_0", y, min(before, features), spectral=True)

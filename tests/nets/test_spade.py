@@ -52,7 +52,7 @@ def test_noise_is_the_same_whether_it_is_spread_or_not():
 @pytest.fixture(scope="module")
 def drawn():
     """A small OASIS generator in use: its draw function, and weights that are not tiny."""
-    module = Generator("oasis", 3, width=1)
+    module = Generator("oasis", 3, width=1, ups=2)
     where = LabelMap(jnp.zeros((1, 32, 32), jnp.uint8), jnp.zeros((1, 4)))
     shapes = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), where)
     rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def drawn():
 def test_a_pixel_sees_no_farther_than_reach(drawn):
     """Nor does noise reach farther, that is drawn anew at some pixels: a strip at the left."""
     module, draw = drawn
-    rng, width = np.random.default_rng(1), 320
+    rng, width = np.random.default_rng(1), 96
     labels = rng.integers(0, 3, (1, 32, width)).astype(np.uint8)
     noise = np.broadcast_to(rng.normal(size=4).astype(np.float32), (1, 32, width, 4)).copy()
     images = draw(LabelMap(labels, noise))

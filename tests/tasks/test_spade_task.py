@@ -21,7 +21,6 @@ from ganjax.nets.spade import (
     LabelMap,
     PatchDiscriminators,
     SegmentationDiscriminator,
-    Stage,
 )
 from ganjax.runs import Run
 from ganjax.tasks import spade
@@ -46,23 +45,17 @@ def _drawn(prefix, tree):
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
-class Small(Generator):
-    @property
-    def stages(self):
-        return [Stage(*stage) for stage in setup.STAGES]
-
-
 def _make(form):
     fields = {"width": 1, "dtype": jnp.float64}
     if form == "oasis":
         discriminator = SegmentationDiscriminator(setup.CLASSES, downs=setup.DOWNS, **fields)
         game = spade.OasisGame(discriminator, setup.WEIGHTS["mix"], (setup.IGNORED,))
-        generator, encoder = Small("oasis", setup.CLASSES, **fields), None
+        generator = Generator("oasis", setup.CLASSES, ups=setup.UPS, **fields)
+        encoder = None
     else:
         game = spade.SpadeGame(PatchDiscriminators(setup.CLASSES, **fields))
-        generator = Small("normal", setup.CLASSES, **fields)
-        latent = tuple(side // generator.multiple for side in setup.SIZE)
-        generator = generator.clone(latent=latent)
+        latent = tuple(side // 2**setup.UPS for side in setup.SIZE)
+        generator = Generator("normal", setup.CLASSES, ups=setup.UPS, latent=latent, **fields)
         encoder = Encoder(setup.NOISE, **fields)
     maps = LabelMaps.of(tuple("abc"), ())
     return spade.make(
@@ -166,6 +159,7 @@ def test_a_config_names_the_published_networks():
         ("data.ignored", ("sky",), "sky, which is none of data.classes"),
         ("model.form", "pix2pix", "choose oasis or spade"),
         ("model.downs", 7, "at 64 give 0 to 6"),
+        ("model.ups", 6, "give 0 to 5"),
         ("model.noise_size", 0, "1 or more"),
         ("loss.mix_weight", -1.0, "give 0 or more"),
         ("optimizer.discriminator_learning_rate", 0.0, "must be above 0"),
@@ -185,7 +179,7 @@ def translator():
     config = spade.defaults()
     config.data.classes, config.data.image_size = ("sky", "sea", "sand"), "32"
     config.data.colors = ("0000ff", "00ff00", "ffff00")
-    generator = Small("oasis", 3, width=1)
+    generator = Generator("oasis", 3, width=1, ups=1)
     model = spade.make_model(generator, LabelMaps.of(config.data.classes, config.data.colors), 4)
     where = LabelMap(jnp.zeros((1, 8, 8), jnp.uint8), jnp.zeros((1, 4)))
     init = partial(generator.init, train=True)
