@@ -7,7 +7,7 @@ a fake image, and what the generator pays for a fake one.
 [2. 1. 0.]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -137,6 +137,20 @@ def drift(scores: Array) -> Array:
     return jnp.square(scores)
 
 
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """-log softmax(logits)[label].
+
+    Args:
+      logits: [..., K].
+      labels: int [...]; numbers out of 0 to K - 1 are no class.
+
+    Returns:
+      [...], 0 where there is no class.
+    """
+    chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
+    return -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=-1)
+
+
 def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
     """-log softmax(logits)[label], the mean over an image's pixels that have a label.
 
@@ -147,9 +161,47 @@ def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
     Returns:
       [B], 0 for an image without labels.
     """
-    chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
-    value = -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=(1, 2, 3))
-    return value / jnp.maximum(jnp.sum(chosen, axis=(1, 2, 3)), 1)
+    count = jnp.sum(labels < logits.shape[-1], axis=(1, 2))
+    return jnp.sum(cross_entropy(logits, labels), axis=(1, 2)) / jnp.maximum(count, 1)
+
+
+def class_weights(labels: Array, classes: int, ignored: Sequence[int] = ()) -> Array:
+    """What each pixel weighs so that the classes of a batch weigh alike, and 1 on the mean.
+
+    It is the number of pixels over (classes that are there times pixels of its class), as OASIS has
+    it (Sushko et al. 2021, arXiv:2012.04781, equation 1, by the batch at hand).
+
+    Args:
+      labels: int [B, H, W].
+      classes: their number K; pixels of K or more weigh nothing.
+      ignored: classes that weigh nothing, too.
+
+    Returns:
+      float32 [B, H, W].
+
+    >>> print(class_weights(jnp.array([[[0, 0, 0, 1]]]), 3)[0, 0])
+    [0.6666667 0.6666667 0.6666667 2.       ]
+    """
+    counts = jnp.sum(labels.reshape(1, -1) == jnp.arange(classes)[:, None], axis=1)
+    counts = counts.at[jnp.array(ignored, int)].set(0)
+    there = jnp.sum(counts > 0)
+    weights = jnp.where(counts > 0, labels.size / jnp.maximum(there * counts, 1), 0)
+    return jnp.take(weights, labels, mode="fill", fill_value=0)
+
+
+def divergence(mean: Array, log_variance: Array) -> Array:
+    """Of N(mean, variance) from N(0, I): Kullback and Leibler's (Kingma and Welling 2014, app. B).
+
+    Args:
+      mean, log_variance: [B, Z].
+
+    Returns:
+      [B].
+
+    >>> print(divergence(jnp.array([[0.0, 2.0]]), jnp.zeros((1, 2))))
+    [2.]
+    """
+    return 0.5 * jnp.sum(jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance, axis=-1)
 
 
 def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Array:

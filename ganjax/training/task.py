@@ -66,6 +66,7 @@ class Model(NamedTuple):
         of the data are that.
       directions: the values of `data.direction` that one run can be used with.
       scale: times that the sides of output images are those of input images.
+      one_noise: whether the noise is that of a whole image, so that all tiles of it have the same.
     """
 
     inputs: Mapping[str, Field]
@@ -79,6 +80,7 @@ class Model(NamedTuple):
     optional: Mapping[str, Field] = {}
     directions: tuple[str, ...] = ()
     scale: int = 1
+    one_noise: bool = False
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:
