@@ -279,7 +279,7 @@ def mentioned(caption: str) -> np.ndarray:
                     for attribute in set(noun.takes) & adjective.keys():
                         say(attribute, adjective[attribute])
             if noun.takes or noun.absent:
-                pending, absent = [], False
+                pending, absent = [], absent and words[:1] == ["or"]
         elif phrase in senses:
             pending.append(senses[phrase])
         absent = absent or phrase in _NOT
