@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before JAX starts. The cache is the tests' own: never the user's.
@@ -18,10 +19,17 @@ import pytest  # noqa: E402
 from ganjax.commands.terminal import add_xla_flag, start_jax  # noqa: E402
 
 # Tests compile much and compute little.
-add_xla_flag("--xla_backend_optimization_level", "1")
+add_xla_flag("--xla_backend_optimization_level", "0")
 start_jax()  # the flags that users' commands run with
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_programs_are_dropped() -> Iterator[None]:
+    """Each is mapped into memory in parts, of which Linux gives a process 65,530."""
+    yield
+    jax.clear_caches()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,9 +44,9 @@ SMALL = {
 }
 # One of each kind: drawn from noise, growing, translated from pairs, stylized. The others are slow.
 QUICK = ("adain", "dcgan", "pix2pix", "progressive")
-# Those whose steps differ in what eight devices must agree on; the others share a step with these,
-# and tests/training/test_devices.py has DCGAN's.
-DIVIDED = ("adain", "cyclegan", "gan", "pix2pix", "progressive")
+# Those whose steps differ in what eight devices must agree on: pools of images, spectral norm and
+# conditions. The others share a step with these or with games of tests/training/test_devices.py.
+DIVIDED = ("cyclegan", "gan")
 # Of games that need something else.
 OWN = {
     "adain": {"model.form": "compact"},
@@ -123,7 +123,8 @@ def train(name, folder, run, wrap=lambda data: data):
 def trained(request, tmp_path_factory):
     """A game, the folder of its run and of its cache, and its last state."""
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, folder, train(request.param, folder, "run")
+    yield request.param, folder, train(request.param, folder, "run")
+    jax.clear_caches()
 
 
 def draw_inputs(name, folder, model, count):

@@ -69,3 +69,16 @@ def save_run(folder: Path, game: str, fields=None, **changes) -> Path:
     described = {name: field._asdict() for name, field in (fields or {}).items()}
     (folder / FIELDS).write_text(json.dumps(described))
     return folder
+
+
+def draw_variables(module, *inputs, **options):
+    """Variables of a module with about the spread of its own, drawn by NumPy: nothing compiles."""
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, **options))
+    random = np.random.default_rng(0)
+
+    def draw(path, x):
+        deviation = np.prod(x.shape[:-1]) ** -0.5 if len(x.shape) > 1 else 0.1
+        values = random.normal(path[-1].key in ("scale", "var"), deviation, x.shape)
+        return jnp.asarray(values, x.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -160,8 +160,7 @@ def main() -> None:
     golden = {}
     for name, case in CASES.items():
         inputs = draw_inputs(name)
-        condition = inputs["condition"]
-        condition = None if condition is None else torch.from_numpy(condition)
+        condition = torch.from_numpy(inputs["condition"])
         parameters = Parameters(f"{name}/generator")
         images = generate(parameters, case, torch.from_numpy(inputs["z"]), condition)
         (images * pixels(inputs["weights"])).sum().backward()

@@ -52,12 +52,11 @@ def test_it_is_pytorchs(golden, resampling, norm):
         leaves = [jnp.asarray(setup.draw(f"{prefix}/{name}", x.shape)) for name, x in names.items()]
         params = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
-        @jax.jit
         def run(params):
             outputs = module.apply({"params": params}, images)
             return jnp.sum(outputs * weights), outputs
 
-        (_, outputs), gradients = jax.value_and_grad(run, has_aux=True)(params)
+        (_, outputs), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
         outputs = np.asarray(outputs).transpose(0, 3, 1, 2)[:, :, ::5, ::7]
         np.testing.assert_allclose(outputs, golden[f"{prefix}/outputs"], atol=1e-10)
         start = f"{prefix}/gradient/"

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import draw_variables
 
 from ganjax.nets.super_resolution import FORMS, RRDB, SRVGG, Discriminator, MSRResNet, SRResNet
 from ganjax.trees import named_leaves
@@ -31,13 +32,12 @@ def _check(golden, prefix, module, images):
     params = jax.tree.unflatten(jax.tree.structure(shapes["params"]), leaves)
     statistics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes.get("batch_stats", {}))
 
-    @jax.jit
     def run(params):
         variables = {"params": params, "batch_stats": statistics}
         outputs, _ = module.apply(variables, images, train=True, mutable=["batch_stats"])
         return jnp.sum(jnp.square(outputs)), outputs
 
-    (_, outputs), gradients = jax.value_and_grad(run, has_aux=True)(params)
+    (_, outputs), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
     np.testing.assert_allclose(outputs, golden[f"{prefix}/outputs"], rtol=1e-9, atol=1e-10)
     gradients, start = named_leaves(gradients), f"{prefix}/gradient/"
     expected = {k.removeprefix(start): v for k, v in golden.items() if k.startswith(start)}
@@ -87,15 +87,16 @@ def test_pixels_beyond_the_reach_have_no_influence(form, scale):
     side = 2 * module.reach + 3
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 1, side, 3)), jnp.float32)
     images = jnp.broadcast_to(images, (1, side, side, 3))
-    variables = module.init(jax.random.key(0), images)
+    variables = draw_variables(module, images)
     middle = module.reach + 1
 
     @jax.jit
+    @jax.grad
     def influence(images):
         block = slice(scale * middle, scale * (middle + 1))
         return jnp.sum(jnp.square(module.apply(variables, images)[:, block, block]))
 
-    seen = np.abs(jax.grad(influence)(images)).sum(axis=(0, 3)) > 0
+    seen = np.abs(influence(images)).sum(axis=(0, 3)) > 0
     rows = np.flatnonzero(seen.any(axis=1))
     assert (rows[0], rows[-1]) == (1, side - 2)
 

@@ -40,7 +40,7 @@ def test_two_train_steps_are_pytorchs():
             discriminator_optimizer=adam,
             phases=(Phase("train", 1, 2, setup.SHAPE[1:3]),),
         )
-        state, starts = task.init(jax.random.key(0)), {}
+        state, starts = jax.jit(task.init)(jax.random.key(0)), {}
         networks = {}
         for role, prefix in (("generator", "step_unet"), ("discriminator", "step_patchgan")):
             params = state.networks[role].params

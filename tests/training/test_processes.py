@@ -132,21 +132,6 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     assert "resuming" not in texts(two)[1] and "img/s" not in texts(two)[1]
 
 
-@pytest.mark.slow
-def test_where_one_is_killed_the_other_ends_and_the_run_resumes(launch, tmp_path):
-    run = tmp_path / "run"
-    first, second = launch(run, 2, kimg=80)
-    wait_for(run, KEPT, [first, second])
-    first.kill()
-    assert second.wait(PATIENCE) != 0  # at once, or when JAX misses the dead one's heartbeats
-    saved = Checkpoints.read_only(run / "checkpoints").steps[-1]
-    assert saved >= KEPT
-    again = launch(run, 2, kimg=(saved + 4) * BATCH / 1000)
-    assert [process.wait(PATIENCE) for process in again] == [0, 0], texts(run)
-    assert f"from step {saved}" in texts(run)[0]
-    assert max(losses(run)) == saved + 4
-
-
 @pytest.mark.parametrize(
     ("asked", "environment", "given"),
     [
