@@ -11,12 +11,12 @@ import pytest
 from ganjax import losses
 from ganjax.errors import UserError
 from ganjax.nets.text_gan import (
-    _Affine,
-    _Down,
     Discriminator,
     Generator,
     ImageEncoder,
     TextEncoder,
+    _Affine,
+    _Down,
     seed_and_widths,
 )
 from ganjax.trees import named_leaves
@@ -72,12 +72,11 @@ def test_the_generator_and_its_gradients_are_pytorchs(golden):
         given = inputs["z"], inputs["sentences"]
         params = drawn_params("generator", generator, *given)
 
-        @jax.jit
         def loss(params):
             images = generator.apply({"params": params}, *given)
             return jnp.sum(images * inputs["weights"]), images
 
-        (_, images), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        (_, images), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
         np.testing.assert_allclose(images[:, ::4, ::4], golden["generator/images"], atol=1e-12)
         check_gradients("generator", gradients, golden)
 
@@ -90,7 +89,6 @@ def test_the_discriminators_loss_with_ma_gp_and_its_gradients_are_pytorchs(golde
         real, sentences = inputs["real"], inputs["sentences"]
         params = drawn_params("discriminator", discriminator, real, sentences)
 
-        @jax.jit
         def loss(params):
             def judge(images, sentences):
                 return discriminator.apply({"params": params}, images, sentences)
@@ -106,7 +104,9 @@ def test_the_discriminators_loss_with_ma_gp_and_its_gradients_are_pytorchs(golde
             logits = {"matching": matching, "others": others, "fakes": fakes}
             return jnp.mean(values) + setup.PENALTY_WEIGHT * penalty, (penalty, logits)
 
-        (value, (penalty, logits)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        (value, (penalty, logits)), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            params
+        )
         np.testing.assert_allclose(value, golden["loss"], rtol=1e-9)
         np.testing.assert_allclose(penalty, golden["penalty"], rtol=1e-9)
         for name, values in logits.items():
