@@ -440,6 +440,8 @@ class Generator:
         """
         condition = self.inputs.get("label")
 
+        if label is not None and text is not None:
+            raise UserError("label and text are both given; give one of them")
         given, name, plural = (
             (label, "label", "classes") if text is None else (text, "text", "texts")
         )
