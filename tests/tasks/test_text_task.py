@@ -116,23 +116,21 @@ def test_the_second_phase_is_df_gan():
         @jax.jit
         @jax.value_and_grad
         def of_discriminator(params, fake):
-            relu, total = jax.nn.relu, 0.0
-            for n in range(BATCH):
-                one = lambda x, e: judge(params, x[None], e[None])[0]  # noqa: E731
-                pair = given["image"][n], sentences[n]
-                slopes = jax.grad(one, argnums=(0, 1))(*pair)
-                length = jnp.sqrt(sum(jnp.sum(x**2) for x in slopes))
-                total += relu(1 - one(*pair)) + 1.5 * length**4.0
-                total += relu(1 + one(fake[n], sentences[n])) / 2
-                total += relu(1 + one(given["image"][n], sentences[n - 1])) / 2
-            return total / BATCH
+            one = lambda x, e: judge(params, x[None], e[None])[0]  # noqa: E731
+            real, relu = given["image"], jax.nn.relu
+            x, e = jax.vmap(jax.grad(one, argnums=(0, 1)))(real, sentences)
+            lengths = jnp.sqrt(jnp.sum(x**2, (1, 2, 3)) + jnp.sum(e**2, 1))
+            values = relu(1 - judge(params, real, sentences)) + 1.5 * lengths**4.0
+            values += relu(1 + judge(params, fake, sentences)) / 2
+            others = jnp.stack([sentences[n - 1] for n in range(BATCH)])
+            return jnp.mean(values + relu(1 + judge(params, real, others)) / 2)
 
         @jax.jit
         @jax.value_and_grad
         def of_generator(params, opponent):
             return -jnp.mean(judge(opponent, draw(params), sentences))
 
-        d_loss, d_gradients = of_discriminator(disc.params, draw(gen.params))
+        d_loss, d_gradients = of_discriminator(disc.params, jax.jit(draw)(gen.params))
         opponent = jax.tree.map(lambda p, g: p - 0.1 * g, disc.params, d_gradients)
         g_loss, g_gradients = of_generator(gen.params, opponent)
         after, metrics = jax.jit(made.step_of(PHASES[1]))(state, given, key)
