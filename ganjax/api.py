@@ -421,6 +421,7 @@ class Generator:
         seed: int = 0,
         label: str | int | Sequence[str | int] | None = None,
         attributes: Mapping[str, str] | None = None,
+        text: str | Sequence[str] | None = None,
     ) -> np.ndarray:
         """Draws images: those of `ganjax sample`.
 
@@ -429,6 +430,8 @@ class Generator:
           seed: of the noise, 0 or more.
           label: a class, by its name or number, or one for each image; by default all in turn.
           attributes: name -> value; those that are not named are drawn.
+          text: what the images shall show, or one text for each; by default captions of the data
+            in turn.
 
         Returns:
           uint8 [num, H, W, C].
@@ -438,16 +441,24 @@ class Generator:
         """
         condition = self.inputs.get("label")
 
-        def parse(label):
-            text = "" if label is None else str(label)
-            return conditions.parse(condition, label=text, attributes=attributes or "")
+        if label is not None and text is not None:
+            raise UserError("label and text are both given; give one of them")
+        given, name, plural = (
+            (label, "label", "classes") if text is None else (text, "text", "texts")
+        )
 
-        if isinstance(label, str | int | None) or np.ndim(label) == 0:
-            asked = parse(label)
-        elif len(label) == num:
-            asked = np.stack([parse(one) for one in label])
+        def parse(one):
+            told = {} if one is None else {name: str(one)}
+            return conditions.parse(condition, attributes=attributes or "", **told)
+
+        if isinstance(given, str | int | None) or np.ndim(given) == 0:
+            asked = parse(given)
+        elif len(given) == num:
+            asked = np.stack([parse(one) for one in given])
         else:
-            raise UserError(f"label has {len(label)} classes for {num} images; give {num}, or one")
+            raise UserError(
+                f"{name} has {len(given)} {plural} for {num} images; give {num}, or one"
+            )
         return np.stack(list(self.images(self.draw(num, seed, asked))))
 
     def draw(self, num: int, seed: int = 0, asked: np.ndarray | None = None) -> dict[str, Array]:

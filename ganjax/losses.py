@@ -107,16 +107,17 @@ def gradient_penalty(
 
 
 def squared_slopes(
-    critic: Callable[[Array], tuple[Array, Any]], images: Array
+    critic: Callable[[Any], tuple[Array, Any]], inputs: Any
 ) -> tuple[Array, Array, Any]:
-    """|grad D|^2 at each image: the zero-centered penalty, with D(x) from the same forward pass.
+    """|grad D|^2 at each input: the zero-centered penalty, with D(x) from the same forward pass.
 
     On real images it is R1 (Mescheder et al. 2018, arXiv:1801.04406, equation 9), on generated ones
-    R2 (equation 10); both have a weight of gamma / 2.
+    R2 (equation 10); both have a weight of gamma / 2. On real images with sentences that match, to
+    the power of 3, it is MA-GP (Tao et al. 2022, arXiv:2008.05865, equation 2).
 
     Args:
-      critic: images [B, H, W, C] -> (scores [B], anything else).
-      images: [B, H, W, C].
+      critic: inputs -> (scores [B], anything else).
+      inputs: images [B, H, W, C], or a pytree of arrays [B, ...].
 
     Returns:
       (scores [B], squares [B], what else the critic gave).
@@ -127,9 +128,10 @@ def squared_slopes(
     >>> print(scores, squares)
     [12.] [36.]
     """
-    scores, pull_back, rest = jax.vjp(critic, images, has_aux=True)
-    (slopes,) = pull_back(jnp.ones_like(scores))
-    return scores, jnp.square(slopes).sum((1, 2, 3)), rest
+    scores, pull_back, rest = jax.vjp(critic, inputs, has_aux=True)
+    slopes = jax.tree.leaves(pull_back(jnp.ones_like(scores)))
+    squares = [jnp.square(x).sum(tuple(range(1, x.ndim))) for x in slopes]
+    return scores, sum(squares[1:], squares[0]), rest
 
 
 def drift(scores: Array) -> Array:
@@ -225,3 +227,26 @@ def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Arra
         "bpc,bqc->bpq", queries, jax.lax.stop_gradient(keys), precision=jax.lax.Precision.HIGHEST
     )
     return -jnp.diagonal(jax.nn.log_softmax(cosines / temperature), axis1=1, axis2=2)
+
+
+def contrast(a: Array, b: Array, *, temperature: float = 0.1) -> tuple[Array, Array]:
+    """Cross-entropy of which b an a belongs to, and which a a b (van den Oord et al. 2018).
+
+    All others of the batch are the negatives (arXiv:1807.03748, equation 4, in both directions as
+    Radford et al. 2021, arXiv:2103.00020, figure 3).
+
+    Args:
+      a, b: [B, D]; row i of one belongs to row i of the other. Their cosines are compared.
+      temperature: by which the cosines are divided.
+
+    Returns:
+      The mean of both directions, and whether the a that is nearest to each b is its own, both [B].
+
+    >>> values, right = contrast(jnp.eye(2), 3 * jnp.eye(2), temperature=1.0)
+    >>> [f"{value:.4f}" for value in values], right.tolist()  # log(1 + 1 / e)
+    (['0.3133', '0.3133'], [True, True])
+    """
+    a, b = (x * jax.lax.rsqrt(jnp.sum(jnp.square(x), 1, keepdims=True) + 1e-12) for x in (a, b))
+    logits = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    ways = [jnp.diagonal(jax.nn.log_softmax(logits, axis=axis)) for axis in (0, 1)]
+    return -(ways[0] + ways[1]) / 2, jnp.argmax(logits, axis=0) == jnp.arange(len(a))
