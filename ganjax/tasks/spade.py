@@ -99,12 +99,11 @@ def defaults() -> ConfigDict:
     config.loss = ConfigDict()
     # Of OASIS's LabelMix, by which D's answers to a mixture mix, too; 0 for none.
     config.loss.mix_weight = 10.0
-    # Of SPADE: of D's features; of those of the network `encoders`, see docs/adain.md; and of the
-    # distance of the noise of an image to N(0, I).
-    config.loss.features_weight = 10.0
-    config.loss.perceptual_weight = 10.0
+    config.loss.features_weight = 10.0  # of SPADE's distance of D's features
+    config.loss.perceptual_weight = 10.0  # of SPADE's distance of the features of `encoders`
+    # NETWORK:LAYER,..., see docs/adain.md
     config.loss.encoders = ("vgg16_features:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
-    config.loss.divergence_weight = 0.05
+    config.loss.divergence_weight = 0.05  # of the distance of SPADE's encoded noise to N(0, I)
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
     config.optimizer.discriminator_learning_rate = 4e-4  # for the discriminator
