@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganjax import commands, config
+from ganjax.commands import models
 from ganjax.data.avatars.palette import COLORS
 from ganjax.metrics.protocols import parse
 from ganjax.weights import keymaps, sources
@@ -82,6 +83,7 @@ COMMAND_LINES = sorted(
         for path in [*PAGES[:2], *PAGES[3:], *(ROOT / "configs").glob("*.py")]
         for words in command_lines(path)
     }
+    | {("models", *shlex.split(model.command)[1:]) for model in models.MODELS}
 )
 
 
