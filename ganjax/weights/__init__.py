@@ -199,7 +199,8 @@ def _commands(name: str) -> str:
     source = name if name in [source.name for source in SOURCES] else ""
     fetch = f"`ganjax weights fetch {source or 'NAME'}`"
     layout = name if name in FORMATS else ""
-    convert = f"`ganjax weights import FILE --as {layout or 'FORMAT'}`"
+    kind = "FOLDER" if layout == "wct" else "FILE"
+    convert = f"`ganjax weights import {kind} --as {layout or 'FORMAT'}`"
     return convert if layout and not source else f"{fetch}, or with {convert}"
 
 
