@@ -16,6 +16,7 @@ take floats in [-1, 1] and can be jitted, vmapped and differentiated. A mistake 
 raises `ganjax.UserError`.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -244,7 +245,7 @@ class Stylizer:
         style: "Picturelike | EncodedStyle | Sequence[Picturelike | EncodedStyle]",
         alpha: float = 1.0,
         *,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | np.ndarray | None = None,
         smoothing: float = 0.9,
         keep_colors: bool = False,
     ) -> Iterator[np.ndarray]:
@@ -252,7 +253,9 @@ class Stylizer:
 
         Args:
           frames: uint8 [H, W, 3] of one size.
-          style, weights: see `__call__`.
+          style: see `__call__`.
+          weights: [N], how N styles are mixed, or [F, N], a row for each frame, to go from style to
+            style; frames beyond have the last one. None for equal parts.
           alpha: in [0, 1], strength of the style.
           smoothing: in [0, 1), what the statistics of a frame weigh in the next frame's, against
             flicker; 0 for each frame by itself.
@@ -270,11 +273,17 @@ class Stylizer:
         styles = [
             one if isinstance(one, EncodedStyle) else self.encode(one) for one in _several(style)
         ]
+        rows: Iterable[Sequence[float]]
+        if weights is not None and np.ndim(weights) == 2:
+            given = [_shares(row, len(styles)) for row in np.asarray(weights)]
+            rows = itertools.chain(given, itertools.repeat(given[-1]))
+        else:
+            rows = itertools.repeat(_shares(weights, len(styles)))
         return stylize_frames(
             self._model,
             frames,
             [one.statistics for one in styles if one.statistics is not None],
-            _shares(weights, len(styles)),
+            rows,
             alpha=float(alpha),
             smoothing=smoothing,
             keep_colors=keep_colors,

@@ -1,6 +1,7 @@
 """Gives contents the style of other pictures: `python stylize.py --help`."""
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def main(argv: list[str]) -> None:
     if any(is_video(path) for path in (*arguments.content, *arguments.style)):
         _stylize_video(arguments)
         return
+    if arguments.fade:
+        raise UserError("--fade is for videos; --style_weights mixes the styles of a picture")
     from ganjax.data.folder import list_pictures
     from ganjax.outputs import Destination, write_image
 
@@ -122,12 +125,18 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output {arguments.output}: give FILE.mp4 for a video")
     pictures = list_pictures(arguments.style, **reading(arguments))
     mixture = arguments.style_weights or [1.0]
-    if len(mixture) != len(pictures) or min(mixture) < 0 or not sum(mixture):
+    if arguments.fade and (arguments.style_weights or len(pictures) < 2):
+        raise UserError("--fade goes from style to style: give two or more, no --style_weights")
+    if not arguments.fade and (
+        len(mixture) != len(pictures) or min(mixture) < 0 or not sum(mixture)
+    ):
         raise UserError(
-            f"a video gets one style, or a mixture: {len(pictures)} styles need as many "
+            f"a video gets one style, or a mixture: {len(pictures)} styles need --fade, or as many "
             "--style_weights of 0 or more"
         )
     clip = probe(expand(arguments.content[0]))
+    if arguments.fade and not clip.frames:
+        raise UserError(f"{clip.path} does not say how long it is; leave --fade out")
 
     start_jax(compile_cache=arguments.compile_cache)
     from tqdm import tqdm
@@ -135,7 +144,7 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
     from ganjax import stylize
     from ganjax.provenance import COMPOSITE, provenance
     from ganjax.stylize.jobs import Job, frame_size, read_style
-    from ganjax.stylize.video import stylize_frames
+    from ganjax.stylize.video import fade, stylize_frames
 
     model = stylize.load_model(arguments.model, path=arguments.weights, levels=arguments.levels)
     job = Job((), pictures, size=arguments.size, style_size=arguments.style_size)
@@ -145,7 +154,7 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
         model,
         frames,
         [style.statistics for style in styles if style.statistics is not None],
-        mixture,
+        fade(len(pictures), clip.frames) if arguments.fade else itertools.repeat(mixture),
         alpha=arguments.alpha,
         smoothing=arguments.smoothing,
         keep_colors=arguments.preserve_color == "luminance",
@@ -181,6 +190,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--smoothing", type=float, default=0.9, metavar="S",
         help="of videos: what the statistics of a frame, and what stands still, weigh in the next "
         "frame, against flicker; 0 for each frame by itself (default: 0.9)",
+    )  # fmt: skip
+    add(
+        "--fade", action="store_true",
+        help="of videos: go from the first style to the last in the course of the clip",
     )  # fmt: skip
     add("--grid", action="store_true", help="--output is one sheet of all contents and styles")
     add("--overwrite", action="store_true", help="replace files that are there already")

@@ -5,6 +5,7 @@ frames of a scene so far, each weighing less than the one after it. Noise of the
 networks make stronger, is averaged over time first where nothing moves.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
@@ -31,7 +32,7 @@ def stylize_frames(
     model: Model,
     frames: Iterable[np.ndarray],
     styles: Sequence[Style],
-    weights: Sequence[float] = (1.0,),
+    weights: Iterable[Sequence[float]],
     *,
     alpha: float = 1.0,
     smoothing: float = 0.9,
@@ -41,7 +42,8 @@ def stylize_frames(
 
     Args:
       frames: uint8 [H, W, 3].
-      styles: N encoded styles (`transfer.encode_style`), mixed by `weights`.
+      styles: N encoded styles (`transfer.encode_style`).
+      weights: of the styles, N numbers of 0 or more for each frame; `fade` gives such.
       alpha: in [0, 1], strength of the style at each depth.
       smoothing: in [0, 1), what a frame's statistics, and pixels where nothing moves, weigh in the
         next frame's; 0 for each frame by itself. They start anew where the scene changes.
@@ -52,9 +54,9 @@ def stylize_frames(
     """
     program = _program(model.stylizer, keep_colors)
     mixed = jax.tree.map(lambda *leaves: jnp.stack(leaves), *styles)
-    shares = np.asarray(weights, np.float32)
     memory, before = None, None
-    for frame in frames:
+    for frame, mixture in zip(frames, weights, strict=False):
+        shares = np.asarray(mixture, np.float32) / np.sum(mixture, dtype=np.float32)
         height, width = frame.shape[:2]
         image = pad_to_multiple(frame, model.stylizer.multiple)[None]
         seen = frame[::_SPARSE, ::_SPARSE].mean(axis=-1)
@@ -66,6 +68,17 @@ def stylize_frames(
             memory = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         drawn, memory = program(*arguments, memory, np.float32(smoothing if same else 0))
         yield np.asarray(drawn)[0, :height, :width]
+
+
+def fade(styles: int, frames: int) -> Iterator[list[float]]:
+    """Weights that go from the first style to the last over so many frames, and stay there.
+
+    >>> list(itertools.islice(fade(2, 3), 4))
+    [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]
+    """
+    for frame in itertools.count():
+        place = min(frame / max(frames - 1, 1), 1) * (styles - 1)
+        yield [max(1.0 - abs(style - place), 0.0) for style in range(styles)]
 
 
 @cache

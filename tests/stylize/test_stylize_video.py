@@ -1,5 +1,7 @@
 """Stylized video: each frame as by itself, or with statistics that last."""
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from ganjax import Stylizer
 from ganjax.commands import stylize as command
 from ganjax.errors import UserError
 from ganjax.stylize import encode_style
-from ganjax.stylize.video import stylize_frames
+from ganjax.stylize.video import fade, stylize_frames
 from ganjax.video import probe, read_frames
 
 STYLES = [picture(64, 64, 1), picture(50, 30, 2, 0, 255)]
@@ -18,7 +20,7 @@ STYLES = [picture(64, 64, 1), picture(50, 30, 2, 0, 255)]
 
 def drawn(frames, **options):
     styles = [encode_style(toy(), style) for style in STYLES]
-    return list(stylize_frames(toy(), frames, styles, (0.3, 0.7), **options))
+    return list(stylize_frames(toy(), frames, styles, itertools.repeat((0.3, 0.7)), **options))
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
@@ -42,6 +44,17 @@ def test_the_api_draws_the_same():
     np.testing.assert_array_equal(got, drawn(frames))
     with pytest.raises(UserError, match="smoothing is 1; give 0 to below 1"):
         stylizer.frames(frames, styles, smoothing=1)
+
+
+def test_styles_fade_into_each_other():
+    stylizer, frame = Stylizer(toy()), picture(33, 50)
+    styles = [stylizer.encode(style, size=min(style.shape[:2])) for style in STYLES]
+    rows = np.array(list(itertools.islice(fade(2, 3), 3)))
+    np.testing.assert_allclose(rows, [[1, 0], [0.5, 0.5], [0, 1]])
+    np.testing.assert_allclose(next(itertools.islice(fade(3, 5), 3, 4)), [0, 0.5, 0.5])
+    got = list(stylizer.frames([frame] * 4, styles, weights=rows, smoothing=0))
+    for image, mixture in zip(got, (rows[0], rows[1], rows[2], rows[2]), strict=True):
+        close(image, by_styles(toy(), [frame], STYLES, mixture)[0])
 
 
 def test_what_comes_and_goes_does_not_change_the_rest():
@@ -100,11 +113,18 @@ def test_a_clip_is_stylized_with_its_sound(tmp_path):
         ([*output, "--smoothing", "1"], "--smoothing from 0 to below 1"),
         (
             [*output, "--overwrite", "--style_weights", "1", "1"],
-            "1 styles need as many --style_weights",
+            "1 styles need --fade, or as many --style_weights",
         ),
+        ([*output, "--overwrite", "--fade"], "--fade goes from style to style: give two or more"),
     ):
         with pytest.raises(UserError, match=message):
             command.main([*words, *more])
+    dark = tmp_path / "dark.png"
+    Image.fromarray(STYLES[1] // 4).save(dark)
+    two = ["--content", str(clip), "--style", str(picture_file), str(dark), "--style_size", "64"]
+    command.main([*two, "--fade", "--overwrite", *output])
+    faded = list(read_frames(probe(tmp_path / "out.mp4")))
+    assert faded[0].mean() > faded[-1].mean() + 20
     style.write_bytes(clip.read_bytes())
     with pytest.raises(UserError, match="is a video; give a picture"):
         command.main(["--content", str(clip), "--style", str(style), *output])
