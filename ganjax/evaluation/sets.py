@@ -16,8 +16,10 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from ganjax import seeds
+from ganjax.data.avatars import ATTRIBUTES, captions
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import VERSION, load_in_threads
+from ganjax.data.fields import Field
 from ganjax.data.folder import Files, Picture
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
@@ -38,7 +40,8 @@ class ImageSet(NamedTuple):
       batches: (count, batch_size) -> the first `count` images as uint8 [batch_size, H, W, 3],
         split over the mesh, each with how many of its rows count: all but in the last batch.
       attributes: count -> those of the first `count` images, int32 [count, A] as
-        `ganjax.data.avatars` has them; None where they are not known.
+        `ganjax.data.avatars` has them, of a model those that it was asked for, -1 where it was
+        asked for none; None where they are not known.
     """
 
     name: str
@@ -166,9 +169,29 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         (_, *size, _) = jax.eval_shape(
             partial(generate, seed=seed), trained, index=np.arange(mesh.size)
         ).shape
-        return ImageSet("the model", None, "", tuple(size), batches)
+        attributes = None
+        if read := _reader_of_attributes(model.inputs.get("label")):
+
+            def attributes(count: int) -> np.ndarray:
+                return read(np.asarray(draw(seeds.key(seed), jnp.arange(count), None)["label"]))
+
+        return ImageSet("the model", None, "", tuple(size), batches, attributes)
 
     return make
+
+
+def _reader_of_attributes(condition: Field | None) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Labels [N, ...] -> the attributes of portraits that they ask for; None if they do not."""
+    if condition is None:
+        return None
+    if condition.kind == "attributes" and condition.names == tuple(ATTRIBUTES):
+        return lambda labels: labels
+    if condition.kind == "text" and set(condition.names) <= set(captions.words()):
+        words = condition.names
+        return lambda labels: np.stack(
+            [captions.mentioned(" ".join(words[n] for n in row if n)) for row in labels]
+        )
+    return None
 
 
 def make_translator(

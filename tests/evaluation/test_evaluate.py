@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import progress, runs, tasks
+from ganjax import progress, runs, tasks, text
 from ganjax.commands import evaluate, train
 from ganjax.commands import weights as command_weights
 from ganjax.commands.terminal import run_command
-from ganjax.data.avatars import ATTRIBUTES
-from ganjax.data.fields import IMAGE
+from ganjax.data import avatars
+from ganjax.data.avatars import ATTRIBUTES, captions
+from ganjax.data.avatars.source import Avatars
+from ganjax.data.fields import IMAGE, Field
 from ganjax.errors import UserError
 from ganjax.evaluation import measure
 from ganjax.evaluation import monitor as evaluation
@@ -33,6 +35,7 @@ from ganjax.nets.vgg import VGG19
 from ganjax.nets.vgg16 import VGG16
 from ganjax.tasks import attributes, dcgan
 from ganjax.training.checkpoints import Checkpoints
+from ganjax.training.devices import make_mesh
 from ganjax.training.state import Trained
 from ganjax.training.task import Model
 from ganjax.training.workdir import read_metrics
@@ -149,6 +152,36 @@ def test_the_classifier_is_held_to_the_attributes_of_portraits(capsys, monkeypat
     assert row["accuracy"] > 0.85 and row["reference_accuracy"] > 0.85
     names = {name.removeprefix("accuracy_") for name in row if name.startswith("accuracy_")}
     assert names == set(ATTRIBUTES)
+
+
+def test_a_generator_of_portraits_is_held_to_what_it_was_asked_for():
+    """By attributes as they are, by sentences to what these mention."""
+    asked = avatars.draw_attributes(np.arange(6))
+    sentences = captions.describe(asked, range(6))
+    known = captions.words()
+    tokens = np.stack([text.encode(each, known, captions.LONGEST) for each in sentences])
+    for field, labels, wanted in (
+        (Avatars(split="train").fields["label"], asked, asked),
+        (
+            Field("text", captions.LONGEST, known, (tuple(sentences),)),
+            tokens,
+            np.stack([captions.mentioned(each) for each in sentences]),
+        ),
+        (Field("class", names=("cat", "dog")), np.arange(6) % 2, None),
+    ):
+
+        def draw(rng, index, label, labels=labels):
+            return {"label": jnp.asarray(labels)[index]}
+
+        def sample(trained, inputs, rng):
+            return {"samples": jnp.zeros((len(inputs["label"]), 16, 16, 3))}
+
+        model = Model({"label": field}, {"samples": IMAGE}, draw, sample, None)
+        images = image_sets.make_generator(model, make_mesh((1,)))(Trained({}, jnp.int32(0)), 0)
+        if wanted is None:
+            assert images.attributes is None
+        else:
+            np.testing.assert_array_equal(images.attributes(6), wanted)
 
 
 def test_a_generator_without_variety_is_far_in_every_way(tmp_path, capsys):
