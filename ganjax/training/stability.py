@@ -84,7 +84,7 @@ class Watch:
         return (
             f"at {row['kimg']:g} kimg the discriminator has won: for {lasted:g} kimg it has told "
             f"real images from samples without doubt (logits {row['logit_real']:.3g} and "
-            f"{row['logit_fake']:.3g}), and the generator learns little from it; {self._cure()}"
+            f"{row['logit_fake']:.3g}), and the generator learns little from it; {self._cure('')}"
         )
 
     def compare(self, kimg: float, samples: np.ndarray, real: np.ndarray) -> str | None:
@@ -96,25 +96,25 @@ class Watch:
         if self._told_collapse or not self._was_diverse or self._same < SHEETS:
             return None
         self._told_collapse = True
+        pack = "model.pack=2" if self._config.get("model", {}).get("pack") == 1 else ""
         return (
             f"at {kimg:g} kimg the samples have collapsed: for {SHEETS} sheets they have differed "
-            f"by {100 * share:.0f} % of what real images do; {self._cure()}"
+            f"by {100 * share:.0f} % of what real images do; {self._cure(pack)}"
         )
 
-    def _cure(self) -> str:
+    def _cure(self, own: str) -> str:
+        """What to train with instead; `own` helps against the trouble at hand alone."""
         config = self._config
-        found = [
-            f"--config.{setting}" for setting in [_augmentation(config, self._count)] if setting
-        ]
+        settings = [own, _augmentation(config, self._count)]
         if "penalties" in config:
             weight = config.penalties.r1_weight
-            found.append(f"--config.penalties.r1_weight={4 * weight if weight else 1:g}")
+            settings.append(f"penalties.r1_weight={4 * weight if weight else 1:g}")
+        elif "learning_rate" in config.get("optimizer", {}):
+            settings.append(f"optimizer.learning_rate={config.optimizer.learning_rate / 2:g}")
         if config.get("discriminator_steps", 1) > 1:
-            found.append("--config.discriminator_steps=1")
-        if "penalties" not in config and "learning_rate" in config.get("optimizer", {}):
-            rate = config.optimizer.learning_rate / 2
-            found.append(f"--config.optimizer.learning_rate={rate:g}")
-        return f"train anew, with {' or '.join(found)}" if found else "train anew"
+            settings.append("discriminator_steps=1")
+        flags = " or ".join(f"--config.{setting}" for setting in settings if setting)
+        return f"train anew, with {flags}" if flags else "train anew"
 
 
 def diversity(images: np.ndarray) -> float:
