@@ -198,8 +198,8 @@ def _augmentation(config: ConfigDict) -> dict[str, Any]:
         return {"augmentation": changes, "probability": schedule}
     if config.loss not in ADAPTABLE:
         raise UserError(
-            f"augment.adaptive goes by the sign of D(real), which is free in loss={config.loss}; "
-            f"set augment.probability, or choose {' or '.join(ADAPTABLE)}"
+            "augment.adaptive goes by the sign of D(real), which means nothing in "
+            f"loss={config.loss}; set augment.probability, or choose {' or '.join(ADAPTABLE)}"
         )
     if not -1 < fields.target < 1 or not fields.kimg > 0:
         raise UserError("augment.target must be in (-1, 1), augment.kimg above 0")

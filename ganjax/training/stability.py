@@ -11,7 +11,7 @@ LASTS = 20.0  # kimg that a sign of the discriminator's victory must last,
 ROWS = 20  # in so many rows or more,
 SHARE = 0.9  # of which this share shows it
 SURE = 20.0  # logits by which a discriminator tells real from fake that learns no more
-DONE = 0.01  # the loss of such a one
+DONE = 1e-3  # the loss of such a one
 SHEETS = 3  # in succession that must show a collapse
 DIVERSE, SAME = 0.5, 0.2  # of the data's diversity: that of good samples, that of collapsed ones
 
@@ -40,8 +40,8 @@ def _augmentation(config: Any, count: int) -> str:
         return ""
     if count < FEW:
         return "augment.policy=color,translation,cutout"
-    relativistic = config.loss == "relativistic"  # it leaves ADA's statistic free
-    return "augment.probability=0.3" if relativistic else "augment.adaptive=True"
+    fixed = config.loss in ("relativistic", "least_squares")  # D(x) is not 0 at even odds
+    return "augment.probability=0.3" if fixed else "augment.adaptive=True"
 
 
 class Watch:

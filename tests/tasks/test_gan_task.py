@@ -161,7 +161,7 @@ def test_the_probability_of_changes_is_remembered_and_moves():
         ("augment.policy", "colour", "choose color or translation or cutout"),
         ("augment.policy", "color", "augment.policy goes without augment.adaptive"),
         ("augment.probability", 1.5, "augment.probability, .color, .cutout and cosine"),
-        ("augment.adaptive", True, "is free in loss=relativistic; set augment.probability"),
+        ("augment.adaptive", True, "nothing in loss=relativistic; set augment.probability"),
         ("model.form", "vit", "choose resnet or r3gan"),
         ("model.width", 12, "needs a multiple of 8"),
     ],

@@ -117,6 +117,7 @@ def test_diversity_is_the_mean_distance_of_pairs():
         (300, {"loss": "relativistic"}, "augment.policy=color,translation,cutout"),
         (9000, {}, "augment.adaptive=True"),
         (9000, {"loss": "relativistic"}, "augment.probability=0.3"),
+        (9000, {"loss": "least_squares"}, "augment.probability=0.3"),
         (50_000, {}, ""),
         (300, {"augment.policy": "color"}, ""),
         (300, {"augment.adaptive": True}, ""),
