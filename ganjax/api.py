@@ -31,6 +31,7 @@ from jax import Array
 from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
+from ganjax.data.label_maps import LabelMaps
 from ganjax.errors import UserError
 from ganjax.images import (
     Reading,
@@ -420,6 +421,7 @@ class Generator:
         seed: int = 0,
         label: str | int | Sequence[str | int] | None = None,
         attributes: Mapping[str, str] | None = None,
+        text: str | Sequence[str] | None = None,
     ) -> np.ndarray:
         """Draws images: those of `ganjax sample`.
 
@@ -428,6 +430,8 @@ class Generator:
           seed: of the noise, 0 or more.
           label: a class, by its name or number, or one for each image; by default all in turn.
           attributes: name -> value; those that are not named are drawn.
+          text: what the images shall show, or one text for each; by default captions of the data
+            in turn.
 
         Returns:
           uint8 [num, H, W, C].
@@ -437,16 +441,24 @@ class Generator:
         """
         condition = self.inputs.get("label")
 
-        def parse(label):
-            text = "" if label is None else str(label)
-            return conditions.parse(condition, label=text, attributes=attributes or "")
+        if label is not None and text is not None:
+            raise UserError("label and text are both given; give one of them")
+        given, name, plural = (
+            (label, "label", "classes") if text is None else (text, "text", "texts")
+        )
 
-        if isinstance(label, str | int | None) or np.ndim(label) == 0:
-            asked = parse(label)
-        elif len(label) == num:
-            asked = np.stack([parse(one) for one in label])
+        def parse(one):
+            told = {} if one is None else {name: str(one)}
+            return conditions.parse(condition, attributes=attributes or "", **told)
+
+        if isinstance(given, str | int | None) or np.ndim(given) == 0:
+            asked = parse(given)
+        elif len(given) == num:
+            asked = np.stack([parse(one) for one in given])
         else:
-            raise UserError(f"label has {len(label)} classes for {num} images; give {num}, or one")
+            raise UserError(
+                f"{name} has {len(given)} {plural} for {num} images; give {num}, or one"
+            )
         return np.stack(list(self.images(self.draw(num, seed, asked))))
 
     def draw(self, num: int, seed: int = 0, asked: np.ndarray | None = None) -> dict[str, Array]:
@@ -516,10 +528,12 @@ class Translator:
     Attributes:
       trained: what `apply` takes: the networks' variables, a pytree.
       checkpoint: the name of the one that was loaded, like "step 3125 1f2e3d4c".
+      maps: how the label maps are written that it takes; None where it takes images.
     """
 
     trained: Any
     checkpoint: str
+    maps: LabelMaps | None
 
     def __init__(self, run: "Run", name: str = "the run"):
         """Args: run: from `ganjax.runs.load`; name: what messages call it.
@@ -529,12 +543,17 @@ class Translator:
         """
         model = run.model
         _check_use(model, "translate", name)
-        self._model, self._channels = model, run.config.data.channels
-        self._reading = Reading(parse_range(run.config.data.range))
+        data = run.config.data
+        self._model, self._channels = model, data.channels
+        self._reading = Reading(parse_range(data.range))
+        self.maps = None
+        if model.inputs["source"].kind == "label_map":
+            self.maps = LabelMaps.of(data.classes, data.colors)
         self.trained, self.checkpoint = run.trained, run.checkpoint
+        optional = next(iter(model.optional), "")
         self._program = jax.jit(
             lambda trained, images, mask, rng: to_uint8(
-                self._translate(trained, images, rng, **({} if mask is None else {"mask": mask}))
+                self._translate(trained, images, rng, **({} if mask is None else {optional: mask}))
             )
         )
 
@@ -568,10 +587,12 @@ class Translator:
         seed: int | None = 0,
         tile: int = 0,
         outscale: float = 0.0,
+        resample: Mapping[str, int] | None = None,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
         Args:
+          image: of a model that takes label maps see `LabelMaps.of_image`.
           mask: of a model that fills holes: white where it shall draw; all else stays as it is. It
             is scaled to the size of the image.
           seed: of the noise, where the model has any; 0 or more, None to leave the noise out.
@@ -580,6 +601,8 @@ class Translator:
             translated by themselves and fade into each other.
           outscale: times that the result's sides are the image's; the model's result is scaled to
             that at the end. 0 for those of the model: 1 for most, 4 for super-resolution x4.
+          resample: of a model whose noise has a place: class -> number of another draw of it, 1 to
+            255, that its pixels have; all others stay as they are without it.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
@@ -595,12 +618,18 @@ class Translator:
             raise UserError(f"outscale is {outscale}; give a number above 0, like 3.5")
         self.check_mask(mask is not None)
         if _is_list(image):
-            return [self(one, mask=mask, seed=seed, tile=tile, outscale=outscale) for one in image]
+            options: Any = {"mask": mask, "seed": seed, "tile": tile, "outscale": outscale}
+            return [self(one, **options, resample=resample) for one in image]
+        if resample and "redrawn" not in self._model.optional:
+            raise UserError("the model has no noise of single classes; leave out --resample")
+        if self.maps:
+            labels = self.maps.of_image(image)[..., None]
+            redrawn = self._redrawn(labels, self.maps, resample) if resample else None
+            drawn = self._draw(labels, redrawn, seed, tile)
+            return resize(drawn, self._size(labels, outscale))
         rgba = as_pixels(image, channels=4, reading=self._reading)
         hole = None if mask is None else _hole(mask, rgba)
-        height, width, _ = rgba.shape
-        times = outscale or self._model.scale
-        size = max(1, round(times * height)), max(1, round(times * width))
+        size = self._size(rgba, outscale)
         seen = rgba if self._channels == 4 else opaque(rgba)
         drawn = self._draw(as_pixels(seen, channels=self._channels), hole, seed, tile)
         drawn = resize(drawn, size)
@@ -608,6 +637,25 @@ class Translator:
             return drawn
         rgba = resize(rgba, size)
         return with_alpha(as_pixels(drawn), opaque(rgba), rgba)
+
+    def _redrawn(
+        self, labels: np.ndarray, maps: LabelMaps, resample: Mapping[str, int]
+    ) -> np.ndarray:
+        """Which draw of the noise each pixel has: uint8 [H, W, 1]."""
+        numbers = np.zeros_like(labels)
+        for name, number in resample.items():
+            if name not in maps.names:
+                raise UserError(f"--resample {name}: there is {', '.join(maps.names)}")
+            if not 1 <= number <= 255:
+                raise UserError(f"--resample {name}={number}: give a number from 1 to 255")
+            numbers[labels == maps.names.index(name)] = number
+        return numbers
+
+    def _size(self, image: np.ndarray, outscale: float) -> tuple[int, int]:
+        """(H, W) of the result."""
+        times = outscale or self._model.scale
+        height, width = (max(1, round(times * side)) for side in image.shape[:2])
+        return height, width
 
     def check_mask(self, given: bool) -> None:
         """Checks that there is a mask if the model needs one, and else none.
@@ -623,7 +671,11 @@ class Translator:
     def _draw(
         self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
     ) -> np.ndarray:
-        """Translates uint8 [H, W, C], with a hole uint8 [H, W, 1] or none, whole or in tiles.
+        """Translates uint8 [H, W, C], whole or in tiles.
+
+        Args:
+          pixels: of a label map one channel.
+          hole: what the model takes, too, uint8 [H, W, 1]; None for nothing.
 
         Returns:
           uint8 [scale * H, scale * W, C].
@@ -642,11 +694,13 @@ class Translator:
         if not tile or max(padded.shape) <= tile:
             return draw((), key)[:height, :width]
         margin = max(2, tile // 8) if model.reach is None else model.reach
-        parts = (  # each with noise of its own, lest a pattern repeat
-            (
-                part.scaled(model.scale),
-                draw(part.window, key if key is None else jax.random.fold_in(key, n)),
-            )
+
+        def key_of(n: int) -> Array | None:
+            """Noise of its own for each tile, lest a pattern repeat."""
+            return key if key is None or model.one_noise else jax.random.fold_in(key, n)
+
+        parts = (
+            (part.scaled(model.scale), draw(part.window, key_of(n)))
             for n, part in enumerate(cut(padded.shape[:2], tile, margin, model.multiple))
         )
         feather = model.scale * margin // 2 if model.reach is None else 0
@@ -662,7 +716,7 @@ class Translator:
 
         Args:
           trained: see `trained`.
-          images: floats [N, H, W, C] in [-1, 1].
+          images: floats [N, H, W, C] in [-1, 1]; of a model that takes label maps uint8 [N, H, W].
           rng: of the noise, where the model has any; by default that of key 0.
 
         Returns:
@@ -671,7 +725,12 @@ class Translator:
         Raises:
           UserError: the array has the wrong type or shape.
         """
-        _check_floats("images", images, channels=self._channels)
+        if self.maps:
+            if images.ndim != 3 or images.dtype != jnp.uint8:
+                raise UserError(f"images are {images.dtype} {images.shape}; give uint8 [N, H, W]")
+            images = images[..., None]
+        else:
+            _check_floats("images", images, channels=self._channels)
         height, width = (self._model.scale * side for side in images.shape[1:3])
         padded = pad_to_multiple(images, self._model.multiple)
         rng = jax.random.key(0) if rng is None else rng
@@ -680,7 +739,7 @@ class Translator:
     def _translate(
         self, trained: Any, images: Array, rng: Array | None, **optional: Array
     ) -> Array:
-        inputs = {"source": images, **optional}
+        inputs = {"source": images[..., 0] if self.maps else images, **optional}
         return self._model.sample(trained, inputs, rng)[self._model.image]
 
 

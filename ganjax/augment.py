@@ -103,6 +103,27 @@ def _round(value: float) -> int:
     return int(value + 0.5)
 
 
+def mix_by_label(
+    rng: Array, labels: Array, classes: int, real: Array, fake: Array
+) -> tuple[Array, Array]:
+    """LabelMix: each class of an image is that of the real or of the generated one, at random.
+
+    Sushko et al. 2021, arXiv:2012.04781, section 3.2.
+
+    Args:
+      rng: a key.
+      labels: int [B, H, W]; what belongs to none of the `classes` is drawn as one more class.
+      real, fake: [B, H, W, C] of these labels.
+
+    Returns:
+      (the mixture [B, H, W, C], the mask [B, H, W, 1]: 1 for real, 0 for fake).
+    """
+    chosen = jax.random.bernoulli(rng, 0.5, (len(labels), classes + 1)).astype(real.dtype)
+    one_hot = jax.nn.one_hot(jnp.minimum(labels, classes), classes + 1, dtype=real.dtype)
+    mask = jnp.einsum("bhwk,bk->bhw", one_hot, chosen)[..., None]
+    return mask * real + (1 - mask) * fake, mask
+
+
 STEPS = {"color": vary_color, "translation": translate, "cutout": cut_out}
 """Of DiffAugment (Zhao et al. 2020, arXiv:2006.10738, section 4), by the names of its policies."""
 

@@ -1,7 +1,8 @@
-"""What generation can be asked for: a class, or values of attributes; checked in one place.
+"""What generation can be asked for: a class, values of attributes, or a text; checked in one place.
 
-A condition is declared as a `Field` of kind "class" or "attributes". Its values are int32, [N] or
-[N, A]; networks take them encoded as vectors [N, K], where linear maps are tables of embeddings.
+A condition is declared as a `Field` of kind "class", "attributes" or "text". Its values are int32,
+[N], [N, A] or [N, T]. Networks take classes and attributes encoded as vectors [N, K], where linear
+maps are tables of embeddings, and texts as they are, numbers of words.
 """
 
 import difflib
@@ -12,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ganjax import text as words
 from ganjax.data.fields import Field
-from ganjax.errors import UserError
+from ganjax.errors import UserError, tell_once
 
 DRAWN = -1  # in place of a value that nobody asked for
 
@@ -34,6 +36,18 @@ def declare(classes: int = 0, attributes: Sequence[int] = ()) -> Field | None:
         values = tuple(map(_numbers, attributes))
         return Field("attributes", len(values), _numbers(len(values)), values)
     return None
+
+
+def declare_text(vocabulary: int, length: int) -> Field:
+    """Texts of up to `length` words of a vocabulary, which a run's data has the words of.
+
+    Raises:
+      UserError: a number is impossible.
+    """
+    if vocabulary < 2 or length < 1:
+        raise UserError("model.words must be 2 or more, model.caption_words 1 or more")
+    known = ("", *_numbers(vocabulary)[1:])
+    return Field("text", length, known, (known[1:],))
 
 
 def _numbers(count: int) -> tuple[str, ...]:
@@ -75,14 +89,18 @@ def check(condition: Field, found: Field | None, source: str) -> None:
 def draw(condition: Field, rng: Array, index: Array, asked: Array | None) -> Array:
     """Values for rows `index` [N]: those asked for, the others drawn.
 
-    Classes go round, so that any run of rows has all of them; attributes are drawn at random. A row
-    depends on rng, its index and what is asked for alone.
+    Classes and the examples of texts go round, so that any run of rows has all of them; attributes
+    are drawn at random. A row depends on rng, its index and what is asked for alone.
 
     Args:
-      asked: [N] or [N, A], `DRAWN` where nothing is asked for; None for nothing at all.
+      asked: [N], [N, A] or [N, T], `DRAWN` where nothing is asked for; None for nothing at all.
     """
     if condition.kind == "class":
         drawn = index % len(condition.names)
+    elif condition.kind == "text":
+        (examples,), numbers = condition.values, words.numbers(condition.names)
+        known = np.stack([words.encode(each, numbers, condition.size) for each in examples])
+        drawn = jnp.asarray(known)[index % len(known)]
     else:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(rng, 1), index)
         limits = jnp.array(sizes(condition))
@@ -98,16 +116,22 @@ def encode(condition: Field, values: Array) -> Array:
 
 
 def parse(
-    condition: Field | None, *, label: str = "", attributes: str | Mapping[str, str] = ""
+    condition: Field | None,
+    *,
+    label: str = "",
+    attributes: str | Mapping[str, str] = "",
+    text: str = "",
 ) -> np.ndarray | None:
     """What somebody asks for.
 
     Args:
       label: the name of a class, or its number.
       attributes: "glasses=round,hat=none", or a mapping; those that are not named are drawn.
+      text: what the image shall show. Words that the model does not know are told on stderr, with
+        the nearest one that it knows, and left out.
 
     Returns:
-      int32 [] for a class, [A] for attributes; None where nothing is asked for.
+      int32 [] for a class, [A] for attributes, [T] for a text; None where nothing is asked for.
 
     Raises:
       UserError: the model cannot be asked for that; the message names what it can be asked for.
@@ -116,14 +140,18 @@ def parse(
     for option, given, wanted in (
         ("--label", label, "class"),
         ("--attributes", attributes, "attributes"),
+        ("--text", text, "text"),
     ):
         if given and kind != wanted:
-            can = {"class": "--label", "attributes": "--attributes"}.get(kind, "nothing")
+            options = {"class": "--label", "attributes": "--attributes", "text": "--text"}
+            can = options.get(kind, "nothing")
             raise UserError(f"{option} {given}: this model can be asked for {can}")
     if condition is None:
         return None
     if label:
         return np.asarray(_number("--label", label, condition.names), np.int32)
+    if text:
+        return _parse_text(condition, text)
     if not attributes:
         return None
     asked = np.full(len(condition.names), DRAWN, np.int32)
@@ -131,6 +159,22 @@ def parse(
         number = _number("--attributes", name, condition.names)
         asked[number] = _number(f"--attributes {name}", value, condition.values[number])
     return asked
+
+
+def _parse_text(condition: Field, text: str) -> np.ndarray:
+    missing = [
+        f"{word} (did you mean {near}?)" if near else word
+        for word, near in words.unknown(text, condition.names).items()
+    ]
+    tokens = words.encode(text, condition.names, condition.size)
+    if not tokens.any():
+        raise UserError(
+            f"--text {text}: the model knows none of these words; one that it was "
+            f"trained with is {condition.values[0][0]!r}"
+        )
+    if missing:
+        tell_once(f"--text: words that the model does not know are left out: {', '.join(missing)}")
+    return tokens
 
 
 def _pairs(attributes: str | Mapping[str, str]) -> Mapping[str, str]:

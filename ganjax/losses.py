@@ -7,7 +7,7 @@ a fake image, and what the generator pays for a fake one.
 [2. 1. 0.]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -107,16 +107,17 @@ def gradient_penalty(
 
 
 def squared_slopes(
-    critic: Callable[[Array], tuple[Array, Any]], images: Array
+    critic: Callable[[Any], tuple[Array, Any]], inputs: Any
 ) -> tuple[Array, Array, Any]:
-    """|grad D|^2 at each image: the zero-centered penalty, with D(x) from the same forward pass.
+    """|grad D|^2 at each input: the zero-centered penalty, with D(x) from the same forward pass.
 
     On real images it is R1 (Mescheder et al. 2018, arXiv:1801.04406, equation 9), on generated ones
-    R2 (equation 10); both have a weight of gamma / 2.
+    R2 (equation 10); both have a weight of gamma / 2. On real images with sentences that match, to
+    the power of 3, it is MA-GP (Tao et al. 2022, arXiv:2008.05865, equation 2).
 
     Args:
-      critic: images [B, H, W, C] -> (scores [B], anything else).
-      images: [B, H, W, C].
+      critic: inputs -> (scores [B], anything else).
+      inputs: images [B, H, W, C], or a pytree of arrays [B, ...].
 
     Returns:
       (scores [B], squares [B], what else the critic gave).
@@ -127,14 +128,29 @@ def squared_slopes(
     >>> print(scores, squares)
     [12.] [36.]
     """
-    scores, pull_back, rest = jax.vjp(critic, images, has_aux=True)
-    (slopes,) = pull_back(jnp.ones_like(scores))
-    return scores, jnp.square(slopes).sum((1, 2, 3)), rest
+    scores, pull_back, rest = jax.vjp(critic, inputs, has_aux=True)
+    slopes = jax.tree.leaves(pull_back(jnp.ones_like(scores)))
+    squares = [jnp.square(x).sum(tuple(range(1, x.ndim))) for x in slopes]
+    return scores, sum(squares[1:], squares[0]), rest
 
 
 def drift(scores: Array) -> Array:
     """D(x)^2 of real images, which keeps a critic's scores near 0 (Karras et al. 2018, A.1)."""
     return jnp.square(scores)
+
+
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """-log softmax(logits)[label].
+
+    Args:
+      logits: [..., K].
+      labels: int [...]; numbers out of 0 to K - 1 are no class.
+
+    Returns:
+      [...], 0 where there is no class.
+    """
+    chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
+    return -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=-1)
 
 
 def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
@@ -147,9 +163,47 @@ def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
     Returns:
       [B], 0 for an image without labels.
     """
-    chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # no one beyond K
-    value = -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=(1, 2, 3))
-    return value / jnp.maximum(jnp.sum(chosen, axis=(1, 2, 3)), 1)
+    count = jnp.sum(labels < logits.shape[-1], axis=(1, 2))
+    return jnp.sum(cross_entropy(logits, labels), axis=(1, 2)) / jnp.maximum(count, 1)
+
+
+def class_weights(labels: Array, classes: int, ignored: Sequence[int] = ()) -> Array:
+    """What each pixel weighs so that the classes of a batch weigh alike, and 1 on the mean.
+
+    It is the number of pixels over (classes that are there times pixels of its class), as OASIS has
+    it (Sushko et al. 2021, arXiv:2012.04781, equation 1, by the batch at hand).
+
+    Args:
+      labels: int [B, H, W].
+      classes: their number K; pixels of K or more weigh nothing.
+      ignored: classes that weigh nothing, too.
+
+    Returns:
+      float32 [B, H, W].
+
+    >>> print(class_weights(jnp.array([[[0, 0, 0, 1]]]), 3)[0, 0])
+    [0.6666667 0.6666667 0.6666667 2.       ]
+    """
+    counts = jnp.sum(labels.reshape(1, -1) == jnp.arange(classes)[:, None], axis=1)
+    counts = counts.at[jnp.array(ignored, int)].set(0)
+    there = jnp.sum(counts > 0)
+    weights = jnp.where(counts > 0, labels.size / jnp.maximum(there * counts, 1), 0)
+    return jnp.take(weights, labels, mode="fill", fill_value=0)
+
+
+def divergence(mean: Array, log_variance: Array) -> Array:
+    """Of N(mean, variance) from N(0, I): Kullback and Leibler's (Kingma and Welling 2014, app. B).
+
+    Args:
+      mean, log_variance: [B, Z].
+
+    Returns:
+      [B].
+
+    >>> print(divergence(jnp.array([[0.0, 2.0]]), jnp.zeros((1, 2))))
+    [2.]
+    """
+    return 0.5 * jnp.sum(jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance, axis=-1)
 
 
 def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Array:
@@ -173,3 +227,26 @@ def patch_nce(queries: Array, keys: Array, *, temperature: float = 0.07) -> Arra
         "bpc,bqc->bpq", queries, jax.lax.stop_gradient(keys), precision=jax.lax.Precision.HIGHEST
     )
     return -jnp.diagonal(jax.nn.log_softmax(cosines / temperature), axis1=1, axis2=2)
+
+
+def contrast(a: Array, b: Array, *, temperature: float = 0.1) -> tuple[Array, Array]:
+    """Cross-entropy of which b an a belongs to, and which a a b (van den Oord et al. 2018).
+
+    All others of the batch are the negatives (arXiv:1807.03748, equation 4, in both directions as
+    Radford et al. 2021, arXiv:2103.00020, figure 3).
+
+    Args:
+      a, b: [B, D]; row i of one belongs to row i of the other. Their cosines are compared.
+      temperature: by which the cosines are divided.
+
+    Returns:
+      The mean of both directions, and whether the a that is nearest to each b is its own, both [B].
+
+    >>> values, right = contrast(jnp.eye(2), 3 * jnp.eye(2), temperature=1.0)
+    >>> [f"{value:.4f}" for value in values], right.tolist()  # log(1 + 1 / e)
+    (['0.3133', '0.3133'], [True, True])
+    """
+    a, b = (x * jax.lax.rsqrt(jnp.sum(jnp.square(x), 1, keepdims=True) + 1e-12) for x in (a, b))
+    logits = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    ways = [jnp.diagonal(jax.nn.log_softmax(logits, axis=axis)) for axis in (0, 1)]
+    return -(ways[0] + ways[1]) / 2, jnp.argmax(logits, axis=0) == jnp.arange(len(a))

@@ -13,7 +13,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ganjax import records, tasks, weights
-from ganjax.data.fields import Field
 from ganjax.data.source import is_embedded, seen_from
 from ganjax.errors import UserError, one_line
 from ganjax.images import parse_image_size
@@ -75,7 +74,7 @@ def load(
     path = _find(source) if isinstance(source, str) else source
     if not is_file(path):
         config, model = _make_model(path, direction)
-        model = _named(model, workdir.load_fields(path))
+        model = model.named(workdir.load_fields(path))
         return Run(config, model, *_load_checkpoint(path, step, average))
     if step is not None or average != "ema":
         raise UserError(f"{path} has one set of weights; leave --checkpoint and --average out")
@@ -193,7 +192,7 @@ def _load_checkpoint(
 def _load_file(path: Path, direction: str) -> Run:
     config, model = _make_model(path, direction)
     metadata = read_metadata(path)
-    model = _named(model, workdir.parse_fields(json.loads(metadata["fields"])))
+    model = model.named(workdir.parse_fields(json.loads(metadata["fields"])))
     images, checkpoint = round(1000 * float(metadata["kimg"])), metadata["checkpoint"]
     variables, (role, *others) = weights.load_variables(path), metadata["network"].split(", ")
     variables = _turned(variables) if others else {role: variables}
@@ -244,15 +243,6 @@ def _may_be_path(field: str, value: Any) -> bool:
     if field in _WEIGHTS:
         return ".safetensors" in value
     return field in _PATHS and not is_embedded(value)
-
-
-def _named(model: Model, fields: dict[str, Field]) -> Model:
-    """`model` with the names that its run's data gave to classes and attributes."""
-    inputs = {
-        name: fields[name] if name in fields and fields[name].kind == field.kind else field
-        for name, field in model.inputs.items()
-    }
-    return model._replace(inputs=inputs)
 
 
 def replay(folder: Path) -> Iterator[str]:

@@ -379,8 +379,8 @@ def test_stylizing_is_a_pure_function(alpha, stylizer):
 def test_stylizing_is_mapped_and_differentiated(stylizer):
     contents, styles = (to_float(np.stack([picture(n), picture(n + 1)])) for n in (0, 2))
     contents, styles = contents[:, :32, :32], styles[:, :32, :32]
-    whole = stylizer.apply(stylizer.params, contents, styles, 0.5)
-    mapped = jax.vmap(stylizer.apply, (None, 0, 0, None))(
+    whole = jax.jit(stylizer.apply)(stylizer.params, contents, styles, 0.5)
+    mapped = jax.jit(jax.vmap(stylizer.apply, (None, 0, 0, None)))(
         stylizer.params, contents[:, None], styles[:, None], 0.5
     )
     np.testing.assert_allclose(mapped[:, 0], whole, atol=1e-3)

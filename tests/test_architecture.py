@@ -31,8 +31,9 @@ ALLOWED = {
     "video": {"errors"},
     "outputs": {"errors", "images", "paths", "provenance", "video"},
     "nets": NETWORKS,
-    "data": {"images", "errors", "locks", "paths", "progress", "seeds"},
-    "conditions": {"data", "errors"},
+    "data": {"images", "errors", "locks", "paths", "progress", "seeds", "text"},
+    "text": set(),
+    "conditions": {"data", "errors", "text"},
     "training": {
         "config", "data", "errors", "locks", "outputs", "paths", "progress", "provenance",
         "records", "seeds", "trees",

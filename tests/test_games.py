@@ -72,6 +72,9 @@ OWN = {
         "model.scale": 2,
         "adversarial_kimg": 2 * BATCH / 1000,
     },
+    # So are these.
+    "text": {"model.width": 4, "encoder_kimg": (STEPS - 2) * BATCH / 1000},
+    "spade": {"model.width": 4, "model.ups": 1, "model.downs": 1},  # it compiles in a third
     "progressive": {  # a step at 4x4, then 16x16
         "data.image_size": "16",
         "growth.batch_sizes": (BATCH,),

@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "write a trained network to one file",
     "prepare": "make a data set ready for training",
     "weights": "get published weights",
+    "models": "list the trained models of the package",
 }
 
 

@@ -20,6 +20,7 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
   ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
+  ganjax sample --workdir runs/text_avatars --text "a smiling woman with red hair" --num 16
   ganjax sample --weights generator.safetensors                  of `ganjax export`
   ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
                                           the same 64 while the run learnt to draw them
@@ -59,6 +60,10 @@ def main(argv: list[str]) -> None:
     add(
         "--attributes", default="", metavar="NAME=VALUE,...",
         help="values of attributes; those that are not named are drawn",
+    )  # fmt: skip
+    add(
+        "--text", default="", metavar="SENTENCE",
+        help="what the images shall show, of a model that was trained with captions",
     )  # fmt: skip
     add(
         "--growth", action="store_true",
@@ -104,7 +109,9 @@ def _load(arguments: argparse.Namespace):
     run = runs.load(arguments.run, step=arguments.checkpoint, average=arguments.average)
     generator = Generator(run, str(arguments.run))
     condition = generator.inputs.get("label")
-    asked = conditions.parse(condition, label=arguments.label, attributes=arguments.attributes)
+    asked = conditions.parse(
+        condition, label=arguments.label, attributes=arguments.attributes, text=arguments.text
+    )
     return generator, generator.draw(arguments.num, arguments.seed, asked)
 
 

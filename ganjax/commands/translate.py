@@ -24,6 +24,7 @@ examples:
   ganjax translate --workdir runs/inpaint_avatars --input a.png --mask hole.png --output out.png
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
   ganjax translate --weights facades.safetensors --input labels/ --output photos/
+  ganjax translate --workdir runs/oasis_avatars --input masks/ --output out/ --resample hair=7
   ganjax translate --weights sr_x4 --input photo.jpg --output big.png --outscale 3.5
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
@@ -69,6 +70,11 @@ def main(argv: list[str]) -> None:
         help="scale the results to X times the size of the input, e.g. 3.5 (default: as the model "
         "makes them: as large as the input, or 4 times for super-resolution x4)",
     )  # fmt: skip
+    add(
+        "--resample", nargs="+", default=[], metavar="CLASS=N",
+        help="of a model that draws label maps with noise of its own for each pixel (OASIS): draw "
+        "this class with another noise, number N from 1 to 255, and leave all else as it is",
+    )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
     add_reading_flags(parser)
@@ -113,6 +119,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
     )
     translator = Translator(run, str(arguments.run))
     translator.check_mask(bool(arguments.mask))
+    resample = _numbers(arguments.resample)
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
         noise = {} if seed is None else {"seed": seed}
@@ -124,7 +131,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
         for picture, mask, target in zip(pictures, masks, targets, strict=True):
             if target not in skipped:
                 try:
-                    source = picture.pixels(channels=4)
+                    source = picture.read() if translator.maps else picture.pixels(channels=4)
                     hole = None if mask is None else _hole(mask)
                     image = translator(
                         source,
@@ -132,8 +139,10 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
                         seed=seed,
                         tile=arguments.tile,
                         outscale=arguments.outscale,
+                        resample=resample,
                     )
                     if arguments.side_by_side:
+                        source = picture.pixels(channels=4)
                         image = _beside(source, image)
                     write_image(target, image, made=made)
                     written += 1
@@ -147,6 +156,17 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
         print(f"{text}; --overwrite makes them again", file=sys.stderr)
     print(f"wrote {written} pictures to {arguments.output}", file=sys.stderr)
     return not broken
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    """{"hair": 7} of the word "hair=7"."""
+    found = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        if not name or not number.isdecimal():
+            raise UserError(f"--resample {word}: give CLASS=N, like hair=7")
+        found[name] = int(number)
+    return found
 
 
 def _masks(masks, pictures) -> list:

@@ -14,10 +14,11 @@ class Field(NamedTuple):
     Attributes:
       kind: "image" uint8 [H, W, C]; "label_map" uint8 [H, W], a class for each pixel; "mask" uint8
         [H, W], 0 to 255; "class" int32 []; "attributes" int32 [A], a value for each; "text" int32
-        [T], tokens; "vector" float32 [D].
+        [T], numbers of words (of several texts for an example, [K, T] in a source, a batch shows
+        one); "vector" float32 [D].
       size: A, T or D; 0 for the other kinds.
-      names: of the classes or attributes, if they have any.
-      values: of each attribute, the names of its values.
+      names: of the classes or attributes, if they have any; of a text, the vocabulary.
+      values: of each attribute, the names of its values; of a text, one tuple of examples.
     """
 
     kind: Kind

@@ -59,12 +59,14 @@ class Files:
       stamps: relative name with "/" between folders -> what tells a file from its later versions.
       read: name -> the file's bytes; raises UserError where it cannot.
       lists: see `find_labels`.
+      beside: what reads NAME.txt, by NAME with its folders.
       title: what messages call all of them.
       reading: of the files.
 
     Attributes:
       names: in order.
       read: as given.
+      lists, beside: as given.
       reading: as given; files that declare no range of their samples are read by the same one.
     """
 
@@ -73,14 +75,16 @@ class Files:
         stamps: dict[str, str],
         read: Callable[[str], bytes],
         lists: Mapping[str, Callable[[], bytes]] | None = None,
+        beside: Mapping[str, Callable[[], bytes]] | None = None,
         *,
         title: str = "",
         reading: Reading = DECLARED,
     ):
         self.names, self.read = sorted(stamps), read
+        self.lists, self.beside = lists or {}, beside or {}
         self._title, self.reading = title, reading._replace(guess=self._guess)
         self.fields = {"image": IMAGE}
-        labels = find_labels(self.names, lists or {})
+        labels = find_labels(self.names, self.lists)
         if labels:
             classes = in_order(labels)
             self.fields["label"] = Field("class", names=classes)
@@ -249,7 +253,7 @@ def _is_image(name: str) -> bool:
 
 def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
     found, paths, others, inside = {}, {}, [], root.resolve()
-    lists, links, seen = {}, [], set()
+    lists, beside, links, seen = {}, {}, [], set()
     copied = (root / LISTING).exists()
 
     def refuse(error: OSError) -> NoReturn:
@@ -280,6 +284,9 @@ def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
                 if file in LISTS:
                     lists[name] = partial(_read_file, path)
                     continue
+                if name.lower().endswith(".txt"):
+                    beside[stem(name)] = partial(_read_file, path)
+                    continue
                 if not _is_image(name):
                     others.append(name)
                     continue
@@ -293,7 +300,7 @@ def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
     if links:
         named = ", ".join(path.name for path in links[:_NAMED])
         tell_once(f"{root}: {len(links)} linked folders are passed over: {named}; {_FOLLOW}")
-    _check_found(root, found, others)
+    _check_found(root, found, others + _lonely(beside, found))
 
     def read(name: str) -> bytes:
         path = paths[name]
@@ -301,7 +308,7 @@ def _open_folder(root: Path, reading: Reading, follow_links: bool) -> Files:
             raise UserError(f"is a link out of the folder; {_FOLLOW}")
         return _read_file(path)
 
-    return Files(found, read, lists, title=str(root), reading=reading)
+    return Files(found, read, lists, beside, title=str(root), reading=reading)
 
 
 def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
@@ -317,7 +324,7 @@ def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
         raise
     except Exception as error:  # zipfile ends damaged directories in many types of errors
         raise UserError(f"{path} cannot be opened: {printable(one_line(error))}") from error
-    found, infos, others, lists = {}, {}, [], []
+    found, infos, others, lists, texts = {}, {}, [], [], []
     for info in archive.infolist():
         # Some programs on Windows write their own separator.
         written = info.filename.replace("\\", "/")
@@ -334,9 +341,10 @@ def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
             found[name] = f"{info.file_size} {info.CRC:08x}"
         elif PurePosixPath(name).name in LISTS:
             lists.append(name)
+        elif name.lower().endswith(".txt"):
+            texts.append(name)
         else:
             others.append(name)
-    _check_found(path / folder, found, others)
 
     def read(name: str) -> bytes:
         info = infos[name]
@@ -355,7 +363,9 @@ def _open_zip(path: Path, reading: Reading, folder: str = "") -> Files:
             raise UserError(f"cannot be unpacked: {printable(one_line(error))}") from error
 
     members = {name: partial(read, name) for name in lists}
-    return Files(found, read, members, title=str(path), reading=reading)
+    beside = {stem(name): partial(read, name) for name in texts}
+    _check_found(path / folder, found, others + _lonely(beside, found))
+    return Files(found, read, members, beside, title=str(path), reading=reading)
 
 
 def printable(name: str) -> str:
@@ -365,6 +375,17 @@ def printable(name: str) -> str:
         return shown
     digest = hashlib.sha256(shown.encode()).hexdigest()[:8]  # tells it from others
     return f"{shown[: _LONGEST // 2]}...{digest}...{shown[-_LONGEST // 2 :]}"
+
+
+def stem(name: str) -> str:
+    """The name of a file with its folders, but without its suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _lonely(beside: Iterable[str], found: Iterable[str]) -> list[str]:
+    """The texts that have no image of their name."""
+    stems = set(map(stem, found))
+    return [f"{name}.txt" for name in beside if name not in stems]
 
 
 def _target(link: Path) -> Path:

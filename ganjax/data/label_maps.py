@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, one_line
 from ganjax.images import read_values
 
 UNLABELED = 255  # the number of what belongs to no class
@@ -51,6 +53,36 @@ class LabelMaps(NamedTuple):
         """
         return read_values(content, colors=bool(self.colors))
 
+    def of_image(self, image: Any) -> np.ndarray:
+        """The classes of a label map that a caller has: uint8 [H, W].
+
+        Args:
+          image: a path, the content of a file, a Pillow image, or an array of what files hold:
+            numbers [H, W], or colors uint8 [H, W, 3].
+
+        Raises:
+          UserError: it is none of these, or see `read` and `look_up`.
+        """
+        if isinstance(image, str | Path):
+            try:
+                image = Path(image).read_bytes()
+            except OSError as error:
+                raise UserError(f"image {image} cannot be read: {one_line(error)}") from error
+        if isinstance(image, bytes):
+            content, values = image, self.read(image)
+        else:
+            if isinstance(image, Image.Image) and self.colors:
+                image = image.convert("RGB")
+            content, values = b"", np.asarray(image)
+        if values.ndim != 2 + bool(self.colors) or values.dtype.kind not in "bui":
+            wanted = "colors [H, W, 3]" if self.colors else "numbers of classes [H, W]"
+            kind = f"{values.dtype} {list(values.shape)}"
+            raise UserError(f"image is {kind}; this model takes label maps: {wanted}, integers")
+        try:
+            return self.look_up(values, content)
+        except UserError as error:
+            raise UserError(f"image {error}") from error
+
     def look_up(self, values: np.ndarray, content: bytes) -> np.ndarray:
         """The classes of values that were read: uint8 [H, W].
 
@@ -60,7 +92,8 @@ class LabelMaps(NamedTuple):
           UserError: a value is that of no class.
         """
         if not self.colors:
-            wrong = values[(values >= len(self.names)) & (values != UNLABELED)]
+            known = (values >= 0) & (values < len(self.names))
+            wrong = values[~known & (values != UNLABELED)]
             if wrong.size:
                 raise UserError(
                     f"has the number {wrong[0]}, but data.classes has {len(self.names)} names, for "

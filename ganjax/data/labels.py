@@ -26,14 +26,12 @@ def find_labels(names: Sequence[str], lists: Mapping[str, Callable[[], bytes]]) 
       UserError: a list cannot be read, or lacks an image.
     """
     for path, read in sorted(lists.items(), key=lambda item: item[0].count("/")):
-        folder, _, file = path.rpartition("/")
-        known = _read_list(file, read(), path)
+        known = read_list(path, read(), "label")
         if known is None:
             continue
         if not known:  # StyleGAN's folders are parts, not classes
             return None
-        prefix = f"{folder}/" if folder else ""
-        labels = {f"{prefix}{name}": label for name, label in known.items()}
+        labels = dict(known)
         if missing := [name for name in names if name not in labels]:
             raise UserError(
                 f"{path} has no label of {len(missing)} images, {missing[0]} first; add them, or "
@@ -57,25 +55,40 @@ def _by_folders(names: Sequence[str]) -> list[str] | None:
     return labels if any(labels) else None
 
 
-def _read_list(file: str, content: bytes, path: str) -> dict[str, str] | None:
-    """Labels by name; {} where the list says that there are none, None where it has no labels."""
+def read_list(path: str, content: bytes, column: str) -> list[tuple[str, str]] | None:
+    """Names of images as seen from the list's parent, with their values in one of its columns.
+
+    Args:
+      path: of the list, one of `LISTS` in a folder or at the top.
+      column: "label", or another one of `metadata.csv` or `metadata.jsonl`.
+
+    Returns:
+      In the list's order; [] where it says that there are none, None where it has no such column.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    folder, _, file = path.rpartition("/")
+    prefix = f"{folder}/" if folder else ""
     try:
         text = content.decode("utf-8-sig")
         rows: list[Any]
         match file:
             case "dataset.json":
-                pairs = json.loads(text)["labels"]
-                return {_clean(name): str(label) for name, label in pairs or ()}
+                if column != "label":
+                    return None
+                pairs = json.loads(text)["labels"] or ()
+                return [(prefix + _clean(name), str(label)) for name, label in pairs]
             case "metadata.csv":
                 rows = list(csv.DictReader(io.StringIO(text)))
             case _:
                 rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        if not rows or "label" not in rows[0]:
+        if not rows or column not in rows[0]:
             return None
-        return {_clean(row["file_name"]): str(row["label"]) for row in rows}
+        return [(prefix + _clean(row["file_name"]), str(row[column])) for row in rows]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is no list of labels ({type(error).__name__}); mend or remove it"
+            f"{path} is no list of {column}s ({type(error).__name__}); mend or remove it"
         ) from error
 
 

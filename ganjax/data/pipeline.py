@@ -223,6 +223,8 @@ class _Part(NamedTuple):
         result = {}
         for name, new_name in self.stream.names.items():
             values, field = self.data.take(name, indices), self.source.fields[name]
+            if field.kind == "text":  # one of each example's
+                values = values[np.arange(len(values)), self._choices(number, values.shape[1])]
             if self.stream.load_size and field.is_picture:
                 values = np.stack(
                     [self._cut(*pair, field) for pair in zip(values, boxes, strict=True)]
@@ -243,6 +245,11 @@ class _Part(NamedTuple):
             here = epochs == epoch
             indices[here] = _permute(len(self.data), self.seed, int(epoch))[places[here]]
         return indices
+
+    def _choices(self, number: int, count: int) -> np.ndarray:
+        """One of `count` for each of its rows of batch `number`."""
+        random = np.random.default_rng([*self.seed, number, 3])
+        return random.integers(count, size=self.batch_size)[self.rows]
 
     def _boxes(self, number: int) -> np.ndarray:
         """The part of each image of batch `number`: [batch_size, 4], y, x, height, width."""

@@ -58,12 +58,13 @@ class Stacked:
         reasons = {example.name: example.reason for example in broken}
         good = np.array([self._source.name(int(number)) not in reasons for number in numbers])
         # Of each number, the row among the good ones.
-        rows, whole = (np.cumsum(good) - 1)[places.reshape(-1, 3)], good[places.reshape(-1, 3)]
-        rows = rows[whole.all(1)]
+        places = places.reshape(-1, 3)
+        whole = np.all(good[places], axis=1)
+        rows = (np.cumsum(good) - 1)[places][whole]
         frames = [((a - b) // 2, (a - b + 1) // 2) for a, b in zip(image_size, size, strict=True)]
         images = np.moveaxis(arrays["image"][rows, ..., 0], 1, 3)
         labels = arrays["label"][rows] @ [len(self._names) ** 2, len(self._names), 1]
-        bad = [index for index, all_good in zip(indices, whole.all(1), strict=True) if not all_good]
+        bad = [indices[n] for n in np.flatnonzero(~whole).tolist()]
         return {
             "image": np.pad(images, ((0, 0), *frames, (0, 0))),
             "label": labels.astype(np.int32),

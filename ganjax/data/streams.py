@@ -37,6 +37,37 @@ def single(
     return Stream(source, names, data.channels, data.flip, data.limit, spec=data.source, **settings)
 
 
+def labeled(data: Any, *, image: str, label_map: str) -> Stream:
+    """The stream of images with their label maps, cut and mirrored together.
+
+    Of pairs, `data.direction` says which side is the source, and so which one holds label maps.
+
+    Args:
+      data: the config's fields `data`.
+      image, label_map: what a batch calls them: one "source", the other "target".
+
+    Raises:
+      UserError: a field holds an impossible value, there is no such source, or it has other classes
+        than `data.classes`.
+    """
+    if data.direction not in ("AtoB", "BtoA"):
+        raise UserError(f"data.direction is {data.direction!r}; choose AtoB or BtoA")
+    names, maps = {"image": image, "mask": label_map}, None
+    if data.source.startswith("paired:"):
+        sides = "ab" if data.direction == "AtoB" else "ba"
+        names = dict(zip(sides, ("source", "target"), strict=True))
+        (side,) = (side for side, name in names.items() if name == label_map)
+        maps = {side: LabelMaps.of(data.classes, data.colors)}
+    stream = single(data, names, maps=maps, load_size=parse_image_size(data.load_size))
+    found = {new_name: stream.source.fields[name] for name, new_name in names.items()}[label_map]
+    if found.names != tuple(data.classes):
+        raise UserError(
+            f"data.source {data.source} has the classes {', '.join(found.names)}; give them as "
+            "data.classes"
+        )
+    return stream
+
+
 def unpaired(data: Any, name: str, title: str = "", *, default: str = "") -> tuple[Stream, ...]:
     """The streams of `data[name]`, a source or a tuple of them.
 

@@ -251,7 +251,7 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
         check_needs(protocol, reference._replace(size=None), reference)  # now, not hours later
     programs = load_programs(wanted, mesh)
-    images_of = make_images(task.model, config, mesh)
+    images_of = make_images(task.model.named(tasks.make_data(config).fields), config, mesh)
 
     def run(state: State, stop: Callable[[], bool]) -> list[dict[str, Any]] | None:
         sets = (images_of(state.trained, 0), reference)

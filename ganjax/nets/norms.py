@@ -27,12 +27,14 @@ class BatchNorm(nn.Module):
       epsilon: added to the variance, under the root.
       scale_init: initializer of the channels' scales, where there are no conditions.
       conditions: length of the condition; 0 for none.
+      affine: whether there are scales and biases at all.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
     scale_init: Any = nn.initializers.ones
     conditions: int = 0
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x: Array, condition: Array | None = None, *, train: bool) -> Array:
@@ -47,6 +49,8 @@ class BatchNorm(nn.Module):
             shape, zeros = (self.conditions, channels), nn.initializers.zeros
             scale = 1 + _product(condition, self.param("scale", zeros, shape))
             bias = _product(condition, self.param("bias", zeros, shape))
+        elif not self.affine:
+            scale, bias = jnp.ones(channels), jnp.zeros(channels)
         else:
             scale = self.param("scale", self.scale_init, (channels,))
             bias = self.param("bias", nn.initializers.zeros, (channels,))
@@ -113,6 +117,8 @@ class SpectralNorm(nn.Module):
         right = _unit(_product(frozen, left))
         if train and not self.is_initializing():
             left = u.value = _unit(_product(right, frozen))
+        else:  # a mean of vectors, as of averaged variables, is shorter
+            left = _unit(left)
         return kernel / _product(right, _product(matrix, left))
 
 

@@ -63,17 +63,18 @@ def seed_and_table(image_size: tuple[int, int]) -> tuple[tuple[int, int], Table]
     return seed, _TABLES[doublings]
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """A convolution or a matrix product with Glorot's uniform weights.
 
     Attributes:
       features: channels of the output.
-      kernel_size: 3 or 1; 0 for a matrix product.
+      kernel_size: of a convolution, with half as many zeros around; 0 for a matrix product.
       gain: of the weights.
       resampling: of a 3x3 convolution: of the doubled image ("up"), or halved by average pooling
         ("down").
       spectral: normalize the weights by their largest singular value.
       use_bias: add a bias.
+      strides: of a convolution without resampling.
       dtype: of the computation.
     """
 
@@ -83,6 +84,7 @@ class _Layer(nn.Module):
     resampling: Resampling = "same"
     spectral: bool = False
     use_bias: bool = True
+    strides: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -101,7 +103,8 @@ class _Layer(nn.Module):
         elif self.resampling == "down":
             x = ops.conv_downsample(x, kernel)
         else:
-            x = ops.conv(x, kernel.astype(self.dtype), padding=self.kernel_size // 2)
+            kernel = kernel.astype(self.dtype)
+            x = ops.conv(x, kernel, strides=self.strides, padding=self.kernel_size // 2)
         if not self.use_bias:
             return x
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
@@ -117,8 +120,8 @@ class _Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, condition: Array | None, *, train: bool) -> Array:
-        def layer(name: str, **fields) -> _Layer:
-            return _Layer(self.features, dtype=self.dtype, name=name, **fields)
+        def layer(name: str, **fields) -> Layer:
+            return Layer(self.features, dtype=self.dtype, name=name, **fields)
 
         y = x
         for n, resampling in enumerate(("up", "same")):
@@ -146,8 +149,8 @@ class _Block(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         inside = self.features if self.first else x.shape[-1]
 
-        def layer(name: str, features: int, **fields) -> _Layer:
-            return _Layer(features, spectral=True, dtype=self.dtype, name=name, **fields)
+        def layer(name: str, features: int, **fields) -> Layer:
+            return Layer(features, spectral=True, dtype=self.dtype, name=name, **fields)
 
         y = layer("conv_0", inside)(x if self.first else nn.relu(x), train=train)
         resampling = "down" if self.halves else "same"
@@ -211,7 +214,7 @@ class Generator(nn.Module):
         seed, table = seed_and_table(self.image_size)
         width = self.width or table.generator_width
         features = width * table.generator[0]
-        project = _Layer(
+        project = Layer(
             math.prod(seed) * features, kernel_size=0, gain=1.0, dtype=self.dtype, name="project"
         )
         x = project(z, train=train).reshape(-1, *seed, features)
@@ -219,7 +222,7 @@ class Generator(nn.Module):
             up = _Up(width * times, self.conditions, self.dtype, name=f"up_{n}")
             x = up(x, condition, train=train)
         x = nn.relu(_batch_norm("norm")(x, train=train))
-        x = _Layer(self.channels, gain=1.0, dtype=self.dtype, name="pixels")(x, train=train)
+        x = Layer(self.channels, gain=1.0, dtype=self.dtype, name="pixels")(x, train=train)
         return jnp.tanh(x.astype(jnp.promote_types(jnp.float32, self.dtype)))
 
 
@@ -274,7 +277,7 @@ class Discriminator(nn.Module):
 
         def linear(name: str, features: int, use_bias: bool) -> Array:
             fields = {"kernel_size": 0, "gain": 1.0, "spectral": True, "dtype": wide}
-            return _Layer(features, use_bias=use_bias, name=name, **fields)(h, train=train)
+            return Layer(features, use_bias=use_bias, name=name, **fields)(h, train=train)
 
         logits = linear("logits", 1, table.logit_bias)[:, 0]
         if condition is not None:

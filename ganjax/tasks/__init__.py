@@ -24,7 +24,7 @@ from ganjax.training.task import Model, Task
 
 NAMES = (
     "adain", "attributes", "cut", "cyclegan", "dcgan", "gan", "inpainting", "pix2pix",
-    "progressive", "segmentation", "super_resolution", "wct",
+    "progressive", "segmentation", "spade", "super_resolution", "text", "wct",
 )  # fmt: skip
 
 

@@ -11,17 +11,16 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ganjax import losses
-from ganjax.config import check_choice, short_run
+from ganjax.config import short_run
 from ganjax.data.avatars import MASK_CLASSES
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.label_maps import LabelMaps, palette
 from ganjax.data.pipeline import Stream
-from ganjax.data.streams import single
-from ganjax.errors import UserError
+from ganjax.data.streams import labeled
 from ganjax.images import as_float, parse_image_size, to_float
 from ganjax.nets.unet import UNet
 from ganjax.tasks import pix2pix
-from ganjax.tasks.translators import DIRECTIONS, SHEET_ROWS
+from ganjax.tasks.translators import SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
 from ganjax.training.task import Inputs, Model, Phase, Task
@@ -65,21 +64,7 @@ def defaults() -> ConfigDict:
 
 def streams(config: ConfigDict) -> tuple[Stream, ...]:
     """Images as `source` with their label maps as `target`, cut and mirrored together."""
-    data = config.data
-    check_choice("data.direction", data.direction, DIRECTIONS)
-    names, maps = {"image": "source", "mask": "target"}, None
-    if data.source.startswith("paired:"):
-        names = DIRECTIONS[data.direction]
-        (side,) = (side for side, name in names.items() if name == "target")
-        maps = {side: LabelMaps.of(data.classes, data.colors)}
-    stream = single(data, names, maps=maps, load_size=parse_image_size(data.load_size))
-    found = {new_name: stream.source.fields[name] for name, new_name in names.items()}["target"]
-    if found.names != tuple(data.classes):
-        raise UserError(
-            f"data.source {data.source} has the classes {', '.join(found.names)}; give them as "
-            "data.classes"
-        )
-    return (stream,)
+    return (labeled(config.data, image="source", label_map="target"),)
 
 
 def from_config(config: ConfigDict) -> Task:

@@ -84,6 +84,7 @@ def fit(
     workdir.check(folder, config, fill)
     mesh = devices.make_mesh(tuple(phase.batch_size for phase in task.phases))
     task = devices.spread(task, config.get("parallel", "jit"), mesh)
+    task = task._replace(model=task.model.named(data.fields))
     with locks.hold(folder) if jax.process_index() == 0 else nullcontext():
         run = _Run(task, data, config, folder, mesh, evaluation, start)
         try:

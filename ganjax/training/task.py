@@ -49,8 +49,8 @@ class Model(NamedTuple):
       inputs: what `sample` takes, by name.
       outputs: what it gives, by name; images first.
       draw: (rng, index [N], label) -> those inputs that are drawn; a row depends on rng, its index
-        and its label alone. `label` is what is asked for, [N] or [N, A] with -1 where it is drawn,
-        too; None to draw all. None where all inputs are read from files.
+        and its label alone. `label` is what is asked for, [N], [N, A] or [N, T] with -1 where it is
+        drawn, too; None to draw all. None where all inputs are read from files.
       sample: (trained, inputs, rng) -> {name: [N, ...]}, images [N, H, W, C] in [-1, 1]; row i
         follows from row i of the inputs and rng alone. Models that take images leave their noise
         out where rng is None.
@@ -66,6 +66,8 @@ class Model(NamedTuple):
         of the data are that.
       directions: the values of `data.direction` that one run can be used with.
       scale: times that the sides of output images are those of input images.
+      one_noise: whether the noise is that of a whole image, so that all tiles of it have the same.
+      rebuild: inputs -> the model with them, where `draw` goes by the names that `inputs` have.
     """
 
     inputs: Mapping[str, Field]
@@ -79,6 +81,16 @@ class Model(NamedTuple):
     optional: Mapping[str, Field] = {}
     directions: tuple[str, ...] = ()
     scale: int = 1
+    one_noise: bool = False
+    rebuild: "Callable[[Mapping[str, Field]], Model] | None" = None
+
+    def named(self, fields: Mapping[str, Field]) -> "Model":
+        """The model with the names that a run's data gave to classes, attributes and words."""
+        inputs = {
+            name: fields[name] if name in fields and fields[name].kind == field.kind else field
+            for name, field in self.inputs.items()
+        }
+        return self.rebuild(inputs) if self.rebuild else self._replace(inputs=inputs)
 
     @property
     def use(self) -> Literal["sample", "translate", "stylize", ""]:

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ganjax import commands, runs, tasks
-from ganjax.commands import sample
+from ganjax.commands import models, sample
 from ganjax.commands.terminal import run_command
 from ganjax.config import load as load_config
 from ganjax.errors import UserError
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.workdir import read_metrics
+from ganjax.weights import BUNDLED
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -399,6 +400,18 @@ def test_a_wrong_sample_is_one_line(words, message, trained):
     result = run("-m", "ganjax", "sample", "--workdir", trained, *words)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and message in result.stderr, result.stderr
+
+
+def test_every_model_of_the_package_is_listed_and_described(capsys):
+    commands.run("models", [])
+    listed, about = capsys.readouterr().out, (BUNDLED / "README.md").read_text()
+    files = list(BUNDLED.glob("*.safetensors"))
+    for path in files:
+        assert f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): " in listed
+        assert f"`{path.name}`" in about
+    assert {model.name for model in models.MODELS} == {
+        p.stem for p in BUNDLED.glob("*.safetensors")
+    }
 
 
 @pytest.mark.parametrize(

@@ -131,22 +131,6 @@ def test_sample_growth(dcgan, here):
         assert np.abs(frame - pixels(sheet)).mean() < 8  # of 256 colors
 
 
-@pytest.mark.slow
-def test_sample_attributes(here):
-    small = "sngan_fashion_mnist:smoke", "discriminator_steps=1"
-    sngan = train(here / "sngan", *small, batch_size=4)
-    plain, *asked = (
-        singles(draw(sngan, f"{number}", "--num", 4, *words))
-        for number, words in enumerate(
-            ([], ["--attributes", "glasses=round"], ["--attributes", "glasses=none"])
-        )
-    )
-    assert not np.array_equal(*asked) and not np.array_equal(plain, asked[0])
-    generator = Generator.load(sngan)
-    same = generator.sample(4, attributes={"glasses": "round"})
-    np.testing.assert_array_equal(asked[0], same)
-
-
 @pytest.mark.parametrize("given", [True, False])
 def test_no_compile_cache(given, dcgan, here):
     try:

@@ -9,10 +9,12 @@ import numpy as np
 
 from ganjax.data import avatars
 from ganjax.data.avatars import painter
+from ganjax.data.avatars.captions import describe
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.source import Broken
 from ganjax.errors import UserError
 
+CAPTIONS = 4  # of each portrait
 _SIZES = {"train": avatars.TRAIN_SIZE, "test": avatars.TEST_SIZE}
 
 
@@ -63,6 +65,14 @@ class Avatars:
     def attributes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The labels alone: int32 [N, A]."""
         return avatars.draw_attributes(self._indices[indices], split=self._split)
+
+    def captions(self, indices: Sequence[int] | np.ndarray) -> list[list[str]]:
+        """Some captions of each portrait, always the same ones."""
+        numbers = np.repeat(self._indices[indices], CAPTIONS)
+        labels = avatars.draw_attributes(numbers, split=self._split)
+        seeds = CAPTIONS * numbers + np.arange(len(numbers)) % CAPTIONS
+        found = describe(labels, seeds.tolist())
+        return [found[first : first + CAPTIONS] for first in range(0, len(found), CAPTIONS)]
 
     def load(
         self, indices: Sequence[int], image_size: tuple[int, int], channels: int

@@ -1,0 +1,59 @@
+"""Lists the trained models of the package: `ganjax models --help`."""
+
+import argparse
+from typing import NamedTuple
+
+from ganjax.weights import BUNDLED
+
+EPILOG = """\
+examples:
+  ganjax models
+
+They need no training and no download. ganjax/weights/bundled/README.md says of each what it was
+trained on, by which command, and how good it is. Models of your own, in one file: `ganjax export`.
+"""
+
+
+class Bundled(NamedTuple):
+    """A model of the package.
+
+    Attributes:
+      name: of its file, and of the model in commands.
+      about: what it does.
+      command: one that uses it.
+    """
+
+    name: str
+    about: str
+    command: str
+
+
+MODELS = (
+    Bundled(
+        "adain_compact",
+        "gives pictures the style of other pictures (compact AdaIN)",
+        "ganjax stylize --content photo.jpg --style painting.jpg --output out.png",
+    ),
+    Bundled(
+        "sr_x4",
+        "makes photos four times as wide and high (SRVGG)",
+        "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
+    ),
+    Bundled(
+        "attributes_avatars",
+        "tells hair, hat, glasses and 16 other attributes of avatars, to measure their generators",
+        "ganjax evaluate --workdir runs/dcgan_avatars --metrics attributes5k_avatars",
+    ),
+)
+
+
+def main(argv: list[str]) -> None:
+    argparse.ArgumentParser(
+        prog="ganjax models",
+        description="List the trained models that ship with ganjax.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
+    for name, about, command in MODELS:
+        size = (BUNDLED / f"{name}.safetensors").stat().st_size
+        print(f"{name} ({size / 1e6:.1f} MB): {about}\n  {command}")

@@ -1,0 +1,541 @@
+"""Images of label maps: SPADE's game (Park et al. 2019) and OASIS's (Sushko et al. 2021)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from ganjax import augment, losses
+from ganjax.config import check_choice, run_fields, short_run
+from ganjax.data.avatars import MASK_CLASSES
+from ganjax.data.fields import IMAGE, Field
+from ganjax.data.label_maps import LabelMaps, palette
+from ganjax.data.pipeline import Stream
+from ganjax.data.streams import labeled
+from ganjax.errors import UserError
+from ganjax.images import as_float, parse_image_size, to_float
+from ganjax.nets.spade import (
+    Encoder,
+    Generator,
+    LabelMap,
+    PatchDiscriminators,
+    SegmentationDiscriminator,
+)
+from ganjax.tasks.translators import SHEET_ROWS
+from ganjax.training import optimizers
+from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.weights import networks
+
+MAX_DOWNS = 6
+DRAWS = 256  # of the noise, which pixels may choose from
+SMOKE = {
+    "data.source": "avatars",
+    "data.classes": MASK_CLASSES,
+    "data.colors": (),
+    "data.ignored": (),
+    "data.image_size": "32",
+    "data.load_size": "36",
+    "model.width": 4,
+    "model.discriminator_width": 4,
+    "model.downs": 0,
+    "loss.encoders": ("random:relu1_1,relu2_1",),
+    "batch_size": 4,
+    **short_run(4),
+}
+
+
+OASIS = {
+    "model.form": "oasis",
+    "model.noise_size": 64,
+    "ema_half_life_kimg": 220.0,
+    "optimizer.decay_from": 1.0,
+    "optimizer.b2": 0.999,
+}
+"""What differs in OASIS's `defaults` from `spade_defaults`."""
+CAMVID = (
+    "sky", "building", "pole", "road", "pavement", "tree",
+    "sign", "fence", "car", "pedestrian", "bicyclist", "void",
+)  # fmt: skip
+
+
+def defaults() -> ConfigDict:
+    """OASIS as published for ADE20K: no perceptual network, 3D noise, LabelMix, batches of 32."""
+    config = run_fields("spade")
+    config.batch_size = 32  # pairs of a step, over all devices
+    config.total_kimg = 4000.0  # thousands of pairs to train on: 200 epochs of 20,000
+    # Of the generator's average: 0.9999 for each step of 32 as published; 0 for none.
+    config.ema_half_life_kimg = 220.0
+
+    config.data.source = ""  # avatars | paired:PATH, photos A with label maps B
+    # Names of the folders of A and of B; () for A and B, or image and label, where there are any,
+    # else a file holds A on its left and B on its right half.
+    config.data.folders = ()
+    config.data.direction = "BtoA"  # of pairs: BtoA, where B is the label map | AtoB
+    config.data.classes = ()  # of the label maps: their names, that of number 0 first
+    # Their colors in files, like "f0c0a0"; () where files hold the numbers.
+    config.data.colors = ()
+    config.data.ignored = ()  # classes that OASIS's losses leave out, like ("void",)
+    config.data.image_size = "256"  # what a batch shows
+    config.data.load_size = "286"  # what images are scaled to before that is cut out
+
+    config.model = ConfigDict()
+    config.model.form = "oasis"  # oasis | spade
+    config.model.generator = "normal"  # of SPADE: normal | more | most, by the number of doublings
+    config.model.width = 64  # channels of the generator's last blocks
+    config.model.ups = 0  # doublings of the generator, 1 to 5; 0 as published (5 to 7)
+    config.model.hidden = 0  # features of the label map inside of SPADE; 0 for twice the width
+    config.model.discriminator_width = 0  # of the first layers of the other; 0 for `width`
+    config.model.downs = 0  # halvings of OASIS's D; 0 for as many as image_size allows, up to 6
+    config.model.noise_size = 64  # channels of the noise; SPADE has some with an encoder only
+    config.model.variational = False  # of SPADE: an encoder of images gives the noise
+    config.model.dtype = "float32"  # of the computation: float32 | bfloat16
+
+    config.loss = ConfigDict()
+    # Of OASIS's LabelMix, by which D's answers to a mixture mix, too; 0 for none.
+    config.loss.mix_weight = 10.0
+    config.loss.features_weight = 10.0  # of SPADE's distance of D's features
+    config.loss.perceptual_weight = 10.0  # of SPADE's distance of the features of `encoders`
+    # NETWORK:LAYER,..., see docs/adain.md
+    config.loss.encoders = ("vgg16_features:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
+    config.loss.divergence_weight = 0.05  # of the distance of SPADE's encoded noise to N(0, I)
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
+    config.optimizer.discriminator_learning_rate = 4e-4  # for the discriminator
+    config.optimizer.decay_from = 1.0  # share of the run where both begin to fall linearly to 0
+    config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
+    config.optimizer.b2 = 0.999  # Adam's decay of the mean squared gradient
+    return config
+
+
+def spade_defaults() -> ConfigDict:
+    """SPADE as published for ADE20K: hinge, features of D and of a VGG, the rate falls to 0."""
+    config = defaults()
+    config.model.form = "spade"
+    config.model.noise_size = 256
+    config.ema_half_life_kimg = 0.0
+    config.optimizer.decay_from = 0.5
+    config.optimizer.b2 = 0.9
+    return config
+
+
+def camvid(config: ConfigDict) -> ConfigDict:
+    """`config` for CamVid at 96x128, with the classes of SegNet (Badrinarayanan et al. 2017)."""
+    config.data.source = "paired:camvid"
+    config.data.classes = CAMVID
+    config.data.ignored = ("void",)
+    config.data.image_size = "96x128"
+    config.data.load_size = "104x139"
+    config.batch_size = 8
+    config.total_kimg = 400.0
+    return config
+
+
+def streams(config: ConfigDict) -> tuple[Stream, ...]:
+    """Label maps as `source` with their images as `target`, cut and mirrored together."""
+    return (labeled(config.data, image="target", label_map="source"),)
+
+
+def from_config(config: ConfigDict) -> Task:
+    """The game of a config, with the network that its losses look through."""
+    model, rate = config.model, config.optimizer.discriminator_learning_rate
+    generator, size = _generator(config), parse_image_size(config.data.image_size)
+    for name in ("mix", "features", "perceptual", "divergence"):
+        if config.loss[f"{name}_weight"] < 0:
+            raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
+    if model.discriminator_width < 0:
+        raise UserError("model.discriminator_width is below 0; give 0 or more")
+    if not rate > 0:
+        raise UserError(f"optimizer.discriminator_learning_rate is {rate}; it must be above 0")
+    encoder = None
+    if _noise_size(config) and model.form == "spade":
+        encoder = Encoder(model.noise_size, model.width, jnp.dtype(model.dtype))
+    phase = Phase("train", config.total_kimg, config.batch_size, size)
+    return make(
+        generator,
+        _oasis(config) if model.form == "oasis" else _spade(config),
+        model_from_config(config),
+        generator_optimizer=optimizers.make(config.optimizer, updates=phase.steps),
+        discriminator_optimizer=optimizers.make(
+            config.optimizer, learning_rate=rate, updates=phase.steps
+        ),
+        phases=(phase,),
+        noise_size=_noise_size(config),
+        encoder=encoder,
+        divergence_weight=config.loss.divergence_weight,
+        ema_half_life=config.ema_half_life_kimg * 1000,
+    )
+
+
+def model_from_config(config: ConfigDict) -> Model:
+    """The generator of a config."""
+    maps = LabelMaps.of(config.data.classes, config.data.colors)
+    return make_model(_generator(config), maps, _noise_size(config))
+
+
+def _noise_size(config: ConfigDict) -> int:
+    model = config.model
+    return model.noise_size if model.form == "oasis" or model.variational else 0
+
+
+def _generator(config: ConfigDict) -> Generator:
+    model, data = config.model, config.data
+    check_choice("model.form", model.form, ("oasis", "spade"))
+    check_choice("model.generator", model.generator, ("normal", "more", "most"))
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if min(model.width, model.noise_size) < 1 or model.hidden < 0:
+        raise UserError("model.width and .noise_size must be 1 or more, .hidden 0 or more")
+    if not 0 <= model.ups <= 5:
+        raise UserError(f"model.ups is {model.ups}; give 0 to 5")
+    form = "oasis" if model.form == "oasis" else model.generator
+    generator = Generator(
+        form,
+        len(data.classes),
+        data.channels,
+        model.width,
+        model.hidden,
+        model.ups,
+        dtype=jnp.dtype(model.dtype),
+    )
+    times, size = generator.multiple, parse_image_size(data.image_size)
+    if any(side % times for side in size):
+        raise UserError(f"data.image_size is {data.image_size}; give multiples of {times}")
+    if model.form == "oasis" or not model.variational:
+        return generator
+    return generator.clone(latent=(size[0] // times, size[1] // times))
+
+
+def _oasis(config: ConfigDict) -> "OasisGame":
+    model, data = config.model, config.data
+    sides = parse_image_size(data.image_size)
+    most = min(MAX_DOWNS, *((side & -side).bit_length() - 1 for side in sides))
+    if not 0 <= model.downs <= most:
+        raise UserError(f"model.downs is {model.downs}; at {data.image_size} give 0 to {most}")
+    if wrong := [name for name in data.ignored if name not in data.classes]:
+        raise UserError(f"data.ignored has {wrong[0]}, which is none of data.classes")
+    discriminator = SegmentationDiscriminator(
+        len(data.classes),
+        model.discriminator_width or model.width,
+        model.downs or most,
+        jnp.dtype(model.dtype),
+    )
+    ignored = tuple(map(list(data.classes).index, data.ignored))
+    return OasisGame(discriminator, config.loss.mix_weight, ignored)
+
+
+def _spade(config: ConfigDict) -> "SpadeGame":
+    model, loss = config.model, config.loss
+    width = model.discriminator_width or model.width
+    classes, dtype = len(config.data.classes), jnp.dtype(model.dtype)
+    perceive = None
+    if loss.perceptual_weight:
+        network, layers = networks.perceptual(loss.encoders)
+        if config.data.channels != 3 or len(layers) > len(LAYER_WEIGHTS):
+            raise UserError(
+                f"loss.encoders has {len(layers)} layers, for {config.data.channels} channels; "
+                f"give up to {len(LAYER_WEIGHTS)}, and 3 channels (RGB)"
+            )
+        perceive = lambda images: network(images, layers)  # noqa: E731
+    return SpadeGame(
+        PatchDiscriminators(classes, width, dtype=dtype),
+        perceive,
+        features_weight=loss.features_weight,
+        perceptual_weight=loss.perceptual_weight,
+    )
+
+
+def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
+    """Images of label maps `source`, uint8 [N, H, W]; numbers beyond the classes are no class.
+
+    The noise is one vector for the whole image (`generator`'s 3D noise, constant over the pixels),
+    and follows from `rng`, for all images alike; it is 0 without one. OASIS's takes `redrawn`, too,
+    uint8 [N, H, W]: pixels of a number above 0 are drawn with another noise, the others stay.
+    """
+    colors = to_float(palette(maps.colors, len(maps.names)))
+
+    def draw(trained: Trained, labels: Array, rng: Array | None, numbers: Any = None) -> Array:
+        """Images; `numbers` [N, H, W] tell which draw of the noise a pixel has."""
+        noise = jnp.zeros(noise_size) if rng is None else jax.random.normal(rng, (noise_size,))
+        noises = jnp.broadcast_to(noise, (len(labels), noise_size)) if noise_size else None
+        if numbers is not None and rng is not None:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(1, DRAWS))
+            others = jax.vmap(lambda key: jax.random.normal(key, (noise_size,)))(keys)
+            noises = jnp.concatenate([noise[None], others])[numbers]
+        where = LabelMap(labels, noises)
+        return generator.apply(trained.variables["generator"], where, train=False)
+
+    def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
+        images = draw(trained, inputs["source"], rng)
+        if "redrawn" in inputs:
+            numbers = inputs["redrawn"]
+            others = draw(trained, inputs["source"], rng, numbers)
+            images = jnp.where(numbers[..., None] > 0, others, images)
+        return {"samples": images}
+
+    def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
+        """A row for each map: itself, its image with two noises and, if it is there, the target."""
+        shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
+        columns = [draw(trained, shown["source"], key) for key in jax.random.split(rng)]
+        painted = jnp.take(jnp.asarray(colors), shown["source"], axis=0, mode="fill", fill_value=0)
+        columns += [to_float(shown["target"])] if "target" in shown else []
+        painted = jnp.broadcast_to(painted[..., :3], columns[0].shape)
+        return jnp.stack([painted, *columns], axis=1)
+
+    inputs, outputs = {"source": Field("label_map", names=maps.names)}, {"samples": IMAGE}
+    everywhere = noise_size and not generator.latent
+    return Model(
+        inputs, outputs, None, sample, sheet, generator.multiple, generator.reach,
+        real="target", optional={"redrawn": Field("label_map")} if everywhere else {},
+        one_noise=True,
+    )  # fmt: skip
+
+
+Judge = Callable[..., tuple[Any, Any]]
+"""Inputs of the discriminator -> (what it says, its new statistics)."""
+Terms = tuple[Mapping[str, Array], Any]
+"""What a player pays, by name, and the discriminator's new statistics."""
+
+
+class OasisGame(NamedTuple):
+    """A segmenter of N + 1 classes against the generator (Sushko et al. 2021, equations 1 to 3).
+
+    Attributes:
+      mix_weight: of the squared distance between the discriminator's logits of a mixture and the
+        mixture of its logits (LabelMix); 0 for none.
+      ignored: numbers of classes that weigh nothing.
+    """
+
+    discriminator: SegmentationDiscriminator
+    mix_weight: float = 10.0
+    ignored: Sequence[int] = ()
+
+    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+        """The discriminator's first variables."""
+        return self.discriminator.init(rng, images, train=True)
+
+    def discriminator_terms(
+        self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
+    ) -> Terms:
+        """What the discriminator pays: real pixels to their class, generated ones to class 0."""
+        shown, mask = [real, fake], jnp.ones(())
+        if self.mix_weight:
+            classes = self.discriminator.classes
+            mixture, mask = augment.mix_by_label(rng, labels, classes, real, fake)
+            shown.append(mixture)
+        # No statistics of the batch are taken: one pass, and one power iteration, serve all.
+        logits, statistics = judge(jnp.concatenate(shown))
+        on_real, on_fake, *on_mixture = jnp.split(logits, len(shown))
+        terms = {
+            "real": self._to_classes(on_real, labels),
+            "fake": jnp.mean(losses.cross_entropy(on_fake, jnp.zeros_like(labels))),
+        }
+        for found in on_mixture:
+            mixed = mask * on_real + (1 - mask) * on_fake
+            terms["mix"] = self.mix_weight * jnp.mean(jnp.square(found - mixed))
+        return terms, statistics
+
+    def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
+        """What the generator pays: its pixels shall be taken for those of their classes."""
+        logits, statistics = judge(fake)
+        return {"game": self._to_classes(logits, labels)}, statistics
+
+    def _to_classes(self, logits: Array, labels: Array) -> Array:
+        weights = losses.class_weights(labels, self.discriminator.classes, self.ignored)
+        values = losses.cross_entropy(logits, labels.astype(jnp.int32) + 1)
+        return jnp.mean(weights * values)
+
+
+LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+"""Of a perceptual network's layers, as SPADE has them, the deepest one last."""
+
+
+class SpadeGame(NamedTuple):
+    """PatchGANs that are given the label map, and features to match (Park et al. 2019, section 3).
+
+    Attributes:
+      perceive: images [B, H, W, 3] in [-1, 1] -> layer -> features [B, h, w, C]; None for none.
+      features_weight: of the mean absolute distance of the discriminators' features, added over
+        layers, the mean over scales.
+      perceptual_weight: of that of the features that `perceive` gives, times `LAYER_WEIGHTS`.
+    """
+
+    discriminator: PatchDiscriminators
+    perceive: Callable[[Array], Mapping[str, Array]] | None = None
+    features_weight: float = 10.0
+    perceptual_weight: float = 10.0
+
+    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+        """The discriminators' first variables."""
+        return self.discriminator.init(rng, images, labels, train=True)
+
+    def discriminator_terms(
+        self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
+    ) -> Terms:
+        """What the discriminators pay: hinge, the mean over their scales."""
+        pairs, statistics = self._judge(judge, labels, real, fake)
+        last = [layers[-1] for layers in pairs]
+        return {
+            "real": _mean(jnp.mean(losses.HINGE.real(on_real)) for on_real, _ in last),
+            "fake": _mean(jnp.mean(losses.HINGE.fake(on_fake)) for _, on_fake in last),
+        }, statistics
+
+    def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
+        """What the generator pays."""
+        pairs, statistics = self._judge(judge, labels, real, fake)
+        terms = {"game": _mean(jnp.mean(losses.HINGE.generator(x[-1][1])) for x in pairs)}
+        matched = _mean(sum(_distance(*pair) for pair in layers[:-1]) for layers in pairs)
+        terms["features"] = self.features_weight * matched
+        if self.perceive:
+            wanted, found = self.perceive(real), self.perceive(fake)
+            weights = LAYER_WEIGHTS[-len(wanted) :]
+            values = [
+                weight * _distance(wanted[layer], found[layer])
+                for weight, layer in zip(weights, sorted(wanted), strict=True)
+            ]
+            terms["perceptual"] = self.perceptual_weight * jnp.sum(jnp.stack(values))
+        return terms, statistics
+
+    def _judge(self, judge: Judge, labels: Array, real: Array, fake: Array) -> tuple[Any, Any]:
+        """Of each scale, of each layer, what is found for real and for generated images."""
+        images, maps = jnp.concatenate([real, fake]), jnp.concatenate([labels, labels])
+        scales, statistics = judge(images, maps)
+        return [[jnp.split(x, 2) for x in layers] for layers in scales], statistics
+
+
+def _mean(values: Iterable[Any]) -> Array:
+    return jnp.mean(jnp.stack(list(values)))
+
+
+def _distance(wanted: Array, found: Array) -> Array:
+    return jnp.mean(jnp.abs(jax.lax.stop_gradient(wanted) - found))
+
+
+def make(
+    generator: Generator,
+    game: OasisGame | SpadeGame,
+    model: Model,
+    *,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    phases: tuple[Phase, ...],
+    noise_size: int,
+    encoder: Encoder | None = None,
+    divergence_weight: float = 0.05,
+    ema_half_life: float = 0.0,
+) -> Task:
+    """The game of a generator of label maps, the discriminator first.
+
+    A batch holds `source` uint8 [B, H, W], label maps, and `target` [B, H, W, C] (uint8, or float
+    in [-1, 1]). Each image has noise of its own: of N(0, I), or of what the encoder tells of the
+    target, as a variational autoencoder has it.
+
+    Args:
+      game: the discriminator, and what both players pay.
+      model: of the generator.
+      generator_optimizer: of the generator, and of the encoder.
+      noise_size: channels of the noise; 0 for none.
+      divergence_weight: of the divergence of the encoder's noise from N(0, I).
+      ema_half_life: of the generator's average, in images; 0 for no averaging.
+    """
+
+    def make_noise(rng: Array, count: int) -> Array | None:
+        return jax.random.normal(rng, (count, noise_size)) if noise_size else None
+
+    def init(rng: Array) -> State:
+        keys, size = jax.random.split(rng, 3), phases[0].image_size
+        labels, images = jnp.zeros((1, *size), jnp.uint8), jnp.zeros((1, *size, generator.channels))
+        where = LabelMap(labels, make_noise(rng, 1))
+        found = {
+            "generator": generator.init(keys[0], where, train=True),
+            "discriminator": game.start(keys[1], labels, images),
+        }
+        if encoder:
+            found["encoder"] = encoder.init(keys[2], images, train=True)
+        optimizer = {"discriminator": discriminator_optimizer}
+        return State.start(
+            {
+                role: Network.start(variables, optimizer.get(role, generator_optimizer))
+                for role, variables in found.items()
+            },
+            averaged=("generator",),
+        )
+
+    def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
+        labels, target = batch["source"], as_float(batch["target"])
+        disc = state.networks["discriminator"]
+        makers = {role: x for role, x in state.networks.items() if role != "discriminator"}
+        noise_key, game_key = jax.random.split(rng)
+
+        def generate(params):
+            noise, divergence, statistics = make_noise(noise_key, len(labels)), jnp.zeros(()), {}
+            if encoder:
+                assert noise is not None
+                (mean, log_variance), statistics["encoder"] = _apply(
+                    encoder, params["encoder"], makers["encoder"].statistics, target
+                )
+                divergence = jnp.mean(losses.divergence(mean, log_variance))
+                noise = mean + jnp.exp(log_variance / 2) * noise
+            images, statistics["generator"] = _apply(
+                generator,
+                params["generator"],
+                makers["generator"].statistics,
+                LabelMap(labels, noise),
+            )
+            return (images, divergence), statistics
+
+        def discriminator_loss(params):
+            judge = partial(_apply, game.discriminator, params, disc.statistics)
+            terms, statistics = game.discriminator_terms(judge, game_key, labels, target, images)
+            return sum(terms.values()), (statistics, terms)
+
+        def generator_loss(made):
+            images, divergence = made
+            judge = partial(_apply, game.discriminator, disc.params, disc.statistics)
+            terms, statistics = game.generator_terms(judge, labels, target, images)
+            if encoder:
+                terms = {**terms, "divergence": divergence_weight * divergence}
+            return sum(terms.values()), (statistics, terms)
+
+        # One forward of the generator serves both players: its pullback waits for the new
+        # discriminator.
+        params = {role: network.params for role, network in makers.items()}
+        made, pull_back, made_statistics = jax.vjp(generate, params, has_aux=True)
+        images, _ = made
+        (d_loss, (statistics, d_terms)), d_gradients = jax.value_and_grad(
+            discriminator_loss, has_aux=True
+        )(disc.params)
+        disc = update(disc, d_gradients, statistics, discriminator_optimizer)
+        (g_loss, (statistics, g_terms)), gradient = jax.value_and_grad(
+            generator_loss, has_aux=True
+        )(made)
+        disc = disc.replace(statistics=statistics)
+        (gradients,) = pull_back(gradient)
+        changed = {
+            role: update(network, gradients[role], made_statistics[role], generator_optimizer)
+            for role, network in makers.items()
+        }
+        return state.after(
+            {**changed, "discriminator": disc},
+            {**gradients, "discriminator": d_gradients},
+            batch_size=len(labels),
+            half_life=ema_half_life,
+            metrics={
+                "loss_generator": g_loss,
+                "loss_discriminator": d_loss,
+                **{f"loss_{name}": value for name, value in {**d_terms, **g_terms}.items()},
+            },
+        )
+
+    return Task(model, init, train_step, phases)
+
+
+def _apply(module: Any, params: Any, statistics: Any, *inputs: Any) -> tuple[Any, Any]:
+    """A training forward: outputs and new statistics."""
+    variables = {"params": params, "batch_stats": statistics}
+    outputs, changed = module.apply(variables, *inputs, train=True, mutable=["batch_stats"])
+    return outputs, changed.get("batch_stats", {})
