@@ -26,5 +26,6 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.penalties.r1_weight = config.penalties.r2_weight = 0.5  # as published for ImageNet-32
     config.cosine.kimg = 200.0
     config.cosine.ema_half_life_kimg = 10.0
+    config.cosine.augment_probability = 0.0  # 50,000 portraits are enough
     config.save_every = config.sample_every = 10.0
     return with_variants(config, arguments, {"smoke": SMOKE})

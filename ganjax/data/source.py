@@ -16,7 +16,7 @@ from ganjax.paths import expand
 
 FORMS = (
     "avatars[:SPLIT][:ATTRIBUTE=VALUE], folder:PATH (a folder or a .zip; the PATH alone will do), "
-    "paired:PATH, tfds:NAME[/CONFIG][:SPLIT] or lsun:PATH"
+    "paired:PATH, tfds:NAME[/CONFIG][:SPLIT], lsun:PATH or stacked:SOURCE"
 )
 
 
@@ -147,6 +147,10 @@ def open_source(
             from ganjax.data.lsun import open_lsun
 
             return open_lsun(_local(where))
+        case "stacked" if where:
+            from ganjax.data.stacked import Stacked
+
+            return Stacked(open_source(where, split=split, follow_links=follow_links), spec=where)
     raise UserError(f"data.source is {spec!r}; give {FORMS}")
 
 

@@ -41,6 +41,7 @@ def defaults() -> ConfigDict:
     config.model.form = "4x4"  # "4x4" (dcgan.torch) | "5x5" (the paper)
     config.model.width = 0  # channels at full resolution; 0 for the published 64 (4x4) or 128 (5x5)
     config.model.latent_size = 100  # length of z
+    config.model.pack = 1  # images that the discriminator judges together, against collapse
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = "non_saturating"  # non_saturating | saturating | hinge | least_squares
@@ -67,6 +68,7 @@ def from_config(config: ConfigDict) -> Task:
         discriminator_optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, image_size),),
         latent_size=config.model.latent_size,
+        pack=config.model.pack,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
@@ -85,6 +87,10 @@ def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
     if model.width < 0 or model.latent_size < 1:
         raise UserError("model.width must be 0 or more, model.latent_size 1 or more")
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    if model.pack < 1 or config.batch_size % model.pack:
+        raise UserError(
+            f"model.pack is {model.pack}; batch_size {config.batch_size} must be a multiple of it"
+        )
     fields = {
         "image_size": image_size,
         "channels": config.data.channels,
@@ -92,7 +98,8 @@ def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
         "form": model.form,
         "dtype": jnp.dtype(model.dtype),
     }
-    return Generator(**fields), Discriminator(**fields)
+    packed = fields | {"channels": model.pack * config.data.channels}
+    return Generator(**fields), Discriminator(**packed)
 
 
 def make_model(generator: Generator, *, latent_size: int = 100) -> Model:
@@ -121,6 +128,7 @@ def make(
     discriminator_optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     latent_size: int = 100,
+    pack: int = 1,
     ema_half_life: float = 10_000,
 ) -> Task:
     """The game of Radford et al. 2016 in the form of dcgan.torch.
@@ -132,6 +140,8 @@ def make(
 
     Args:
       latent_size: length of z, which is drawn from N(0, I).
+      pack: images that the discriminator judges together, as channels of one (Lin et al. 2018,
+        arXiv:1712.04086); it has `pack` times their channels.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
@@ -158,7 +168,7 @@ def make(
             return _apply(generator, params, gen.statistics, z)
 
         def discriminate(params, statistics, images):
-            return _apply(discriminator, params, statistics, images)
+            return _apply(discriminator, params, statistics, packed(images, pack))
 
         def discriminator_loss(params):
             real_logits, statistics = discriminate(params, disc.statistics, real)
@@ -197,6 +207,13 @@ def make(
 
     model = make_model(generator, latent_size=latent_size)
     return Task(model, init, train_step, phases)
+
+
+def packed(images: Array, pack: int) -> Array:
+    """[B, H, W, C] to [B / pack, H, W, pack * C]: neighboring images as the channels of one."""
+    batch, height, width, channels = images.shape
+    images = images.reshape(batch // pack, pack, height, width, channels)
+    return jnp.moveaxis(images, 1, 3).reshape(batch // pack, height, width, pack * channels)
 
 
 def _apply(module, params, statistics, inputs: Array):

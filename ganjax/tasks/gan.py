@@ -18,12 +18,20 @@ from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
 from ganjax.nets import r3gan, resnet_gan
 from ganjax.training import optimizers
-from ganjax.training.state import Network, State, Trained, update
+from ganjax.training.state import (
+    Network,
+    State,
+    Trained,
+    count_over_devices,
+    mean_over_devices,
+    update,
+)
 from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
 
 Generator = resnet_gan.Generator | r3gan.Generator
 Discriminator = resnet_gan.Discriminator | r3gan.Discriminator
 LOSSES = losses.PAIRS | {"relativistic": losses.RELATIVISTIC}
+ADAPTABLE = ("hinge", "non_saturating", "saturating")  # D(x) is 0 where real and fake are as likely
 SMOKE = {
     "data.source": "avatars",
     "data.labels": True,
@@ -68,6 +76,14 @@ def defaults() -> ConfigDict:
     config.augment = ConfigDict()
     # color, translation, cutout, or several with commas between; "" for none. For little data.
     config.augment.policy = ""
+    # ADA: changes of shape and color, each with a probability that follows the discriminator's
+    # signs on real images, from augment.probability on. For 2,000 to 50,000 images.
+    config.augment.adaptive = False
+    config.augment.target = 0.6  # of the mean sign
+    config.augment.kimg = 500.0  # in which the probability can go from 0 to 1
+    config.augment.probability = 0.0  # of each change
+    config.augment.color = 1.0  # times the probability: of each change of color
+    config.augment.cutout = 0.0  # times the probability: of a hole
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's, for both networks
     config.optimizer.decay_from = 0.0  # share of the run where it begins to fall linearly to 0
@@ -80,12 +96,13 @@ def defaults() -> ConfigDict:
     config.cosine.learning_rate = 5e-5  # the last one
     config.cosine.b2 = 0.99  # the last one
     config.cosine.penalties = 0.1  # the last weights of the penalties, as a share of the first
+    config.cosine.augment_probability = 0.0  # the last one; the first is augment.probability
     config.cosine.ema_half_life_kimg = 500.0  # the last one
     return config
 
 
 def r3gan_defaults() -> ConfigDict:
-    """R3GAN as published for FFHQ at 64x64, but for its augmentation: RpGAN, R1 and R2, cosines.
+    """R3GAN as published for FFHQ at 64x64: RpGAN, R1 and R2, cosines, changes of ADA.
 
     Lengths are in real images, of which the generator's steps take as many as the discriminator's;
     the published ones count half of them.
@@ -103,6 +120,8 @@ def r3gan_defaults() -> ConfigDict:
     config.penalties.r1_weight = config.penalties.r2_weight = 2.0
     config.cosine.kimg = 2 * 20_000.0
     config.cosine.ema_half_life_kimg = 2 * 500.0
+    config.augment.color, config.augment.cutout = 0.5, 1.0
+    config.cosine.augment_probability = 0.3
     return config
 
 
@@ -125,8 +144,6 @@ def from_config(config: ConfigDict) -> Task:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
     if min(penalties.r1_weight, penalties.r2_weight) < 0:
         raise UserError("penalties.r1_weight and penalties.r2_weight must be 0 or more")
-    for name in filter(None, config.augment.policy.split(",")):
-        check_choice("augment.policy", name, augment.STEPS)
     if not cosine.learning_rate > 0 or not 0 <= cosine.b2 < 1:
         raise UserError("cosine.learning_rate must be above 0, cosine.b2 in [0, 1)")
     if min(cosine.kimg, cosine.penalties, cosine.ema_half_life_kimg) < 0:
@@ -147,7 +164,7 @@ def from_config(config: ConfigDict) -> Task:
         generator_batch=config.generator_batch,
         r1_weight=penalties.r1_weight,
         r2_weight=penalties.r2_weight,
-        augmentation=augment.differentiable(config.augment.policy),
+        **_augmentation(config),
         penalty_schedule=optimizers.cosine(1.0, cosine.penalties, length),
         ema_half_life=optimizers.cosine(
             config.ema_half_life_kimg * 1000, cosine.ema_half_life_kimg * 1000, length
@@ -155,6 +172,39 @@ def from_config(config: ConfigDict) -> Task:
         # A half-life that has a schedule needs no other.
         ema_ramp_up=1.0 if length else 0.05,
     )
+
+
+def _augmentation(config: ConfigDict) -> dict[str, Any]:
+    """What the discriminator's images go through: DiffAugment, or ADA's changes, or nothing."""
+    fields, last = config.augment, config.cosine.augment_probability
+    for name in filter(None, fields.policy.split(",")):
+        check_choice("augment.policy", name, augment.STEPS)
+    shares = ("probability", "color", "cutout")
+    if not all(0 <= value <= 1 for value in (last, *(fields[name] for name in shares))):
+        raise UserError(
+            "augment.probability, .color, .cutout and cosine.augment_probability must be in [0, 1]"
+        )
+    if not (fields.adaptive or fields.probability or config.cosine.kimg and last):
+        steps = augment.differentiable(fields.policy)
+        return {"augmentation": lambda rng, images, probability: steps(rng, images)}
+    if fields.policy:
+        raise UserError(
+            "augment.policy goes without augment.adaptive, augment.probability and "
+            "cosine.augment_probability; set these to False and 0, or augment.policy to ''"
+        )
+    changes = augment.adaptive(color=fields.color, cutout=fields.cutout)
+    if not fields.adaptive:
+        schedule = optimizers.cosine(fields.probability, last, config.cosine.kimg * 1000)
+        return {"augmentation": changes, "probability": schedule}
+    if config.loss not in ADAPTABLE:
+        raise UserError(
+            "augment.adaptive goes by the sign of D(real), which means nothing in "
+            f"loss={config.loss}; set augment.probability, or choose {' or '.join(ADAPTABLE)}"
+        )
+    if not -1 < fields.target < 1 or not fields.kimg > 0:
+        raise UserError("augment.target must be in (-1, 1), augment.kimg above 0")
+    adaptation = augment.Adaptation(fields.target, fields.kimg * 1000, fields.probability)
+    return {"augmentation": changes, "adaptation": adaptation}
 
 
 def _optimizer(config: ConfigDict, phase: Phase, updates: int) -> optax.GradientTransformation:
@@ -241,7 +291,9 @@ def make(
     generator_batch: int = 2,
     r1_weight: float = 0.0,
     r2_weight: float = 0.0,
-    augmentation: Callable[[Array, Array], Array] = lambda rng, images: images,
+    augmentation: Callable[[Array, Array, Any], Array] = lambda rng, images, probability: images,
+    probability: optimizers.Schedule = lambda images: 0.0,
+    adaptation: augment.Adaptation | None = None,
     penalty_schedule: optimizers.Schedule = lambda images: 1.0,
     ema_half_life: optimizers.Schedule = lambda images: 0.0,
     ema_ramp_up: float = 0.05,
@@ -262,8 +314,10 @@ def make(
       generator_batch: images of a generator step, as a multiple of B.
       r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
         generated images.
-      augmentation: (rng, images) -> images, of all that the discriminator sees; slopes are
-        penalized at the images before it.
+      augmentation: (rng, images, probability) -> images, of all that the discriminator sees; slopes
+        are penalized at the images before it.
+      probability: of each of its changes, from images.
+      adaptation: by what the probability moves, in place of that.
       penalty_schedule: what both are multiplied by, from images.
       ema_half_life: of the generator's average, in images, from images; 0 for no averaging.
       ema_ramp_up: see `state.average`.
@@ -284,10 +338,14 @@ def make(
                 "discriminator": Network.start(d, discriminator_optimizer),
             },
             averaged=("generator",),
+            memory={"augmentation": adaptation.begin()} if adaptation else {},
         )
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         gen, disc = state.networks["generator"], state.networks["discriminator"]
+        chance = probability(state.images)
+        if adaptation:
+            chance = state.memory["augmentation"].probability
         # Parts of neighboring rows, so that each device keeps the rows that it has.
         images = _parts(as_float(batch["image"]), parts)
         encoded: list[Any] = [None] * parts
@@ -299,7 +357,7 @@ def make(
             return _apply(generator, params, gen.statistics, z, encoded)
 
         def augmented(key: Array, images: Array) -> Array:
-            return augmentation(jax.random.fold_in(key, 1), images)
+            return augmentation(jax.random.fold_in(key, 1), images, chance)
 
         def discriminator_loss(params, key: Array, real: Array, fake: Array, encoded: Any):
             # No statistics of the batch are taken: one pass, and one power iteration, serve both.
@@ -320,7 +378,11 @@ def make(
             else:
                 logits, statistics = criticize(images)
             real_logits, fake_logits = jnp.split(logits, 2)
-            metrics |= {"logit_real": jnp.mean(real_logits), "logit_fake": jnp.mean(fake_logits)}
+            metrics |= {
+                "logit_real": jnp.mean(real_logits),
+                "logit_fake": jnp.mean(fake_logits),
+                "sign_real": jnp.mean(jnp.sign(real_logits)),
+            }
             if loss.paired:
                 real_logits, fake_logits = real_logits - fake_logits, fake_logits - real_logits
             value = jnp.mean(loss.real(real_logits)) + jnp.mean(loss.fake(fake_logits)) + penalty
@@ -356,16 +418,24 @@ def make(
         )(gen.params)
         disc = disc.replace(statistics=d_statistics)
         gen = update(gen, g_gradients, statistics, generator_optimizer)
+        metrics = {
+            "loss_generator": g_loss,
+            **{name: jnp.mean(jnp.stack([row[name] for row in rows])) for name in rows[0]},
+        }
+        memory = state.memory
+        if adaptation:
+            sign, count = mean_over_devices(metrics["sign_real"]), len(batch["image"])
+            followed = memory["augmentation"]
+            memory = {"augmentation": adaptation.follow(followed, sign, count_over_devices(count))}
+            metrics["augment_probability"] = chance
         return state.after(
             {"generator": gen, "discriminator": disc},
             {"generator": g_gradients, "discriminator": d_gradients},
             batch_size=len(batch["image"]),
             half_life=ema_half_life(state.images),
             ramp_up=ema_ramp_up,
-            metrics={
-                "loss_generator": g_loss,
-                **{name: jnp.mean(jnp.stack([row[name] for row in rows])) for name in rows[0]},
-            },
+            metrics=metrics,
+            memory=memory,
         )
 
     model = make_model(generator, condition, latent_size=latent_size)

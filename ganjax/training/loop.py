@@ -22,7 +22,7 @@ from ganjax import locks
 from ganjax.data.pipeline import Pipeline
 from ganjax.errors import UserError
 from ganjax.progress import bar
-from ganjax.training import devices, nonfinite, workdir
+from ganjax.training import devices, nonfinite, stability, workdir
 from ganjax.training.checkpoints import Checkpoints
 from ganjax.training.feed import Feed
 from ganjax.training.signals import Interrupted, agree, stop_requests
@@ -120,6 +120,7 @@ class _Run:
         self.bar: tqdm
         self.stop = 0  # the signal that any process got before a call whose metrics are here
         self.watch = nonfinite.Watch()
+        self.stability: stability.Watch
         everywhere = devices.replicated(mesh)  # each process saves, and may look
         self.sheet_fn = None
         if sheet := task.model.sheet:
@@ -230,6 +231,7 @@ class _Run:
                 row = {"kimg": images / 1000, **values, "images_per_second": round(rate, 2)}
                 row = {name: value for name, value in row.items() if math.isfinite(value)}
                 self.writer.scalars(step, row | self.watch.take_skipped())
+                self._warn(self.stability.look(row))
                 shown = {
                     name.removeprefix("loss_"): f"{value:.3f}"
                     for name, value in values.items()
@@ -267,6 +269,17 @@ class _Run:
                     classes = self.feed.data.classes(phase.image_size)
                     self.bar.write(_listed(classes), file=sys.stderr)
             self.writer, self.claimed = workdir.Writer(self.folder, step=step), True
+            count = sum(x["examples"] for streams in contents.values() for x in streams)
+            self.stability = stability.Watch(self.config, count)
+            if step and jax.process_index() == 0:
+                for row in workdir.read_metrics(self.folder):
+                    self.stability.look(row)  # what a run was told of is not told again
+            elif not step:
+                self._warn(stability.advise(self.config, count))
+
+    def _warn(self, text: str | None) -> None:
+        if text and jax.process_index() == 0:
+            self.bar.write(f"warning: {text}", file=sys.stderr)
 
     def _check(
         self,
@@ -345,6 +358,10 @@ class _Run:
         inputs = self._pictured(phase) if self.task.model.draw is None else None
         sheet = jax.device_get(self.sheet_fn(state, inputs))
         self.writer.sheet(step, sheet, seed=self.config.seed)
+        model = self.task.model
+        if model.draw is not None and model.real and jax.process_index() == 0:
+            real = self._pictured(phase)[model.real][:SHEET_SAMPLES]
+            self._warn(self.stability.compare(self.images / 1000, sheet, real))
 
     @cache  # noqa: B019 (a run lives as long as its batches)
     def _pictured(self, phase: Phase) -> dict[str, np.ndarray]:

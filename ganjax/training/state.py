@@ -140,6 +140,12 @@ def mean_over_devices(tree: Tree) -> Tree:
     return jax.lax.pmean(tree, axes) if axes else tree
 
 
+def count_over_devices(count: int) -> int:
+    """What all devices have together where each has `count`, as in `mean_over_devices`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return count * math.prod(mesh.shape[axis] for axis in mesh.manual_axes)
+
+
 def update(
     network: Network, gradients: Tree, statistics: Tree, optimizer: optax.GradientTransformation
 ) -> Network:
@@ -175,8 +181,7 @@ def average(
       half_life: in images; 0 returns `new`.
       ramp_up: share of `images` that the half-life is at most.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    batch_size *= math.prod(mesh.shape[axis] for axis in mesh.manual_axes)
+    batch_size = count_over_devices(batch_size)
     ramped = jnp.minimum(half_life, ramp_up * images.astype(jnp.float32))
     decay = jnp.where(ramped > 0, 0.5 ** (batch_size / jnp.maximum(ramped, 1e-8)), 0.0)
     return jax.tree.map(lambda a, b: b + decay * (a - b), old, new)

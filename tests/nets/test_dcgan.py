@@ -221,3 +221,22 @@ def test_losses_of_scores_are_the_published_formulas():
             np.testing.assert_allclose(pair.real(x), real, rtol=1e-15)
             np.testing.assert_allclose(pair.fake(x), fake, rtol=1e-15)
             np.testing.assert_allclose(pair.generator(x), generator, rtol=1e-15)
+
+
+def test_packs_are_judged_as_one_image():
+    images = np.random.default_rng(0).normal(size=(6, 2, 3, 2))
+    packs = dcgan.packed(jnp.asarray(images), 3)
+    np.testing.assert_array_equal(packs[1, ..., 2:4], np.float32(images[4]))
+    config = dcgan.defaults()
+    config.data.image_size, config.model.width, config.batch_size = "16", 4, 6
+    config.model.pack = 3
+    task = dcgan.from_config(config)
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    kernels = jax.tree.leaves(state.networks["discriminator"].params)
+    assert (4, 4, 9, 4) in [x.shape for x in kernels]
+    batch = {"image": jax.ShapeDtypeStruct((6, 16, 16, 3), jnp.uint8)}
+    after, _ = jax.eval_shape(task.train_step, state, batch, jax.random.key(0))
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+    config.model.pack = 4
+    with pytest.raises(UserError, match="batch_size 6 must be a multiple of it"):
+        dcgan.from_config(config)

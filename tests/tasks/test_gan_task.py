@@ -104,6 +104,7 @@ def test_penalties_and_the_average_follow_the_images_seen():
     config = _small()
     config.penalties.r1_weight, config.penalties.r2_weight = 4.0, 1.0
     config.augment.policy = "color,translation,cutout"
+    config.cosine.augment_probability = 0.0
     config.cosine.penalties, config.cosine.ema_half_life_kimg = 0.5, 0.020
     task, before = tasks.make(config), _state(config, 16)
     moved = jax.tree.map(lambda x: x + 1, before.averages)
@@ -128,6 +129,29 @@ def test_penalties_and_the_average_follow_the_images_seen():
     np.testing.assert_allclose(got, new + 0.5 ** (8 / 10) * (old - new), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_probability_of_changes_is_remembered_and_moves():
+    """By four steps' images, towards more where D knows the real ones, and changes the losses."""
+    config = _small()
+    config.loss, config.augment.adaptive, config.discriminator_steps = "hinge", True, 2
+    config.augment.probability, config.augment.kimg = 0.5, 0.320
+    task = tasks.make(config)
+    step, found, signs = jax.jit(task.train_step), [], []
+    start = state = _state(config, 0)
+    batch = {"image": np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32")}
+    for number in range(5):
+        state, metrics = step(state, batch, jax.random.key(number))
+        found.append(float(metrics["augment_probability"]))
+        signs.append(float(metrics["sign_real"]))
+    way = np.sign(np.mean(signs[:4]) - 0.6) * 4 * 8 / 320
+    np.testing.assert_allclose(found, [0.5] * 4 + [0.5 + way], atol=1e-6)
+    assert way and int(state.memory["augmentation"].steps) == 1
+    never = start.memory["augmentation"].replace(probability=jnp.float32(0))
+    _, plain = step(start.replace(memory={"augmentation": never}), batch, jax.random.key(0))
+    _, changed = step(start, batch, jax.random.key(0))
+    assert plain["grad_norm_discriminator"] != changed["grad_norm_discriminator"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -135,6 +159,9 @@ def test_penalties_and_the_average_follow_the_images_seen():
         ("cosine.b2", 1.0, "cosine.b2 in"),
         ("cosine.kimg", -1.0, "cosine.kimg"),
         ("augment.policy", "colour", "choose color or translation or cutout"),
+        ("augment.policy", "color", "augment.policy goes without augment.adaptive"),
+        ("augment.probability", 1.5, "augment.probability, .color, .cutout and cosine"),
+        ("augment.adaptive", True, "nothing in loss=relativistic; set augment.probability"),
         ("model.form", "vit", "choose resnet or r3gan"),
         ("model.width", 12, "needs a multiple of 8"),
     ],
