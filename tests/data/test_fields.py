@@ -52,7 +52,10 @@ class Scenes:
             "mask": whole(column * 10, shape).astype(np.uint8),
             "class": (index % 2).astype(np.int32),
             "attributes": np.stack([index % 2, index // 2 % 2, index // 4 % 2], 1).astype(np.int32),
-            "text": whole(np.arange(image_size[1]), (len(index), image_size[1])).astype(np.int32),
+            # Two texts alike: a batch shows either (test_captions.py).
+            "text": whole(np.arange(image_size[1]), (len(index), 2, image_size[1])).astype(
+                np.int32
+            ),
             "vector": random[index, 0, :, 0],
             "matrix": random[index, :, :, 0],
             "cube": random[index],
@@ -97,6 +100,7 @@ def unchanged(batch, image_size):
     """What is no picture, as the source has it: by the examples that blue tells."""
     index = batch["image"][:, 0, 0, 2]
     arrays, _ = Scenes().load(index, image_size, 3)
+    arrays["text"] = arrays["text"][:, 0]
     for name in FIELDS.keys() - set(PICTURES):
         np.testing.assert_array_equal(batch[name], arrays[name], err_msg=name)
 
