@@ -81,7 +81,7 @@ def test_the_root_names_its_entries():
         _ = ganjax.Styliser
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_examples(runs, files):
     (files / "runs").symlink_to(runs)
     with jax.numpy_rank_promotion("allow"):  # as users have it
@@ -375,7 +375,7 @@ def test_stylizing_is_a_pure_function(alpha, stylizer):
     np.testing.assert_allclose(mixed, result, atol=2e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stylizing_is_mapped_and_differentiated(stylizer):
     contents, styles = (to_float(np.stack([picture(n), picture(n + 1)])) for n in (0, 2))
     contents, styles = contents[:, :32, :32], styles[:, :32, :32]

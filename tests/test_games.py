@@ -42,8 +42,10 @@ SMALL = {
     "model.width": 8,
     "model.latent_size": 8,
 }
-# One of each kind: drawn from noise, growing, translated from pairs, stylized. The others are slow.
+# One of each kind: drawn from noise, growing, translated from pairs, stylized.
 QUICK = ("adain", "dcgan", "pix2pix", "progressive")
+# What differs most from these: conditions, pools of images, label maps. The others are long.
+SLOW = ("cyclegan", "gan", "spade")
 # Those whose steps differ in what eight devices must agree on: pools of images, spectral norm and
 # conditions. The others share a step with these or with games of tests/training/test_devices.py.
 DIVIDED = ("cyclegan", "gan")
@@ -124,9 +126,14 @@ def train(name, folder, run, wrap=lambda data: data):
     return fit(tasks.make(config), data, config, folder / run, fill=tasks.fill)
 
 
+def mark(name):
+    """How long a game takes to be tested."""
+    return () if name in QUICK else pytest.mark.slow if name in SLOW else pytest.mark.long
+
+
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in tasks.NAMES],
+    params=[pytest.param(name, marks=mark(name)) for name in tasks.NAMES],
 )
 def trained(request, tmp_path_factory):
     """A game, the folder of its run and of its cache, and its last state."""

@@ -13,7 +13,7 @@ from PIL import Image
 from ganjax.images import read_image
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def run(*words, **options) -> str:

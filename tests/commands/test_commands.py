@@ -60,7 +60,7 @@ def trained(tmp_path_factory) -> Path:
     return workdir
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seven_steps_a_kill_and_thirteen_are_twenty_straight_ones(trained, tmp_path):
     workdir = tmp_path / "killed"
     words = command("train.py", *SMALL, f"--workdir={workdir}")

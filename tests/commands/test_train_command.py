@@ -112,7 +112,7 @@ def test_classes_are_counted(classes, tmp_path):
     assert alone.classes((8, 8)) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_labels_says_which(classes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = [f"--config.data.source={classes}", "--config.model.classes=3", *SMALL]

@@ -65,7 +65,7 @@ def run(environment, *words) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_in_a_bucket_is_the_same_as_one_on_a_disk(environment, tmp_path):
     bucket, disk = "gs://bucket/runs/a", tmp_path / "run"
     first = run(environment, "train.py", *SMALL, f"--workdir={bucket}", "--config.total_kimg=0.096")
@@ -108,7 +108,7 @@ print(json.dumps({"names": files.find("bucket/runs/a"), "metrics": metrics}))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_bucket_that_is_not_there_is_one_line(environment):
     result = run(environment, "train.py", *SMALL, "--workdir=gs://no-such-bucket/a")
     assert result.returncode == 2
@@ -127,7 +127,7 @@ run_command(lambda words: run_folder(words[0]), sys.argv[1:])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_cannot_be_reached_is_one_line(environment):
     nobody = environment | {"STORAGE_EMULATOR_HOST": "http://localhost:1"}
     result = run(nobody, "-c", UNREACHABLE, "gs://bucket/a")
@@ -182,7 +182,7 @@ CLOTHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path):
     disk, cache, name, version = tmp_path / "tfds", tmp_path / "cache", "of_my_own", "1.0.0"
     label = feature("class_label_feature.ClassLabel", classLabel={"numClasses": str(len(CLOTHES))})
@@ -215,7 +215,7 @@ def test_tfds_in_a_bucket_are_the_same_as_on_a_disk(environment, tmp_path):
     assert "4 images are decoded" in decoded.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_not_prepared_in_a_bucket_names_the_commands(environment):
     for words in (
         ("train.py", *SMALL, "--config.data.source=tfds:celeb_a"),
@@ -229,7 +229,7 @@ def test_what_is_not_prepared_in_a_bucket_names_the_commands(environment):
         assert f"gcloud storage rsync -r {where}" in result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_images_in_a_bucket(environment, tmp_path):
     photos = tmp_path / "photos"
     for name in ("cats/a.png", "cats/b.png", "dogs/a.png"):

@@ -33,7 +33,7 @@ from ganjax.training.step import key_of, train_key
 from ganjax.training.task import Model, Phase, Task
 from ganjax.trees import named_leaves
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 COUNT, ROWS, LATENT = 8, 2, 5  # devices, rows of a batch on each, length of z
 STEPS = 2
 ADAM = optax.adam(1e-3, b1=0.5)

@@ -94,7 +94,7 @@ def evaluations(workdir: Path) -> dict[tuple[int, str], float]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_are_killed_and_go_on_as_one_and_as_two(launch, tmp_path):
     two, one = tmp_path / "two", tmp_path / "one"
     killed = launch(two, 2, kimg=80)
