@@ -13,6 +13,7 @@ from ganjax.images import read_values
 
 UNLABELED = 255  # the number of what belongs to no class
 _LOSSY = (b"\xff\xd8", b"RIFF")  # JPEG and WebP, whose colors are not exact
+_FAR = 48  # distance in RGB that loss explains at edges only
 
 
 class LabelMaps(NamedTuple):
@@ -101,11 +102,19 @@ class LabelMaps(NamedTuple):
                 )
             return values.astype(np.uint8)
         table = palette(self.colors)
-        found, places = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
+        found, places, counts = np.unique(
+            values.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
+        )
         distances = np.square(found[:, None].astype(int) - table).sum(axis=2)
         wrong = found[distances.min(axis=1) > 0]
         if len(wrong) and not content.startswith(_LOSSY):
             raise UserError(f"has the color {bytes(wrong[0]).hex()}, which is none of data.colors")
+        far = counts[distances.min(axis=1) > _FAR**2].sum() / counts.sum()
+        if far > 0.25:
+            raise UserError(
+                f"has colors that are far from data.colors in {far:.0%} of its pixels; is it a "
+                "label map?"
+            )
         return distances.argmin(axis=1).astype(np.uint8)[places.reshape(values.shape[:2])]
 
 

@@ -52,6 +52,9 @@ def test_colors_are_those_of_the_config(labels):
     blocks = np.kron(labels[:2, :3], np.ones((16, 16), np.uint8))
     lossy = encode(Image.fromarray(table[blocks]), "JPEG", quality=80, subsampling=0)
     assert np.mean(read(lossy, COLORS) == blocks) > 0.95
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
+    with pytest.raises(UserError, match="far from data.colors in .*; is it a label map"):
+        read(encode(photo, "JPEG"), COLORS)
 
 
 @pytest.mark.parametrize(
