@@ -13,7 +13,7 @@ from ganjax import losses
 from ganjax.nets import progressive
 from ganjax.nets.progressive import Discriminator, Generator
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 GOLDENS = Path(__file__).parents[1] / "goldens"
 # Levels at which gradients are compiled, which takes long; the golden has those of all. At
 # 256x256 they pass through all blocks.

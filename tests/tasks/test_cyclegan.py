@@ -202,7 +202,7 @@ def resume(folder):
             assert np.ravel(pool.count).tolist() == [2 * half] * holders
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_devices_resume_with_their_pools(tmp_path):
     tests = GOLDENS.parent
     code = f"import sys; sys.path[:0] = [{str(tests)!r}, {str(tests / 'tasks')!r}]; "
