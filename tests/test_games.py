@@ -44,8 +44,8 @@ SMALL = {
 }
 # One of each kind: drawn from noise, growing, translated from pairs, stylized.
 QUICK = ("adain", "dcgan", "pix2pix", "progressive")
-# What differs most from these: conditions, pools of images, label maps. The others are long.
-SLOW = ("cyclegan", "gan", "spade")
+# What differs most from these: conditions, several steps of the discriminator. Others are long.
+SLOW = ("gan",)
 # Those whose steps differ in what eight devices must agree on: pools of images, spectral norm and
 # conditions. The others share a step with these or with games of tests/training/test_devices.py.
 DIVIDED = ("cyclegan", "gan")
@@ -345,7 +345,7 @@ def numbers_of(folder, name, form):
         return dict(file)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", DIVIDED)
 def test_jit_on_eight_devices_is_one_device(eight, name):
     """Compared are losses, gradients' norms and moments: Adam hides gradients that are too large.
@@ -375,7 +375,7 @@ def _group(name):
     return re.split(r"(?<=/[mn]u)/", name)[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", DIVIDED)
 def test_every_device_may_have_its_own_batch(eight, name):
     got = numbers_of(eight, name, "pmap")

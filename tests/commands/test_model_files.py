@@ -24,10 +24,10 @@ from ganjax.weights.safetensors import read_metadata, read_safetensors, write_sa
 # Texts of configs that are no paths.
 WORDS = {
     "task", "parallel", "loss", "evaluate_metrics", "data.image_size", "data.load_size",
-    "data.range", "data.direction", "data.classes", "data.colors", "model.form", "model.dtype",
-    "model.norm", "model.generator", "model.resampling", "model.attributes", "loss.adversarial",
-    "loss.content_layers", "loss.style_layers", "loss.covariance_layers", "loss.pixels",
-    "model.levels", "optimizer.name", "augment.policy",
+    "data.range", "data.direction", "data.classes", "data.colors", "data.ignored", "model.form",
+    "model.dtype", "model.norm", "model.generator", "model.resampling", "model.attributes",
+    "loss.adversarial", "loss.content_layers", "loss.style_layers", "loss.covariance_layers",
+    "loss.pixels", "model.levels", "optimizer.name", "augment.policy",
 }  # fmt: skip
 
 
