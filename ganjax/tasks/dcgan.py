@@ -22,7 +22,7 @@ from ganjax.nets.dcgan import (
 )
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
+from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents, project_latents
 
 SMOKE = {
     "data.source": "avatars",
@@ -114,9 +114,11 @@ def make_model(generator: Generator, *, latent_size: int = 100) -> Model:
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
 
-    return Model(
-        {"z": Field("vector", latent_size)}, {"samples": IMAGE}, draw, sample, sheet, real="image"
-    )
+    def project(trained: Trained, z: Array) -> Array:
+        return project_latents(trained.variables["generator"]["params"], z)
+
+    inputs = {"z": Field("vector", latent_size)}
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image", project=project)
 
 
 def make(

@@ -26,7 +26,7 @@ from ganjax.training.state import (
     mean_over_devices,
     update,
 )
-from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
+from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents, project_latents
 
 Generator = resnet_gan.Generator | r3gan.Generator
 Discriminator = resnet_gan.Discriminator | r3gan.Discriminator
@@ -273,8 +273,11 @@ def make_model(generator: Generator, condition: Field | None, *, latent_size: in
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
 
+    def project(trained: Trained, z: Array) -> Array:
+        return project_latents(trained.variables["generator"]["params"], z)
+
     inputs = {"z": Field("vector", latent_size)} | ({"label": condition} if condition else {})
-    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image")
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image", project=project)
 
 
 def make(

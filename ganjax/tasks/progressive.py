@@ -28,7 +28,7 @@ from ganjax.nets.progressive import (
 from ganjax.tasks.growth import Schedule, by_level, grow, schedule
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents
+from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents, project_latents
 
 SMOKE = {
     "data.source": "avatars",
@@ -188,8 +188,11 @@ def make_model(generator: Generator, growth: Schedule, *, latent_size: int = 512
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
 
+    def project(trained: Trained, z: Array) -> Array:
+        return project_latents(trained.variables["generator"]["params"], z)
+
     inputs = {"z": Field("vector", latent_size)} | ({"label": condition} if condition else {})
-    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image")
+    return Model(inputs, {"samples": IMAGE}, draw, sample, sheet, real="image", project=project)
 
 
 def make(

@@ -26,7 +26,7 @@ from ganjax.nets.text_gan import (
 )
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Batch, Inputs, Model, Phase, Task, draw_latents
+from ganjax.training.task import Batch, Inputs, Model, Phase, Task, draw_latents, project_latents
 
 ENCODER, ADVERSARIAL = "encoder", "adversarial"
 SMOKE = {
@@ -176,9 +176,13 @@ def make_model(
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
         return {"samples": sheet(trained, inputs, rng)}
 
+    def project(trained: Trained, z: Array) -> Array:
+        layers = ("project", "scale_hidden", "shift_hidden")  # the last two of each fusion
+        return project_latents(trained.variables["generator"]["params"], z, layers)
+
     return Model(
         {"z": Field("vector", latent_size), "label": condition},
-        {"samples": IMAGE}, draw, sample, sheet, real="image",
+        {"samples": IMAGE}, draw, sample, sheet, real="image", project=project,
         rebuild=lambda inputs: make_model(
             encoder, generator, inputs["label"], latent_size=latent_size
         ),

@@ -1,14 +1,16 @@
 """The contracts: a model, which commands use, and a task, the game that trains it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from ganjax.data.fields import Field
 from ganjax.training.state import State, Trained
+from ganjax.trees import named_leaves
 
 Batch = Mapping[str, Array]
 Inputs = Mapping[str, Array]
@@ -42,6 +44,24 @@ def draw_latents(rng: Array, index: Array, size: int) -> Array:
     return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
+def project_latents(params: Any, z: Array, layers: Sequence[str] = ("project",)) -> Array:
+    """z [N, Z] through the first linear maps that a generator applies to it, [N, K].
+
+    Their outputs are side by side, without biases and constant factors. Layers may take other
+    values after those of z.
+
+    Args:
+      params: of the generator.
+      layers: names of the maps, at any depth.
+    """
+    kernels = [
+        kernel.reshape(len(kernel), -1)[: z.shape[1]]
+        for name, kernel in named_leaves(params).items()
+        if f"/{name}".endswith(tuple(f"/{layer}/kernel" for layer in layers))
+    ]
+    return z @ jnp.concatenate(kernels, axis=1)
+
+
 class Model(NamedTuple):
     """A trained model as pure functions, closed over its modules: all that using it needs.
 
@@ -68,6 +88,8 @@ class Model(NamedTuple):
       scale: times that the sides of output images are those of input images.
       one_noise: whether the noise is that of a whole image, so that all tiles of it have the same.
       rebuild: inputs -> the model with them, where `draw` goes by the names that `inputs` have.
+      project: (trained, z [N, Z]) -> [N, K], the first linear map of z, or several side by side,
+        where directions of z are found; see `project_latents`. None where there is none.
     """
 
     inputs: Mapping[str, Field]
@@ -83,6 +105,7 @@ class Model(NamedTuple):
     scale: int = 1
     one_noise: bool = False
     rebuild: "Callable[[Mapping[str, Field]], Model] | None" = None
+    project: Callable[[Trained, Array], Array] | None = None
 
     def named(self, fields: Mapping[str, Field]) -> "Model":
         """The model with the names that a run's data gave to classes, attributes and words."""

@@ -1,0 +1,1 @@
+"""Editing what a generator draws: directions of its latent space."""
