@@ -33,7 +33,8 @@ from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.data.label_maps import LabelMaps
-from ganjax.errors import UserError
+from ganjax.editing import directions as editing
+from ganjax.errors import UserError, tell_once
 from ganjax.images import (
     Reading,
     as_pixels,
@@ -47,6 +48,7 @@ from ganjax.images import (
 from ganjax.images.samples import parse_range
 from ganjax.images.tiles import cut, join
 from ganjax.nets.stylizers import blend_transfer
+from ganjax.paths import expand
 from ganjax.stylize.jobs import (
     LIMIT,
     TILE,
@@ -394,7 +396,7 @@ class Generator:
         """
         model = run.model
         _check_use(model, "sample", name)
-        self._model = model
+        self._model, self._name = model, name
         self.trained, self.inputs, self.checkpoint = run.trained, model.inputs, run.checkpoint
         self._program = jax.jit(
             lambda trained, inputs: to_uint8(self.apply(trained, inputs, jax.random.key(0)))
@@ -431,6 +433,8 @@ class Generator:
         label: str | int | Sequence[str | int] | None = None,
         attributes: Mapping[str, str] | None = None,
         text: str | Sequence[str] | None = None,
+        direction: Mapping[str, float] | None = None,
+        directions: str | Path | None = None,
     ) -> np.ndarray:
         """Draws images: those of `ganjax sample`.
 
@@ -441,6 +445,8 @@ class Generator:
           attributes: name -> value; those that are not named are drawn.
           text: what the images shall show, or one text for each; by default captions of the data
             in turn.
+          direction: name -> strength of those that `ganjax edit` found, e.g. {"hair_bob": 2.0}.
+          directions: the file that it wrote; by default that in the folder of the run.
 
         Returns:
           uint8 [num, H, W, C].
@@ -468,7 +474,38 @@ class Generator:
             raise UserError(
                 f"{name} has {len(given)} {plural} for {num} images; give {num}, or one"
             )
-        return np.stack(list(self.images(self.draw(num, seed, asked))))
+        inputs = self.draw(num, seed, asked)
+        if direction:
+            inputs["z"] += self.shift(direction, directions)
+        return np.stack(list(self.images(inputs)))
+
+    @_keywords()
+    def shift(
+        self, direction: Mapping[str, float], directions: str | Path | None = None
+    ) -> np.ndarray:
+        """What these strengths of directions add to z, [1, Z]; see `sample`.
+
+        Raises:
+          UserError: there is no such file, it is of another model, or lacks a direction.
+        """
+        path = expand(directions) if directions else expand(self._name) / editing.FILE
+        found = editing.read(path, self.inputs["z"].size)
+        if found.checkpoint != self.checkpoint:
+            tell_once(
+                f"warning: {path} was made of {found.checkpoint}, and this is {self.checkpoint}; "
+                "directions may have changed: find them again with `ganjax edit --find`"
+            )
+        return found.shift(direction)
+
+    def project(self, z: Array) -> Array:
+        """z [N, Z] -> [N, K], the first linear map of z, where directions are found.
+
+        Raises:
+          UserError: the model says of none.
+        """
+        if self._model.project is None:
+            raise UserError(f"{self._name} has no linear map of z; choose --find attributes")
+        return self._model.project(self.trained, z)
 
     def draw(self, num: int, seed: int = 0, asked: np.ndarray | None = None) -> dict[str, Array]:
         """The inputs of images 0 to `num` - 1 of a seed, as `apply` and `images` take them.

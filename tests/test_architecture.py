@@ -49,15 +49,16 @@ ALLOWED = {
         "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
         "training",
     },
+    "editing": {"errors", "weights"},
     "runs": {
         "data", "errors", "images", "metrics", "paths", "records", "tasks", "training", "weights",
     },
     "api": {
-        "conditions", "data", "errors", "evaluation", "images", "metrics", "nets", "paths",
-        "runs", "seeds", "stylize", "training",
+        "conditions", "data", "editing", "errors", "evaluation", "images", "metrics", "nets",
+        "paths", "runs", "seeds", "stylize", "training",
     },
     "commands": {
-        "api", "conditions", "config", "data", "errors", "evaluation", "images", "locks",
+        "api", "conditions", "config", "data", "editing", "errors", "evaluation", "images", "locks",
         "metrics", "outputs", "paths", "progress", "provenance", "records", "runs", "seeds",
         "stylize", "tasks", "training", "trees", "video", "weights",
     },

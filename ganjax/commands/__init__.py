@@ -11,6 +11,7 @@ from ganjax.errors import UserError
 COMMANDS = {
     "train": "train a system from a config, or on a folder of images",
     "sample": "draw images from a trained run",
+    "edit": "change what a trained run draws: find directions of its latent space",
     "translate": "turn images into others with a trained model",
     "stylize": "give pictures the style of other pictures",
     "evaluate": "measure how good generated images are",

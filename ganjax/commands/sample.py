@@ -21,6 +21,8 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
   ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
   ganjax sample --workdir runs/text_avatars --text "a smiling woman with red hair" --num 16
+  ganjax sample --workdir runs/dcgan_avatars --direction glasses_round=2 hair_bob=1.5
+                                                                 after `ganjax edit --find`
   ganjax sample --weights generator.safetensors                  of `ganjax export`
   ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
                                           the same 64 while the run learnt to draw them
@@ -66,6 +68,14 @@ def main(argv: list[str]) -> None:
         help="what the images shall show, of a model that was trained with captions",
     )  # fmt: skip
     add(
+        "--direction", nargs="+", default=[], metavar="NAME=STRENGTH",
+        help="move all images along directions that `ganjax edit --find` found, e.g. sefa_1=-2",
+    )  # fmt: skip
+    add(
+        "--directions", type=Path, metavar="FILE",
+        help="where they are (default: directions.safetensors in the run's folder)",
+    )  # fmt: skip
+    add(
         "--growth", action="store_true",
         help="FILE.gif or FILE.mp4 of the grids that the run drew while it trained",
     )  # fmt: skip
@@ -76,7 +86,10 @@ def main(argv: list[str]) -> None:
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
     seeds.check("--seed", arguments.seed)
+    from ganjax.editing.directions import parse
     from ganjax.outputs import ANIMATIONS, PICTURES, Destination
+
+    strengths = parse(arguments.direction)
 
     output = Destination(
         arguments.output, PICTURES | ANIMATIONS, overwrite=arguments.overwrite, names=NAMES
@@ -91,13 +104,18 @@ def main(argv: list[str]) -> None:
         return
     start_jax(compile_cache=arguments.compile_cache)
     generator, inputs = _load(arguments)
+    images_of = generator.images
+    if strengths:
+        shift = generator.shift(strengths, arguments.directions)
+        images_of = lambda inputs: generator.images(inputs | {"z": inputs["z"] + shift})  # noqa: E731
     metadata = None
     if not arguments.no_metadata:
         from ganjax.provenance import provenance
 
-        metadata = provenance(seed=arguments.seed, checkpoint=generator.checkpoint)
+        moved = {"direction": " ".join(arguments.direction)} if strengths else {}
+        metadata = provenance(seed=arguments.seed, checkpoint=generator.checkpoint, **moved)
     write = _write_walk if animated else _write_grid if output.is_file else _write_singles
-    write(output, inputs, generator.images, metadata)
+    write(output, inputs, images_of, metadata)
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 
