@@ -434,6 +434,7 @@ class Generator:
         attributes: Mapping[str, str] | None = None,
         text: str | Sequence[str] | None = None,
         direction: Mapping[str, float] | None = None,
+        keep: Sequence[str] = (),
         directions: str | Path | None = None,
     ) -> np.ndarray:
         """Draws images: those of `ganjax sample`.
@@ -446,6 +447,7 @@ class Generator:
           text: what the images shall show, or one text for each; by default captions of the data
             in turn.
           direction: name -> strength of those that `ganjax edit` found, e.g. {"hair_bob": 2.0}.
+          keep: names of directions that those leave as they are.
           directions: the file that it wrote; by default that in the folder of the run.
 
         Returns:
@@ -476,12 +478,15 @@ class Generator:
             )
         inputs = self.draw(num, seed, asked)
         if direction:
-            inputs["z"] += self.shift(direction, directions)
+            inputs["z"] += self.shift(direction, keep, directions)
         return np.stack(list(self.images(inputs)))
 
     @_keywords()
     def shift(
-        self, direction: Mapping[str, float], directions: str | Path | None = None
+        self,
+        direction: Mapping[str, float],
+        keep: Sequence[str] = (),
+        directions: str | Path | None = None,
     ) -> np.ndarray:
         """What these strengths of directions add to z, [1, Z]; see `sample`.
 
@@ -495,7 +500,7 @@ class Generator:
                 f"warning: {path} was made of {found.checkpoint}, and this is {self.checkpoint}; "
                 "directions may have changed: find them again with `ganjax edit --find`"
             )
-        return found.shift(direction)
+        return found.shift(direction, keep)
 
     def project(self, z: Array) -> Array:
         """z [N, Z] -> [N, K], the first linear map of z, where directions are found.

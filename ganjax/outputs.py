@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from ganjax.errors import UserError
 from ganjax.images import opaque, to_uint8
@@ -291,6 +291,26 @@ def make_grid(images: Any, *, columns: int | None = None, padding: int = 2) -> n
         y, x = padding + number // columns * cell[0], padding + number % columns * cell[1]
         grid[y : y + height, x : x + width] = image
     return grid
+
+
+def label_rows(grid: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Writes the names of its rows on the left of a grid, black on white.
+
+    Args:
+      grid: uint8 [H, W, C] of as many equally high rows as there are names.
+
+    Returns:
+      uint8 [H, W', C].
+    """
+    font, height = ImageFont.load_default(), len(grid) / len(names)
+    width = round(max(map(font.getlength, names)))
+    margin = Image.new("L", (width + 8, len(grid)), 255)
+    pen = ImageDraw.Draw(margin)
+    for row, name in enumerate(names):
+        pen.text((5, (row + 0.5) * height - 6), name, fill=0, font=font)
+    channels = [np.asarray(margin)] * min(grid.shape[2], 3)
+    channels += [np.full(margin.size[::-1], 255, np.uint8)] * (grid.shape[2] - len(channels))
+    return np.concatenate([np.stack(channels, axis=-1), grid], axis=1)
 
 
 def _bytes(images: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Changes what a trained model draws: `ganjax edit --workdir runs/dcgan_avatars --find sefa`."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +26,8 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --direction sefa_1=2    the images, moved along one
 
 Directions go to one file, in the folder of the run unless --output names another, with a sheet
-beside it: a row for each direction, images of two seeds with strengths from -3 to 3. The table that
-is printed names the rows. The same seed finds the same directions.
+beside it: a row for each direction, two images with strengths from -3 to 3. The same seed finds the
+same directions.
 """
 METHODS = ("sefa", "pca", "attributes")
 COUNT = 10  # of directions without labels
@@ -248,18 +249,21 @@ def _write_sheet(sheet: Any, generator: Any, found: Any, arguments: argparse.Nam
     import jax.numpy as jnp
     import numpy as np
 
-    from ganjax.outputs import make_grid, write_image
+    from ganjax.outputs import label_rows, make_grid, write_image
     from ganjax.provenance import provenance
 
-    drawn = generator.draw(EXAMPLES, arguments.seed)
     steps = jnp.asarray(STRENGTHS, jnp.float32)[None, :, None] * found.vectors[:, None]
-    moved = drawn["z"][None, :, None] + steps[:, None]  # [D, examples, strengths, Z]
-    rows, places = len(found.names), len(STRENGTHS)
-    inputs = {
-        name: jnp.tile(jnp.repeat(value, places, axis=0), (rows,) + (1,) * (value.ndim - 1))
-        for name, value in drawn.items()
-    } | {"z": moved.reshape(-1, moved.shape[-1])}
-    grid = make_grid(np.stack(list(generator.images(inputs))), columns=EXAMPLES * places)
+    rows, columns, size = steps.shape  # [D, strengths, Z]
+    blocks = []
+    drawn = generator.draw(EXAMPLES, arguments.seed)
+    for number in range(EXAMPLES):
+        one = {name: value[number : number + 1] for name, value in drawn.items()}
+        inputs = {
+            name: jnp.broadcast_to(value, (rows * columns, *value.shape[1:]))
+            for name, value in one.items()
+        } | {"z": (one["z"][None] + steps).reshape(-1, size)}
+        blocks.append(make_grid(np.stack(list(generator.images(inputs))), columns=columns))
+    grid = label_rows(np.concatenate(blocks, axis=1), found.names)
     made = None
     if not arguments.no_metadata:
         made = provenance(seed=arguments.seed, checkpoint=generator.checkpoint)
@@ -269,6 +273,6 @@ def _write_sheet(sheet: Any, generator: Any, found: Any, arguments: argparse.Nam
 
 def _print_table(found: Any) -> None:
     width = max(map(len, found.names))
-    for row, (name, accuracy) in enumerate(zip(found.names, found.accuracy, strict=True), start=1):
-        told = "" if accuracy != accuracy else f"  held-out accuracy {accuracy:.2f}"
-        print(f"row {row:3}  {name:{width}}{told}".rstrip())
+    for name, accuracy in zip(found.names, found.accuracy, strict=True):
+        told = "" if math.isnan(accuracy) else f"held-out accuracy {accuracy:.2f}"
+        print(f"{name:{width}}  {told}".rstrip())

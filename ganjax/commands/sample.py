@@ -72,6 +72,10 @@ def main(argv: list[str]) -> None:
         help="move all images along directions that `ganjax edit --find` found, e.g. sefa_1=-2",
     )  # fmt: skip
     add(
+        "--keep", nargs="+", default=[], metavar="NAME",
+        help="directions that those of --direction leave as they are, e.g. hat_cap",
+    )  # fmt: skip
+    add(
         "--directions", type=Path, metavar="FILE",
         help="where they are (default: directions.safetensors in the run's folder)",
     )  # fmt: skip
@@ -90,6 +94,9 @@ def main(argv: list[str]) -> None:
     from ganjax.outputs import ANIMATIONS, PICTURES, Destination
 
     strengths = parse(arguments.direction)
+    for name in ("keep", "directions"):
+        if getattr(arguments, name) and not strengths:
+            raise UserError(f"--{name} goes with --direction; give one, too")
 
     output = Destination(
         arguments.output, PICTURES | ANIMATIONS, overwrite=arguments.overwrite, names=NAMES
@@ -106,13 +113,14 @@ def main(argv: list[str]) -> None:
     generator, inputs = _load(arguments)
     images_of = generator.images
     if strengths:
-        shift = generator.shift(strengths, arguments.directions)
+        shift = generator.shift(strengths, arguments.keep, arguments.directions)
         images_of = lambda inputs: generator.images(inputs | {"z": inputs["z"] + shift})  # noqa: E731
     metadata = None
     if not arguments.no_metadata:
         from ganjax.provenance import provenance
 
-        moved = {"direction": " ".join(arguments.direction)} if strengths else {}
+        given = {name: " ".join(getattr(arguments, name)) for name in ("direction", "keep")}
+        moved = {name: text for name, text in given.items() if text}
         metadata = provenance(seed=arguments.seed, checkpoint=generator.checkpoint, **moved)
     write = _write_walk if animated else _write_grid if output.is_file else _write_singles
     write(output, inputs, images_of, metadata)

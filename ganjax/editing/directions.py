@@ -46,21 +46,34 @@ class Directions(NamedTuple):
     method: str
     checkpoint: str
 
-    def shift(self, strengths: Mapping[str, float]) -> np.ndarray:
+    def shift(self, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> np.ndarray:
         """What these strengths add to z, [1, Z].
 
+        Args:
+          keep: directions that the others shall leave as they are; see `orthogonalize`.
+
         Raises:
-          UserError: there is no direction of a name.
+          UserError: there is no direction of a name, or nothing of one is left.
         """
         total = np.zeros((1, self.vectors.shape[1]), np.float32)
         for name, strength in strengths.items():
-            if name not in self.names:
-                close = difflib.get_close_matches(name, self.names, n=1)
-                shown = ", ".join(self.names[:20]) + (", ..." if self.names[20:] else "")
-                hint = f"did you mean {close[0]}?" if close else f"there is {shown}"
-                raise UserError(f"--direction {name}: {hint}")
-            total += np.float32(strength) * self.vectors[self.names.index(name)]
+            vector = self._vector("--direction", name)
+            if keep:
+                others = jnp.stack([self._vector("--keep", other) for other in keep])
+                rest = np.asarray(orthogonalize(jnp.asarray(vector), others))
+                if not rest.any():
+                    raise UserError(f"--direction {name} is all that --keep names; keep less")
+                vector = np.linalg.norm(vector) * rest
+            total += np.float32(strength) * vector
         return total
+
+    def _vector(self, option: str, name: str) -> np.ndarray:
+        if name not in self.names:
+            close = difflib.get_close_matches(name, self.names, n=1)
+            shown = ", ".join(self.names[:20]) + (", ..." if self.names[20:] else "")
+            hint = f"did you mean {close[0]}?" if close else f"there is {shown}"
+            raise UserError(f"{option} {name}: {hint}")
+        return self.vectors[self.names.index(name)]
 
 
 def sefa(matrix: Array, count: int, *, normalize: bool = True) -> Array:
@@ -148,10 +161,12 @@ def _regress(x: Array, target: Array, weights: Array) -> Array:
 def orthogonalize(direction: Array, others: Array) -> Array:
     """The unit vector nearest to `direction` [Z] that leaves `others` [M, Z] as they are.
 
-    InterFaceGAN's conditional manipulation (section 3.2): what lies in their span is taken out.
+    InterFaceGAN's conditional manipulation (section 3.2): what lies in their span is taken out;
+    zeros where nothing is left.
     """
-    basis, _ = jnp.linalg.qr(others.T)
-    return _unit(direction - basis @ (basis.T @ direction))
+    direction = _unit(direction)
+    rest = direction - jnp.linalg.lstsq(others.T, direction)[0] @ others
+    return jnp.where(jnp.linalg.norm(rest) > 1e-3, _unit(rest), 0)
 
 
 def _unit(rows: Array) -> Array:
@@ -211,7 +226,10 @@ def read(path: Path, size: int) -> Directions:
       UserError: there is no such file, it holds something else, or directions of another size.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist; `ganjax edit --find` writes such a file")
+        raise UserError(
+            f"{path} does not exist; write it with `ganjax edit --find`, or name another with "
+            "--directions"
+        )
     arrays, metadata = read_safetensors(path), read_metadata(path)
     try:
         names = tuple(json.loads(metadata["directions"]))
