@@ -481,7 +481,6 @@ class Generator:
             inputs["z"] += self.shift(direction, keep, directions)
         return np.stack(list(self.images(inputs)))
 
-    @_keywords()
     def shift(
         self,
         direction: Mapping[str, float],

@@ -183,7 +183,7 @@ def _find_attributes(generator: Any, arguments: argparse.Namespace):
         if min(np.sum(column[2] & column[1]), np.sum(column[2] & ~column[1])) >= least
     ]
     if not common:
-        raise UserError("all samples look alike to the scorer; train longer, or give --samples")
+        raise UserError("all samples look alike to the scorer; train the model longer")
     names, has, seen = zip(*common, strict=True)
     found = directions.attributes(inputs["z"], jnp.stack(has, 1), jnp.stack(seen, 1))
     vectors, accuracy = map(np.asarray, found)
