@@ -221,9 +221,9 @@ def _load_scorer(path: Path | None) -> Callable[[Any], Any]:
 
     from ganjax import runs
     from ganjax.data.avatars import ATTRIBUTES
+    from ganjax.images import parse_image_size
     from ganjax.metrics import attributes, extractors
     from ganjax.metrics.resizing import resize
-    from ganjax.nets.attributes import SIDE
 
     if path is None:
         extractor = extractors.load("avatars")
@@ -235,10 +235,11 @@ def _load_scorer(path: Path | None) -> Callable[[Any], Any]:
     label = run.model.outputs.get("label")
     if label is None or (label.kind, label.size) != ("attributes", len(ATTRIBUTES)):
         raise UserError(f"--scorer {path} tells no attributes; give a run of attributes_avatars")
+    side, _ = parse_image_size(run.config.data.image_size)
 
     @jax.jit
     def tell(trained: Any, images: Any) -> Any:
-        small = {"image": resize(images, SIDE, dialect="clean")}
+        small = {"image": resize(images, side, dialect="clean")}
         return run.model.sample(trained, small, None)["label"]
 
     return lambda images: np.asarray(tell(run.trained, images))
