@@ -21,6 +21,7 @@ from ganjax.outputs import (
     ANIMATIONS,
     PICTURES,
     Destination,
+    label_rows,
     make_grid,
     write_animation,
     write_image,
@@ -156,6 +157,18 @@ def test_grid():
 
 
 # Animations
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_names_stand_beside_their_rows(channels):
+    grid = np.full((3 * 18 + 2, 40, channels), 7, np.uint8)
+    labeled = label_rows(grid, ["hat_cap", "", "a much longer name"])
+    margin = labeled[:, :-40]
+    np.testing.assert_array_equal(labeled[:, -40:], grid)
+    ink = [(margin[y : y + 18, :, 0] < 128).sum() for y in (0, 18, 36)]
+    assert ink[1] == 0 < ink[0] < ink[2]
+    assert (margin[:, :2] == 255).all() and (margin[:, -2:] == 255).all()  # nothing is cut off
+    assert channels < 4 or (margin[..., 3] == 255).all()
 
 
 def test_animations(tmp_path):

@@ -46,10 +46,11 @@ def test_sefa_writes_a_file_and_a_sheet_that_say_where_they_are_from(run):
 
 
 def test_the_sheet_shows_the_moved_images(run):
-    sheet = read_image(run / "directions.png")[:, -2 * (7 * 18 + 2) :]
+    sheet, generator = read_image(run / "directions.png"), Generator.load(run)
+    sheet = sheet[:, -2 * (7 * 18 + 2) :]  # without names
     for number, place in ((0, 0), (1, 7 * 18 + 2)):
         for row, column, strength in ((0, 3, 0), (2, 0, -3), (5, 6, 3)):
-            image = Generator.load(run).sample(2, direction={f"sefa_{row + 1}": strength})[number]
+            image = generator.sample(2, direction={f"sefa_{row + 1}": strength})[number]
             y, x = 2 + 18 * row, place + 2 + 18 * column
             shown = sheet[y : y + 16, x : x + 16]
             np.testing.assert_allclose(shown.astype(int), image.astype(int), atol=1)
@@ -66,12 +67,15 @@ def test_names_and_accuracies_are_printed(run, tmp_path, capsys):
     assert directions.read(tmp_path / "two.safetensors", 6).names == ("sefa_1", "sefa_2")
 
 
-def test_pca_of_a_seed_is_the_same(run, tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        words = "--find", "pca", "--samples", 300, "--seed", seed
-        call(edit, run, *words, "--output", tmp_path / name / "out.safetensors")
-    a, b, c = ((tmp_path / name / "out.safetensors").read_bytes() for name in "abc")
-    assert a == b != c
+def test_pca_is_that_of_the_seeds_samples(run, tmp_path):
+    words = "--find", "pca", "--samples", 300, "--seed", 1, "--num", 2
+    call(edit, run, *words, "--output", tmp_path / "made" / "a.safetensors")
+    generator = Generator.load(run)
+    z = generator.draw(300, seed=1)["z"]
+    found = directions.read(tmp_path / "made" / "a.safetensors", 6)
+    assert found.names == ("pca_1", "pca_2") and np.isnan(found.accuracy).all()
+    expected = directions.pca(generator.project(z), z, 2)
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
 
 
 def test_attributes_are_what_the_scorer_sees(run, tmp_path, monkeypatch):
