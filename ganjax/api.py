@@ -446,7 +446,7 @@ class Generator:
           attributes: name -> value; those that are not named are drawn.
           text: what the images shall show, or one text for each; by default captions of the data
             in turn.
-          direction: name -> strength of those that `ganjax edit` found, e.g. {"hair_bob": 2.0}.
+          direction: name -> strength, of those that `ganjax edit` found, e.g. {"hair_long": 2.0}.
           keep: names of directions that those leave as they are.
           directions: the file that it wrote; by default that in the folder of the run.
 

@@ -21,7 +21,7 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
   ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
   ganjax sample --workdir runs/text_avatars --text "a smiling woman with red hair" --num 16
-  ganjax sample --workdir runs/dcgan_avatars --direction glasses_round=2 hair_bob=1.5
+  ganjax sample --workdir runs/dcgan_avatars --direction hair_color_blue=3 glasses_none=2
                                                                  after `ganjax edit --find`
   ganjax sample --weights generator.safetensors                  of `ganjax export`
   ganjax sample --workdir runs/dcgan_avatars --growth --output growth.gif
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     add(
         "--keep", nargs="+", default=[], metavar="NAME",
-        help="directions that those of --direction leave as they are, e.g. hat_cap",
+        help="directions that those of --direction leave as they are, e.g. skin_deep",
     )  # fmt: skip
     add(
         "--directions", type=Path, metavar="FILE",

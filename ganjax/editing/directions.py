@@ -1,6 +1,6 @@
 """Directions of a generator's latent space: where z moves along one, the image changes one way.
 
-SeFa (Shen and Zhou 2021, arXiv:2007.06600) and GANSpace (Haerkoenen et al. 2020, arXiv:2004.02546)
+SeFa (Shen and Zhou 2021, arXiv:2007.06600) and GANSpace (Härkönen et al. 2020, arXiv:2004.02546)
 find them in the first linear map of z, InterFaceGAN (Shen et al. 2020, arXiv:1907.10786) by labels
 of drawn images.
 """
@@ -181,7 +181,7 @@ def _signed(rows: Array) -> Array:
 
 
 def parse(texts: Sequence[str]) -> dict[str, float]:
-    """["hair_bob=2", "sefa_1=-1.5"] -> strengths by name.
+    """["hair_long=2", "sefa_1=-1.5"] -> strengths by name.
 
     Raises:
       UserError: one is not of that form, or a name is there twice.
