@@ -23,6 +23,7 @@ GEOMETRIES = [
     ((1, 3), 2, 0, 0),
 ]
 WIDE = 9  # channels of an image from which on its adjoint is computed phase by phase on CPUs
+DEEP = 40  # channels of an output that make one product of all patches on CPUs
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,9 @@ def _draw(size, kernel, channels=(3, 2)):
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-@pytest.mark.parametrize(("size", "channels"), [((4, 4), (3, 2)), ((3, 5), (2, WIDE))])
+@pytest.mark.parametrize(
+    ("size", "channels"), [((4, 4), (3, 2)), ((3, 5), (2, WIDE)), ((3, 5), (DEEP, 2))]
+)
 def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra, channels):
     x, k = _draw(size, kernel, channels)
     got = ops.conv_transpose(x, k, strides=strides, padding=padding, output_padding=extra)
@@ -82,8 +85,9 @@ def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra,
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-def test_conv_is_its_definition(kernel, strides, padding, extra):
-    x, k = _draw((9, 8), kernel)
+@pytest.mark.parametrize("channels", [(3, 2), (2, DEEP)])
+def test_conv_is_its_definition(kernel, strides, padding, extra, channels):
+    x, k = _draw((9, 8), kernel, channels)
     got = ops.conv(x, k, strides=strides, padding=padding)
     np.testing.assert_allclose(got, gather(x, k, strides, padding), atol=1e-12)
 
@@ -100,8 +104,13 @@ def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-@pytest.mark.parametrize("channels", [(3, 2), (WIDE, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding", "extra", "channels"),
+    [
+        *((*geometry, channels) for geometry in GEOMETRIES for channels in [(3, 2), (WIDE, 2)]),
+        *((*geometry, (2, DEEP)) for geometry in GEOMETRIES[2:6]),
+    ],
+)
 def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra, channels):
     """And so do gradients of gradient penalties, which WGAN-GP and R1 take."""
     strides, sides, _ = _pairs(strides, padding, extra)
