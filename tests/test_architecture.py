@@ -47,7 +47,7 @@ ALLOWED = {
     "metrics": {"adain", "nets", "weights", "images", "errors", "paths", "seeds"},
     "evaluation": {
         "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
-        "training",
+        "training", "video",
     },
     "editing": {"errors", "weights"},
     "runs": {

@@ -163,7 +163,7 @@ def test_commands_parse(line, parse_words, tmp_path, monkeypatch):
         return
     assert not rest
     if name == "evaluate" and arguments.metrics:
-        parse(arguments.metrics)
+        parse(arguments.metrics, video=bool(arguments.video))
     if name == "weights" and hasattr(arguments, "sha256"):
         sources.find(arguments.name)
     if name == "weights" and hasattr(arguments, "format"):

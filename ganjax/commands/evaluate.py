@@ -30,6 +30,7 @@ examples:
   ganjax evaluate --generated out/ --reference truth/ --metrics psnr,ssim,ms_ssim
   ganjax evaluate --workdir runs/segment_avatars --reference avatars:test --metrics iou,dice
   ganjax evaluate --weights generator.safetensors --reference photos/      a file of `ganjax export`
+  ganjax evaluate --video out.mp4 --content clip.mp4 --style painting.jpg        flicker and style
   ganjax evaluate --human ours/ theirs/ --output compare.html    ask people
   ganjax evaluate --score compare.html answers_*.json            what they answered
 
@@ -38,6 +39,8 @@ which features; docs/metrics.md explains each. Weights of VGG-16 (64 MB) are fet
 first use. Results of a run are appended to its metrics.jsonl.
 Image number i of a seed is always the same image, and the same command gives the same numbers.
 """
+# With the style: a network that does nothing never flickers.
+VIDEO_METRICS = "warping_error1,warping_error10,style_loss_vgg16"
 
 
 def main(argv: list[str]) -> None:
@@ -54,6 +57,13 @@ def main(argv: list[str]) -> None:
         "--reference", metavar="SOURCE",
         help="real images: folder, .zip or data source (default: what the run was trained on)",
     )  # fmt: skip
+    add(
+        "--video", metavar="PATH",
+        help="stylized video to measure: a file, or a folder of frames; with --content, the video "
+        "it was made of, and --style",
+    )  # fmt: skip
+    add("--content", metavar="PATH", help="of --video, whose motion is followed")
+    add("--style", metavar="FILE", help="of --video, the picture that gave the style")
     add(
         "--metrics", default="", metavar="NAMES",
         help="names with commas between (default: those that suit the data, of up to 5000 images)",
@@ -85,9 +95,10 @@ def main(argv: list[str]) -> None:
     seeds.check("--seed", arguments.seed)
     if arguments.human or arguments.score:
         return _ask_people(arguments)
-    if (arguments.run is None) == (arguments.generated is None):
+    if [arguments.run, arguments.generated, arguments.video].count(None) != 2:
         raise UserError(
-            "give --workdir (a run), --weights (its file) or --generated (images), one of them"
+            "give --workdir (a run), --weights (its file), --generated (images) or --video, one of "
+            "them"
         )
     if arguments.batch_size < 1:
         raise UserError(f"--batch_size is {arguments.batch_size}; it must be 1 or more")
@@ -95,7 +106,10 @@ def main(argv: list[str]) -> None:
     check_parent("--json", arguments.json)
     if arguments.save_features and arguments.save_features.suffix != ".npz":
         raise UserError(f"--save_features {arguments.save_features}: give FILE.npz")
-    _measure(arguments)
+    if arguments.video:
+        _measure_video(arguments)
+    else:
+        _measure(arguments)
 
 
 def _measure(arguments: argparse.Namespace) -> None:
@@ -105,7 +119,6 @@ def _measure(arguments: argparse.Namespace) -> None:
     start_jax(compile_cache=arguments.compile_cache)
     from ganjax.commands.weights import fetch_missing
     from ganjax.evaluation import measure, monitor
-    from ganjax.paths import write_atomic
 
     paired = [protocol for protocol in wanted if protocol.paired]
     rest = [protocol for protocol in wanted if not protocol.paired]
@@ -141,13 +154,42 @@ def _measure(arguments: argparse.Namespace) -> None:
     names = [protocol.name for protocol in wanted or rest]
     results.sort(key=lambda result: names.index(result.protocol.name))
     rows = [monitor.to_row(result, run) for result in results]
-    _print_table(rows)
     if arguments.run:
         from ganjax.runs import is_file
         from ganjax.training.workdir import append_metrics
 
         if not is_file(arguments.run):
             append_metrics(arguments.run, rows)
+    _report(arguments, rows)
+
+
+def _measure_video(arguments: argparse.Namespace) -> None:
+    from ganjax.metrics.protocols import parse
+
+    wanted = parse(arguments.metrics or VIDEO_METRICS, video=True)
+    if all(protocol.of_video for protocol in wanted):
+        wanted += parse(VIDEO_METRICS, video=True)[-1:]
+    if not arguments.content or not arguments.style:
+        raise UserError("--video needs --content, the video it was made of, and --style")
+    start_jax(compile_cache=arguments.compile_cache)
+    from ganjax.commands.weights import fetch_missing
+    from ganjax.evaluation import measure, monitor, video
+
+    drawn, content = (
+        video.open_frames(path, **reading(arguments))
+        for path in (arguments.video, arguments.content)
+    )
+    style = video.open_style(arguments.style, **reading(arguments))
+    fetch_missing(measure.weights_of([protocol for protocol in wanted if not protocol.of_video]))
+    results = video.measure_video(wanted, drawn, content, style)
+    about = {name: getattr(arguments, name) for name in ("video", "content", "style")}
+    _report(arguments, [monitor.to_row(result, about) for result in results])
+
+
+def _report(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    from ganjax.paths import write_atomic
+
+    _print_table(rows)
     if arguments.json:
         write_atomic(arguments.json, (records.dumps(rows, indent=1) + "\n").encode())
 

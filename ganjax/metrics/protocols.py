@@ -35,6 +35,7 @@ _PAIRED = {
         for kind in ("style_loss", "content_loss", "gram_distance")
         for network in ("vgg19", "vgg19_16x")
     },
+    **{f"{kind}_vgg16": (kind, "vgg16") for kind in ("style_loss", "gram_distance")},
     **{f"{kind}_{luma}": (kind, luma) for kind in ("psnr", "ssim") for luma in LUMA},
     "lpips_vgg": ("lpips", "vgg16"),
     "lpips_alex": ("lpips", "alexnet"),
@@ -47,10 +48,11 @@ _FEWEST = {
     "density_coverage": 6,
     "attributes": 1,
     "sliced_wasserstein": 1,
+    "warping_error": 1,
 }
 _EXAMPLES = (
     *("fid{n}_full", "fid{n}", "fid{n}_clean", "fid{n}_pytorch", "kid{n}", "is{n}"),
-    *("pr{n}", "dc{n}", "swd{n}", "attributes{n}_avatars", *_PAIRED),
+    *("pr{n}", "dc{n}", "swd{n}", "attributes{n}_avatars", "warping_error{n}", *_PAIRED),
     *(f"{kind}{{n}}_{extractor}" for extractor in _EXTRACTORS for kind in _DISTRIBUTIONS),
 )
 _FORM = re.compile(r"(?P<kind>[a-z_]+?)(?P<n>[1-9][0-9]*)(?P<k>k?)(?P<full>_full)?(_(?P<of>\w+))?")
@@ -62,9 +64,11 @@ class Protocol(NamedTuple):
     Attributes:
       name: as the user gave it.
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
-        "attributes", "sliced_wasserstein", or one of pairs of images: "psnr", "ssim", "ms_ssim",
-        "iou", "dice", "style_loss", "content_loss", "gram_distance", "lpips".
-      size: generated images, and reference images unless `full`; 0 for all pairs.
+        "attributes", "sliced_wasserstein", "warping_error" of videos, or one of pairs of images:
+        "psnr", "ssim", "ms_ssim", "iou", "dice", "style_loss", "content_loss", "gram_distance",
+        "lpips".
+      size: generated images, and reference images unless `full`; 0 for all pairs; of videos, from
+        which frame to which later one.
       full: the reference is the whole of its set.
       extractor: whose features are compared; "" where the pixels are, "y4" for their Y (BT.601, 16
         to 235) without a border of 4 pixels.
@@ -89,6 +93,11 @@ class Protocol(NamedTuple):
         return self.kind in ("iou", "dice")
 
     @property
+    def of_video(self) -> bool:
+        """Compares frames of one video."""
+        return self.kind == "warping_error"
+
+    @property
     def sizes_may_differ(self) -> bool:
         """Compares pairs by statistics of all their pixels."""
         return self.kind in ("style_loss", "gram_distance")
@@ -107,6 +116,8 @@ class Protocol(NamedTuple):
         """One line that says what was measured."""
         if self.of_labels:
             return f"{self.name} of the pixels of all pairs, mean over the classes that are there"
+        if self.of_video:
+            return f"mean squared change of what is seen again after {self.size} frames, in [0, 1]"
         if self.paired:
             of = ""
             if self.extractor in LUMA:
@@ -136,16 +147,29 @@ class Statistic(NamedTuple):
     whole: bool = False
 
 
-def parse(names: str) -> tuple[Protocol, ...]:
+def parse(names: str, *, video: bool = False) -> tuple[Protocol, ...]:
     """Parses names separated by commas, e.g. "fid10k,kid10k"; one that comes twice counts once.
 
+    Args:
+      video: a stylized video is measured: by warping errors and style distances, by nothing else.
+
     Raises:
-      UserError: a name is unknown (the message has the nearest one), or its number too small.
+      UserError: a name is unknown (the message has the nearest one), its number too small, or it is
+        not for a video, or for nothing else.
     """
     given = dict.fromkeys(name.strip() for name in names.split(",") if name.strip())
     if not given:
         raise UserError("no metric is named; give for example frechet5k_avatars")
-    return tuple(map(_parse, given))
+    found = tuple(map(_parse, given))
+    for protocol in found:
+        if video and not (protocol.of_video or protocol.sizes_may_differ):
+            raise UserError(
+                f"{protocol.name} is not for videos; there are warping_error1, warping_error10 and "
+                "the like, style_loss_vgg16 and gram_distance_vgg16 (_vgg19, _vgg19_16x)"
+            )
+        if protocol.of_video and not video:
+            raise UserError(f"{protocol.name} is for videos; `ganjax evaluate --video` measures it")
+    return found
 
 
 def _parse(name: str) -> Protocol:
@@ -164,6 +188,8 @@ def _parse(name: str) -> Protocol:
         raise UserError(f"{name}: {kind} uses no reference; leave _full out")
     if full and kind == "sliced_wasserstein":
         raise UserError(f"{name}: SWD compares equally many patches; leave _full out")
+    if full and protocol.of_video:
+        raise UserError(f"{name}: a video has no full set; leave _full out")
     if count < _FEWEST[kind]:
         raise UserError(f"{name} is of too few images; give {_FEWEST[kind]} or more")
     return protocol
@@ -182,6 +208,8 @@ def _fields(kind: str, of: str) -> tuple[str, str, str] | None:
         return kind, of, ""
     elif kind == "swd" and not of:
         return "sliced_wasserstein", "", ""
+    elif kind == "warping_error" and not of:
+        return kind, "", ""
     return None
 
 

@@ -33,6 +33,7 @@ from ganjax.metrics.protocols import Protocol, Statistic, parse, statistics
         ("lpips_alex", ("lpips", 0, False, "alexnet", "")),
         ("style_loss_vgg19", ("style_loss", 0, False, "vgg19", "")),
         ("gram_distance_vgg19_16x", ("gram_distance", 0, False, "vgg19_16x", "")),
+        ("style_loss_vgg16", ("style_loss", 0, False, "vgg16", "")),
     ],
 )
 def test_a_name_is_its_protocol(name, fields):
