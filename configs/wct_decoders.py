@@ -3,7 +3,9 @@
 Paper: Li, Fang, Yang, Wang, Lu and Yang 2017, https://arxiv.org/abs/1705.08086; on VGG-16, whose
 weights pip fetches, in place of VGG-19. `:compact` trains a small encoder as well, a quarter of the
 channels, by the features of VGG-16 (Wang et al. 2020, https://arxiv.org/abs/2003.08436): 1.9 M
-parameters for all five levels, 3.7 MB as float16.
+parameters for all five levels, 3.7 MB as float16. `:wavelet` trains the one decoder of WCT2 for
+`ganjax stylize --model wct2` (Yoo et al. 2019, https://arxiv.org/abs/1903.09760), with wavelets in
+place of pooling; `:compact,wavelet` with a small encoder, 0.7 M parameters.
 Data: any photos.
 Weights: VGG-16: `ganjax weights fetch vgg16_features`, 64 MB.
 Cost: VGG-16 forward and backward twice for each level, work for a GPU; `:compact` needs its
@@ -31,6 +33,7 @@ COMPACT = {
     "save_every": 1.0,
     "sample_every": 2.0,
 }
+WAVELET = {"model.pooling": "wavelet", "optimizer.learning_rate": 1e-3}
 
 
 def get_config(arguments: str = "") -> ConfigDict:
@@ -39,4 +42,5 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.save_every = 8.0
     config.sample_every = 8.0
     smoke = COMPACT | SMOKE
-    return with_variants(config, arguments, {"compact": COMPACT, "smoke": smoke})
+    variants = {"compact": COMPACT, "wavelet": WAVELET, "smoke": smoke}
+    return with_variants(config, arguments, variants)

@@ -8,10 +8,11 @@ is a number outside [0, 1], raise `ganjax.errors.UserError`.
 """
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ganjax import adain, matrices
@@ -51,6 +52,27 @@ class Statistics(NamedTuple):
     mean: Array
     whitening: Array
     coloring: Array
+
+
+class RangedMoments(NamedTuple):
+    """`Moments`, and the least and the largest of all features: [..., 1, 1, 1]."""
+
+    weight: Array
+    mean: Array
+    covariance: Array
+    least: Array
+    most: Array
+
+
+class RangedStatistics(NamedTuple):
+    """`Statistics`, and the range of the features."""
+
+    known: Array
+    mean: Array
+    whitening: Array
+    coloring: Array
+    least: Array
+    most: Array
 
 
 def channel_covariances(features: Array, mask: Array | None = None) -> Moments:
@@ -205,5 +227,43 @@ def _turn(features: Array, matrix: Array) -> Array:
     return _einsum("...hwi,...ij->...hwj", features, matrix[..., 0, :, :])
 
 
+def _measure_ranged(features: Array, mask: Array | None = None) -> RangedMoments:
+    moments = channel_covariances(features, mask)
+    inside = jnp.ones((1,) * features.ndim, bool) if mask is None else mask > 0
+    wide, axes = features.astype(moments.mean.dtype), (-3, -2, -1)
+    least = jnp.min(jnp.where(inside, wide, jnp.inf), axes, keepdims=True)
+    most = jnp.max(jnp.where(inside, wide, -jnp.inf), axes, keepdims=True)
+    any_inside = least <= most
+    return RangedMoments(*moments, jnp.where(any_inside, least, 0), jnp.where(any_inside, most, 0))
+
+
+def _combine_ranged(a: RangedMoments, b: RangedMoments) -> RangedMoments:
+    library: Any = jnp if isinstance(a.mean, jax.Array) else np
+    where, (only_a, only_b) = library.where, (b.weight <= 0, a.weight <= 0)
+    least = where(only_a, a.least, where(only_b, b.least, library.minimum(a.least, b.least)))
+    most = where(only_a, a.most, where(only_b, b.most, library.maximum(a.most, b.most)))
+    return RangedMoments(*combine_moments(Moments(*a[:3]), Moments(*b[:3])), least, most)
+
+
+def _ranged_statistics(moments: RangedMoments) -> RangedStatistics:
+    return RangedStatistics(*statistics(Moments(*moments[:3])), *moments[3:])
+
+
+def _apply_ranged(
+    features: Array, content: RangedStatistics, styles: RangedStatistics, weights: Array
+) -> Array:
+    moved = _apply(features, Statistics(*content[:4]), Statistics(*styles[:4]), weights)
+    return jnp.clip(moved, content.least, content.most).astype(features.dtype)
+
+
+def _bound_ranged(features: Array, content: RangedStatistics) -> Array:
+    return _bound(features, Statistics(*content[:4]))
+
+
 # Statistics are `Statistics`.
 TRANSFORM = Transform(channel_covariances, combine_moments, statistics, _apply, _bound)
+# For photographs (Yoo et al. 2019, https://arxiv.org/abs/1903.09760): the features stay within the
+# range of the content's. Statistics are `RangedStatistics`.
+RANGED_TRANSFORM = Transform(
+    _measure_ranged, _combine_ranged, _ranged_statistics, _apply_ranged, _bound_ranged
+)

@@ -234,10 +234,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "(default N: 1024)",
     )  # fmt: skip
     add(
-        "--model", choices=("compact", "vgg19", "vgg16", "wct"), default="compact",
+        "--model", choices=("compact", "vgg19", "vgg16", "wct", "wct2"),
+        default="compact",
         help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; "
         "AdaIN on VGG-16, with --weights of your own training; WCT, whose weights "
-        "`ganjax weights import FOLDER --as wct` converts (default: compact)",
+        "`ganjax weights import FOLDER --as wct` converts; WCT2, for photographs, with --weights "
+        "of your own training (default: compact)",
     )  # fmt: skip
     add(
         "--levels", nargs="+", default=[], metavar="LEVEL[=A]",

@@ -15,7 +15,7 @@ from jax import Array
 
 from ganjax import adain, ops, wct
 from ganjax.errors import UserError
-from ganjax.nets import compact, vgg, vgg16
+from ganjax.nets import compact, vgg, vgg16, wavelet
 from ganjax.nets.compact import Transfer
 from ganjax.transforms import Statistics, Transform
 
@@ -158,6 +158,45 @@ def make_wct(params: Params, strengths: Mapping[str, float]) -> Stylizer:
     reach = sum(12 * 2**count for count in halvings.values())
     multiple = 2 ** max(halvings.values())
     return Stylizer(init, encode_style, stylize, wct.TRANSFORM, len(levels), multiple, reach)
+
+
+def make_wct2(params: Params) -> Stylizer:
+    """WCT2 (`ganjax.nets.wavelet`): one pass, with transfers at each level of both halves.
+
+    Args:
+      params: {"encoder"}, of a VGG-19 or VGG-16 of any width; {"wavelet": {"decoder"}} is used by
+        `stylize`, not here.
+    """
+    width, is_16 = np.shape(params["encoder"]["conv1_1"]["bias"])[0], vgg16.fits(params["encoder"])
+    encoder, decoder = wavelet.Encoder(width), wavelet.Decoder(width)
+    if is_16:
+        names = vgg16.CONVOLUTIONS[: vgg16.CONVOLUTIONS.index("conv4_1") + 1]
+        encoder = wavelet.Encoder(width, names, "zero")
+
+    def init(rng: Array) -> Params:
+        widths = vgg.channels(width)
+        high = [jnp.zeros((3, 1, 8 >> n, 8 >> n, widths[n])) for n in range(3)]
+        variables = decoder.init(rng, jnp.zeros((1, 2, 2, widths[3])), high, lambda _, x: x)
+        return {"wavelet": {"decoder": variables["params"]}}
+
+    def stylize(params: Params, images: Array, transfer: Transfer) -> Array:
+        x, high = encoder.apply({"params": params["encoder"]}, images, transfer)
+        return decoder.apply({"params": params["wavelet"]["decoder"]}, x, high, transfer)
+
+    def encode_style(params: Params, images: Array, mask: Array | None = None):
+        found = []
+
+        def measure(depth: int, features: Array) -> Array:
+            found.append(_measured(wct.RANGED_TRANSFORM, features, mask))
+            return features
+
+        stylize(params, images, measure)
+        return found
+
+    return Stylizer(
+        init, encode_style, stylize, wct.RANGED_TRANSFORM, wavelet.DEPTHS, wavelet.MULTIPLE,
+        wavelet.REACH,
+    )  # fmt: skip
 
 
 def blend_transfer(

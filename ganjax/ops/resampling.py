@@ -132,6 +132,23 @@ def depth_to_space(x: Array, times: int = 2) -> Array:
     return x.reshape(batch, times * height, times * width, channels // times**2)
 
 
+def haar(x: Array) -> Array:
+    """Haar wavelets of the 2x2 blocks of [B, H, W, C]: [4, B, H / 2, W / 2, C], LL, LH, HL and HH.
+
+    L sums two pixels and H is the second less the first, each divided by the root of 2; the first
+    letter goes down, the second across. The transform is orthogonal: `inverse_haar` undoes it.
+    """
+    a, b, c, d = (x[:, row::2, column::2] for row in (0, 1) for column in (0, 1))
+    return jnp.stack([a + b + c + d, b + d - a - c, c + d - a - b, a + d - b - c]) / 2
+
+
+def inverse_haar(bands: Array) -> Array:
+    """What `haar` made [4, B, h, w, C] of: [B, 2h, 2w, C]."""
+    ll, lh, hl, hh = bands
+    blocks = jnp.stack([ll - lh - hl + hh, ll + lh - hl - hh, ll - lh + hl - hh, ll + lh + hl + hh])
+    return depth_to_space(jnp.concatenate(list(blocks / 2), axis=-1))
+
+
 def shrink(x: Array, size: Sequence[int]) -> Array:
     """Area-averages [B, H, W, C] to `size`, (H / k, W / k) with a whole k for either side."""
     batch, _, _, channels = x.shape

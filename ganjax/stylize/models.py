@@ -11,7 +11,7 @@ from ganjax.errors import UserError
 from ganjax.nets import stylizers, vgg
 from ganjax.nets.stylizers import Stylizer
 
-Form = Literal["compact", "vgg19", "vgg16", "wct"]
+Form = Literal["compact", "vgg19", "vgg16", "wct", "wct2"]
 STRENGTH = 0.6  # of WCT at each level (Li et al. 2017, section 4.1)
 
 
@@ -31,7 +31,8 @@ class Model(NamedTuple):
 
 def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] = ()) -> Model:
     """Loads a model: "compact", which ships in the package, or "vgg19", AdaIN as published,
-    or "vgg16", the same on VGG-16, of which no decoder is published, or "wct".
+    or "vgg16", the same on VGG-16, of which no decoder is published, or "wct", or "wct2", for
+    photographs, of which ganjax has no weights.
 
     Args:
       path: weights of the part that is trained, a name or file that `weights.load` knows; by
@@ -67,6 +68,17 @@ def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] 
             if any("encoder" not in params[level] for level in strengths):
                 params["encoder"] = loaded.get("encoder") or weights.load("vgg16_features")
             stylizer = stylizers.make_wct(params, strengths)
+        case "wct2":
+            if not path:
+                raise UserError(
+                    "model wct2 needs --weights of your own training; train wct_decoders:wavelet"
+                )
+            name, loaded = path, weights.load(path)
+            if "wavelet" not in loaded:
+                raise UserError(f"weights {name} are not WCT2's; choose another --model")
+            params = {"wavelet": loaded["wavelet"]}
+            params["encoder"] = loaded.get("encoder") or weights.load("vgg16_features")
+            stylizer = stylizers.make_wct2(params)
         case _:
             raise UserError(f"model {form!r} is unknown; there is {', '.join(get_args(Form))}")
     if path:  # tracing the whole network is a part of the start that the default can do without
@@ -74,6 +86,8 @@ def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] 
         trained = params
         if form == "wct":
             trained = {level: {"decoder": params[level]["decoder"]} for level in wanted}
+        elif form == "wct2":
+            trained = {"wavelet": params["wavelet"]}
         weights.check_shapes(trained, wanted, name)
     return Model(stylizer, jax.device_put(params), name)
 

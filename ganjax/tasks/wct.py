@@ -1,4 +1,7 @@
-"""WCT's decoders, trained to give images back from features (Li et al. 2017, section 3.1)."""
+"""WCT's decoders, trained to give images back from features (Li et al. 2017, section 3.1).
+
+And the one of WCT2, with wavelets for pooling (Yoo et al. 2019).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +18,7 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import unpaired
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
-from ganjax.nets import stylizers, vgg
+from ganjax.nets import stylizers, vgg, wavelet
 from ganjax.nets.stylizers import Stylizer
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
@@ -24,6 +27,7 @@ from ganjax.weights import networks
 from ganjax.weights.networks import Perceive
 
 SHEET_ROWS = 6
+WAVELET = ("wavelet",)  # in place of levels: one decoder, which takes high frequencies, too
 SMOKE = {
     "data.source": ("avatars",),
     "data.image_size": "32",
@@ -56,6 +60,8 @@ def defaults() -> ConfigDict:
     config.model.encoder = "vgg16_features"
     config.model.width = 16  # channels of the own encoder's first block; VGG's are 64
     config.model.levels = vgg.LAYERS[::-1]  # that decoders start from
+    # max, or wavelet for WCT2, whose one decoder starts from relu4_1 (`stylize --model wct2`).
+    config.model.pooling = "max"
 
     config.loss = ConfigDict()
     config.loss.pixel_weight = 1.0  # of the mean squared error of pixels
@@ -93,7 +99,7 @@ def from_config(config: ConfigDict) -> Task:
     levels = _levels(config)
     perceive = None
     if not config.model.encoder:
-        perceive, _ = networks.perceptual((f"{loss.teacher}:{','.join(levels)}",))
+        perceive, _ = networks.perceptual((f"{loss.teacher}:{','.join(_layers(levels))}",))
     return make(
         _encoder(config),
         levels,
@@ -114,9 +120,18 @@ def model_from_config(config: ConfigDict) -> Model:
 
 def _levels(config: ConfigDict) -> tuple[str, ...]:
     levels = tuple(config.model.levels)
+    if config.model.pooling == "wavelet":
+        return WAVELET
+    if config.model.pooling != "max":
+        raise UserError(f"model.pooling is {config.model.pooling!r}; choose max or wavelet")
     if not levels or set(levels) - set(vgg.LAYERS):
         raise UserError(f"model.levels is {levels}; choose from {', '.join(vgg.LAYERS)}")
     return levels
+
+
+def _layers(levels: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the encoder where features are seen."""
+    return vgg.LAYERS[: wavelet.LEVELS] if levels == WAVELET else levels
 
 
 def _encoder(config: ConfigDict) -> Any:
@@ -138,27 +153,30 @@ def _stylizers(encoder: Any, levels: tuple[str, ...]) -> dict[str, Stylizer]:
     shapes = {"encoder": encoder}
     if isinstance(encoder, int):
         shapes = {"encoder": jax.eval_shape(lambda: _own(encoder, levels, 0, jax.random.key(0))[0])}
+    if levels == WAVELET:
+        return {"wavelet": stylizers.make_wct2(shapes)}
     return {n: stylizers.make_wct(shapes | {n: {}}, {n: 1.0}) for n in levels}
 
 
 def _own(width: int, levels: tuple[str, ...], head_width: int, rng: Array) -> tuple[Any, Any]:
     """First parameters of an own encoder, and of the heads that tell another's features."""
-    network = vgg.VGG19(max(levels), width, head_width=head_width)
-    params = network.init(rng, jnp.zeros((1, 16, 16, 3)), levels)["params"]
+    layers = _layers(levels)
+    network = vgg.VGG19(max(layers), width, head_width=head_width)
+    params = network.init(rng, jnp.zeros((1, 16, 16, 3)), layers)["params"]
     heads = {name: leaf for name, leaf in params.items() if name.startswith("head")}
     return {name: leaf for name, leaf in params.items() if name not in heads}, heads
 
 
-def _passed(level: Stylizer, params: Any, images: Array) -> tuple[Array, Array]:
-    """The features at a level, and the image that its decoder makes of them."""
-    seen = []
+def _passed(level: Stylizer, params: Any, images: Array) -> tuple[list[Array], Array]:
+    """The encoder's features, and the image that the decoder makes of the deepest."""
+    seen: list[Array] = []
 
     def keep(depth: int, features: Array) -> Array:
         seen.append(features)
         return features
 
     decoded = level.stylize(params, images, keep)
-    return seen[0], decoded
+    return seen[: wavelet.LEVELS], decoded
 
 
 def make_model(encoder: Any, levels: tuple[str, ...]) -> Model:
@@ -209,7 +227,7 @@ def make(
         the model (Wang et al. 2020, https://arxiv.org/abs/2003.08436, the linear embedding loss).
       ema_half_life: of the average, in images; 0 for no averaging.
     """
-    by_level = _stylizers(encoder, levels)
+    by_level, layers = _stylizers(encoder, levels), _layers(levels)
 
     def init(rng: Array) -> State:
         params: dict[str, Any] = {}
@@ -217,9 +235,9 @@ def make(
         if isinstance(encoder, int):
             assert perceive is not None
             images = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
-            taught = jax.eval_shape(lambda x: perceive(x, levels), images)
+            taught = jax.eval_shape(lambda x: perceive(x, layers), images)
             (head_width,) = {
-                taught[name].shape[-1] // vgg.channels(1)[vgg.LAYERS.index(name)] for name in levels
+                taught[name].shape[-1] // vgg.channels(1)[vgg.LAYERS.index(name)] for name in layers
             }
             rng, key = jax.random.split(rng)
             params["encoder"], heads = _own(encoder, levels, head_width, key)
@@ -229,35 +247,38 @@ def make(
         trained["wct"] = Network.start({"params": params}, optimizer)
         return State.start(trained, averaged=("wct",))
 
-    def reconstruction(params: Any, images: Array) -> tuple[Array, Array]:
-        """The errors of pixels and of features, summed over levels."""
+    def reconstruction(params: Any, images: Array) -> tuple[Array, Array, list[Array]]:
+        """The errors of pixels and of features, summed over levels, and the encoder's features."""
         pixels = features = jnp.zeros(())
+        found: list[Array] = []
         for level in by_level.values():
             seen, decoded = _passed(level, params, images)
+            found += seen
             pixels += jnp.mean(jnp.square(decoded - images))
             if feature_weight:
                 again, _ = _passed(level, params, decoded)
-                features += _relative_error(again, jax.lax.stop_gradient(seen))
-        return pixels, features
+                features += _relative_error(again[-1], jax.lax.stop_gradient(seen[-1]))
+        return pixels, features, found
 
-    def likeness(params: Any, heads: Any, images: Array, taught: Mapping[str, Array]) -> Array:
-        """The error of the teacher's features, as heads tell them, summed over levels."""
-        name, head = next(iter(heads.items()))
-        width = len(head["bias"]) // vgg.channels(1)[int(name[4]) - 1]
-        network = vgg.VGG19(max(levels), encoder, head_width=width)
-        told = network.apply({"params": params["encoder"] | heads}, images, levels)
-        return jnp.sum(jnp.stack([_relative_error(told[name], taught[name]) for name in levels]))
+    def likeness(heads: Any, seen: list[Array], taught: Mapping[str, Array]) -> Array:
+        """The error of the teacher's features, as heads tell them, summed over layers."""
+        errors = []
+        for name, features in zip(layers, seen, strict=True):
+            head = heads[name.replace("relu", "head")]
+            told = vgg.Conv(len(head["bias"]), kernel_size=1).apply({"params": head}, features)
+            errors.append(_relative_error(jax.nn.relu(told), taught[name]))
+        return jnp.sum(jnp.stack(errors))
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
         images = as_float(batch["image"])
-        taught = perceive(images, levels) if perceive else {}
+        taught = perceive(images, layers) if perceive else {}
 
         def loss(trained):
             params = trained["wct"] | _frozen(encoder)
-            pixels, features = reconstruction(params, images)
+            pixels, features, seen = reconstruction(params, images)
             terms = {"pixel": pixel_weight * pixels, "feature": feature_weight * features}
             if "heads" in trained:
-                error = likeness(params, trained["heads"], images, taught)
+                error = likeness(trained["heads"], seen, taught)
                 terms["teacher"] = teacher_weight * error
             return sum(terms.values()), terms
 

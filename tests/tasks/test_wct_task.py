@@ -76,9 +76,31 @@ def test_a_frozen_encoder_is_not_trained(images):
     assert values[-1][0] < values[0][0] and values[-1][1] < values[0][1]
 
 
+@pytest.mark.slow
+def test_wavelets_have_one_decoder_which_learns(images, tmp_path):
+    task = wct.from_config(
+        make_config(**{"model.pooling": "wavelet", "optimizer.learning_rate": 3e-3})
+    )
+    state = task.init(jax.random.key(0))
+    assert set(state.networks["wct"].params) == {"encoder", "wavelet"}
+    step, values = jax.jit(task.train_step), []
+    for _ in range(30):
+        state, metrics = step(state, {"image": images}, jax.random.key(0))
+        values.append([float(metrics[f"loss_{name}"]) for name in ("pixel", "feature", "teacher")])
+    assert values[-1][0] < 0.9 * values[0][0] and values[-1][2] < values[0][2]
+    path = tmp_path / "wct2.safetensors"
+    write_safetensors(path, weights.name_variables(state.averages["wct"], "float32"), {})
+    model, inputs = load_model("wct2", path=str(path)), {"image": to_uint8(images)}
+    got = model.stylizer.stylize(model.params, to_float(inputs["image"]), lambda _, x: x)
+    wanted = task.model.sample(state.trained, inputs, jax.random.key(0))["samples"]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert task.model.sheet(state.trained, inputs, None).shape == (2, 2, 32, 32, 3)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("model.pooling", "mean", "choose max or wavelet"),
         ("data.image_size", "40", "give a multiple of 16"),
         ("model.levels", ("relu9_1",), "choose from relu1_1"),
         ("model.width", 0, "model.width is 0"),
