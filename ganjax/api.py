@@ -111,7 +111,8 @@ class Stylizer:
     ) -> "Stylizer":
         """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
 
-        "vgg16" is AdaIN on VGG-16, for weights of your own, "wct" the transform of Li et al. 2017.
+        "vgg16" is AdaIN on VGG-16, for weights of your own, "wct" the transform of Li et al. 2017,
+        "wct2" its form for photographs, for weights of your own.
 
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name

@@ -79,15 +79,17 @@ class Decoder(nn.Module):
         Args:
           transfer: called where relu3_1 to relu1_1 are mirrored, as depths 4 to 6.
         """
-        widths = channels(self.width)
+        # Each wavelet doubles what is even; kernels that kept it so large would begin with images
+        # far out of range, of which no ReLU recovers.
+        widths, init = channels(self.width), nn.initializers.lecun_normal()
         for name in reversed(convolutions(DEEPEST)):
             block, number = int(name[4]), int(name[6])
             if number == 1 and name != "conv4_1":
                 x = transfer(DEPTHS - block, x)
             if name == "conv1_1":
-                return Conv(3, kernel_init=nn.initializers.lecun_normal(), name=name)(x) * 2 - 1
+                return Conv(3, kernel_init=init, name=name)(x) * 2 - 1
             below = block - 2 if number == 1 else block - 1
-            x = nn.relu(Conv(widths[below], name=name)(x))
+            x = nn.relu(Conv(widths[below], kernel_init=init, name=name)(x))
             if number == 1:
                 x = ops.inverse_haar(jnp.concatenate([x[None], high[below]]))
         raise AssertionError("the loop returns at conv1_1")
