@@ -130,7 +130,7 @@ def estimate(tiles: Iterable[np.ndarray]) -> Guess:
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         count += finite.size
-        above = {white: n + (finite > white).sum() for white, n in above.items()}
+        above = {white: n + int((finite > white).sum()) for white, n in above.items()}
     if not count or (low >= 0 and high <= 1):
         return Guess((0.0, 1.0), (low, high), sure=True)
     white = next((float(white) for white, n in above.items() if n <= _BRIGHT * count), high)
