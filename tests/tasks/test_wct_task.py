@@ -7,8 +7,9 @@ import pytest
 
 from ganjax import weights
 from ganjax.config import with_variants
+from ganjax.data.avatars import render
 from ganjax.errors import UserError
-from ganjax.images import to_float, to_uint8
+from ganjax.images import as_float, to_float, to_uint8
 from ganjax.nets import vgg
 from ganjax.stylize import load_model
 from ganjax.tasks import wct
@@ -77,24 +78,25 @@ def test_a_frozen_encoder_is_not_trained(images):
 
 
 @pytest.mark.slow
-def test_wavelets_have_one_decoder_which_learns(images, tmp_path):
+def test_wavelets_have_one_decoder_which_learns(tmp_path):
+    images = as_float(render(np.arange(4), (32, 32))["image"])
     task = wct.from_config(
         make_config(**{"model.pooling": "wavelet", "optimizer.learning_rate": 3e-3})
     )
     state = task.init(jax.random.key(0))
     assert set(state.networks["wct"].params) == {"encoder", "wavelet"}
     step, values = jax.jit(task.train_step), []
-    for _ in range(30):
+    for _ in range(40):
         state, metrics = step(state, {"image": images}, jax.random.key(0))
         values.append([float(metrics[f"loss_{name}"]) for name in ("pixel", "feature", "teacher")])
-    assert values[-1][0] < 0.9 * values[0][0] and values[-1][2] < values[0][2]
+    assert values[-1][0] < 0.7 * values[0][0] and values[-1][2] < values[0][2]
     path = tmp_path / "wct2.safetensors"
     write_safetensors(path, weights.name_variables(state.averages["wct"], "float32"), {})
     model, inputs = load_model("wct2", path=str(path)), {"image": to_uint8(images)}
     got = model.stylizer.stylize(model.params, to_float(inputs["image"]), lambda _, x: x)
     wanted = task.model.sample(state.trained, inputs, jax.random.key(0))["samples"]
     np.testing.assert_allclose(got, wanted, atol=1e-5)
-    assert task.model.sheet(state.trained, inputs, None).shape == (2, 2, 32, 32, 3)
+    assert task.model.sheet(state.trained, inputs, None).shape == (4, 2, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
