@@ -40,6 +40,11 @@ MODELS = (
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
     ),
     Bundled(
+        "segment_avatars",
+        "tells the hair, hat, glasses and seven other classes of the pixels of avatars (U-Net)",
+        "ganjax translate --weights segment_avatars --input portraits/ --output masks/",
+    ),
+    Bundled(
         "attributes_avatars",
         "tells hair, hat, glasses and 16 other attributes of avatars, to measure their generators",
         "ganjax evaluate --workdir runs/dcgan_avatars --metrics attributes5k_avatars",
