@@ -49,7 +49,9 @@ ALLOWED = {
         "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
         "training", "video",
     },
-    "editing": {"errors", "weights"},
+    "editing": {
+        "conditions", "errors", "images", "metrics", "runs", "seeds", "trees", "weights",
+    },
     "runs": {
         "data", "errors", "images", "metrics", "paths", "records", "tasks", "training", "weights",
     },

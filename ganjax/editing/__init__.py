@@ -1,1 +1,1 @@
-"""Editing what a generator draws: directions of its latent space."""
+"""Editing what a generator draws: directions of z, inversion of photographs."""

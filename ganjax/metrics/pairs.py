@@ -37,11 +37,18 @@ class Sight(NamedTuple):
       digest: 16 hex digits of the network's weights; "" where the pixels are compared.
       perceive: a float image [H, W, 3] in [-1, 1] -> the same, or layer -> [1, h, w, C].
       channels: of LPIPS: layer -> [C].
+      params: the network's weights; None where the pixels are compared.
+      apply: (params, images [N, H, W, 3] in [-1, 1]) -> layer -> [N, h, w, C], for programs of
+        others.
+      least: pixels that the sides of images must have.
     """
 
     digest: str
     perceive: Callable[[Array], Any]
     channels: Mapping[str, Array]
+    params: Any = None
+    apply: Callable[[Any, Array], Mapping[str, Array]] = lambda params, images: {}
+    least: int = 1
 
 
 def weights_of(extractor: str) -> tuple[str, ...]:
@@ -83,9 +90,9 @@ def load(extractor: str) -> Sight:
     held = jax.device_put(params)  # once, not for every image
 
     @jax.jit
-    def features(params: Any, image: Array) -> dict[str, Array]:
+    def features(params: Any, images: Array) -> dict[str, Array]:
         with jax.default_matmul_precision("highest"):
-            return module.apply({"params": params}, image[None], *layers)
+            return module.apply({"params": params}, images, *layers)
 
     def perceive(image: Array) -> dict[str, Array]:
         if min(image.shape[:2]) < least:
@@ -94,11 +101,10 @@ def load(extractor: str) -> Sight:
                 f"{extractor} needs images of {least}x{least} pixels or more; "
                 f"one is {height}x{width}"
             )
-        return features(held, image)
+        return features(held, image[None])
 
-    return Sight(
-        digest_of({"network": params, "channels": channels}, extractor), perceive, channels
-    )
+    digest = digest_of({"network": params, "channels": channels}, extractor)
+    return Sight(digest, perceive, channels, held, features, least)
 
 
 @partial(jax.jit, static_argnames="kind")
