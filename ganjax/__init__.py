@@ -1,6 +1,6 @@
 """ganjax: generating images with GANs and moving style between images, in JAX and Flax.
 
-For scripts there are `Stylizer`, `Generator`, `Translator` and `measure` (`ganjax.api`), with
+For scripts there are `Stylizer`, `Generator`, `Translator`, `Editor` and `measure`, with
 `start_jax` and `UserError`, and the functions of modules like `ganjax.adain`. All is imported when
 it is first used.
 """
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganjax.api import Generator, Stylizer, Translator, measure
     from ganjax.commands.terminal import start_jax
+    from ganjax.editing.editor import Editor
     from ganjax.errors import UserError
 
 __version__ = "0.1.0"
 __all__ = [
+    "Editor",
     "Generator",
     "Stylizer",
     "Translator",
@@ -23,7 +25,11 @@ __all__ = [
     "measure",
     "start_jax",
 ]
-_ELSEWHERE = {"UserError": "ganjax.errors", "start_jax": "ganjax.commands.terminal"}
+_ELSEWHERE = {
+    "Editor": "ganjax.editing.editor",
+    "UserError": "ganjax.errors",
+    "start_jax": "ganjax.commands.terminal",
+}
 
 
 def __getattr__(name: str) -> Any:

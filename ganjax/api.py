@@ -34,6 +34,7 @@ from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
 from ganjax.data.label_maps import LabelMaps
 from ganjax.editing import directions as editing
+from ganjax.editing.latents import truncate
 from ganjax.errors import UserError, tell_once
 from ganjax.images import (
     Reading,
@@ -437,6 +438,7 @@ class Generator:
         direction: Mapping[str, float] | None = None,
         keep: Sequence[str] = (),
         directions: str | Path | None = None,
+        truncation: float = 0.0,
     ) -> np.ndarray:
         """Draws images: those of `ganjax sample`.
 
@@ -450,6 +452,7 @@ class Generator:
           direction: name -> strength, of those that `ganjax edit` found, e.g. {"hair_long": 2.0}.
           keep: names of directions that those leave as they are.
           directions: the file that it wrote; by default that in the folder of the run.
+          truncation: keep the values of z within it; 0 leaves them as they are drawn.
 
         Returns:
           uint8 [num, H, W, C].
@@ -478,6 +481,8 @@ class Generator:
                 f"{name} has {len(given)} {plural} for {num} images; give {num}, or one"
             )
         inputs = self.draw(num, seed, asked)
+        if truncation:
+            inputs["z"] = truncate(inputs["z"], truncation)
         if direction:
             inputs["z"] += self.shift(direction, keep, directions)
         return np.stack(list(self.images(inputs)))

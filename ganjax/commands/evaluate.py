@@ -9,10 +9,10 @@ from typing import Any
 from ganjax import records, seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
-    add_direction_flag,
     add_model_flags,
     add_reading_flags,
     add_run_flag,
+    add_translation_flag,
     check_parent,
     leave_to_first,
     reading,
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
         help="names with commas between (default: those that suit the data, of up to 5000 images)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the generated images (default: 0)")
-    add_direction_flag(parser)
+    add_translation_flag(parser)
     add_model_flags(parser, "--step")
     add(
         "--image_size", metavar="SIZE",

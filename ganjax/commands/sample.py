@@ -7,9 +7,11 @@ from pathlib import Path
 from ganjax import seeds
 from ganjax.commands.terminal import (
     add_cache_flag,
+    add_direction_flags,
     add_model_flags,
     add_run_flag,
     leave_to_first,
+    parse_directions,
     start_jax,
 )
 from ganjax.errors import UserError
@@ -67,17 +69,10 @@ def main(argv: list[str]) -> None:
         "--text", default="", metavar="SENTENCE",
         help="what the images shall show, of a model that was trained with captions",
     )  # fmt: skip
+    add_direction_flags(parser)
     add(
-        "--direction", nargs="+", default=[], metavar="NAME=STRENGTH",
-        help="move all images along directions that `ganjax edit --find` found, e.g. sefa_1=-2",
-    )  # fmt: skip
-    add(
-        "--keep", nargs="+", default=[], metavar="NAME",
-        help="directions that those of --direction leave as they are, e.g. skin_deep",
-    )  # fmt: skip
-    add(
-        "--directions", type=Path, metavar="FILE",
-        help="where they are (default: directions.safetensors in the run's folder)",
+        "--truncation", type=float, default=0.0, metavar="T",
+        help="keep the values of z within -T and T: less variety, fewer odd images (try 1)",
     )  # fmt: skip
     add(
         "--growth", action="store_true",
@@ -89,15 +84,12 @@ def main(argv: list[str]) -> None:
     leave_to_first()
     if arguments.num < 1:
         raise UserError(f"--num is {arguments.num}; it must be 1 or more")
+    if arguments.truncation < 0:
+        raise UserError(f"--truncation is {arguments.truncation}; it must be above 0")
     seeds.check("--seed", arguments.seed)
-    from ganjax.editing.directions import parse
     from ganjax.outputs import ANIMATIONS, PICTURES, Destination
 
-    strengths = parse(arguments.direction)
-    for name in ("keep", "directions"):
-        if getattr(arguments, name) and not strengths:
-            raise UserError(f"--{name} goes with --direction; give one, too")
-
+    strengths = parse_directions(arguments)
     output = Destination(
         arguments.output, PICTURES | ANIMATIONS, overwrite=arguments.overwrite, names=NAMES
     )
@@ -131,6 +123,7 @@ def _load(arguments: argparse.Namespace):
     """The generator, and the inputs of all images."""
     from ganjax import conditions, runs
     from ganjax.api import Generator
+    from ganjax.editing.latents import truncate
 
     run = runs.load(arguments.run, step=arguments.checkpoint, average=arguments.average)
     generator = Generator(run, str(arguments.run))
@@ -138,7 +131,10 @@ def _load(arguments: argparse.Namespace):
     asked = conditions.parse(
         condition, label=arguments.label, attributes=arguments.attributes, text=arguments.text
     )
-    return generator, generator.draw(arguments.num, arguments.seed, asked)
+    inputs = generator.draw(arguments.num, arguments.seed, asked)
+    if arguments.truncation:
+        inputs["z"] = truncate(inputs["z"], arguments.truncation)
+    return generator, inputs
 
 
 def _write_grid(output, inputs, images_of, made) -> None:
@@ -161,11 +157,12 @@ def _write_singles(output, inputs, images_of, made) -> None:
 
 
 def _write_walk(output, inputs, images_of, made) -> None:
+    from ganjax.editing.latents import closed_walk
     from ganjax.outputs import write_animation
 
     walk = {
         # Conditions stay as they are from each stop to the next.
-        name: _closed_walk(value) if name == "z" else value.repeat(WALK_FRAMES, axis=0)
+        name: closed_walk(value, WALK_FRAMES) if name == "z" else value.repeat(WALK_FRAMES, axis=0)
         for name, value in inputs.items()
     }
     output.open()
@@ -200,21 +197,3 @@ def _write_growth(output, workdir: Path, with_metadata: bool) -> None:
     output.open()
     fps = GROWTH_FRAMES_PER_SECOND
     write_animation(output.path, frames(), frames_per_second=fps, made=made)
-
-
-def _closed_walk(stops):
-    """Points on the great circles from each stop [N, Z] to the next, and back to the first.
-
-    Between two Gaussian draws a straight line runs through shorter vectors than the network has
-    ever seen; spherical interpolation keeps their length (White 2016, arXiv:1609.04468).
-    """
-    import jax.numpy as jnp
-
-    a, b = stops[:, None], jnp.roll(stops, -1, axis=0)[:, None]
-    t = jnp.linspace(0, 1, WALK_FRAMES, endpoint=False)[None, :, None]
-    cosine = jnp.sum(a * b, -1, keepdims=True) / (
-        jnp.linalg.norm(a, axis=-1, keepdims=True) * jnp.linalg.norm(b, axis=-1, keepdims=True)
-    )
-    angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1, 1)), 1e-4)
-    points = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.sin(angle)
-    return points.reshape(-1, stops.shape[-1])

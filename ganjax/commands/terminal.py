@@ -126,12 +126,44 @@ def add_model_flags(parser: argparse.ArgumentParser, *aliases: str) -> None:
     )  # fmt: skip
 
 
-def add_direction_flag(parser: argparse.ArgumentParser) -> None:
+def add_translation_flag(parser: argparse.ArgumentParser) -> None:
     """Adds --direction, of runs that translate."""
     parser.add_argument(
         "--direction", choices=("AtoB", "BtoA"), default="",
         help="of a model that was trained both ways (default: data.direction of its config)",
     )  # fmt: skip
+
+
+def add_direction_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --direction, --keep and --directions, as `api.Generator.shift` takes them."""
+    add = parser.add_argument
+    add(
+        "--direction", nargs="+", default=[], metavar="NAME=STRENGTH",
+        help="move along directions that `ganjax edit --find` found, e.g. sefa_1=-2",
+    )  # fmt: skip
+    add(
+        "--keep", nargs="+", default=[], metavar="NAME",
+        help="directions that those of --direction leave as they are, e.g. skin_deep",
+    )  # fmt: skip
+    add(
+        "--directions", type=Path, metavar="FILE",
+        help="where they are (default: directions.safetensors in the run's folder)",
+    )  # fmt: skip
+
+
+def parse_directions(arguments: argparse.Namespace) -> dict[str, float]:
+    """The strengths of --direction.
+
+    Raises:
+      UserError: one cannot be read, or is missing where another flag needs it.
+    """
+    from ganjax.editing.directions import parse
+
+    strengths = parse(arguments.direction)
+    for name in ("keep", "directions"):
+        if getattr(arguments, name) and not strengths:
+            raise UserError(f"--{name} goes with --direction; give one, too")
+    return strengths
 
 
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 from ganjax import seeds
+from ganjax.commands.masks import match, read
 from ganjax.commands.terminal import (
     add_cache_flag,
-    add_direction_flag,
     add_model_flags,
     add_reading_flags,
     add_run_flag,
+    add_translation_flag,
     leave_to_first,
     reading,
     start_jax,
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
         help="FILE.png or .jpg for one picture, else a folder: NAME.png",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the noise, where the model has any (default: 0)")
-    add_direction_flag(parser)
+    add_translation_flag(parser)
     add(
         "--no_noise", action="store_true",
         help="leave the noise out, e.g. the dropout that pix2pix keeps on",
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> None:
 
     arguments.range = arguments.range or load_config(arguments.run).data.range  # as it was trained
     pictures = list_pictures(arguments.input, **reading(arguments))
-    masks = _masks(list_pictures(arguments.mask), pictures)
+    masks = match(list_pictures(arguments.mask), pictures)
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -132,7 +133,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
             if target not in skipped:
                 try:
                     source = picture.read() if translator.maps else picture.pixels(channels=4)
-                    hole = None if mask is None else _hole(mask)
+                    hole = None if mask is None else read(mask)
                     image = translator(
                         source,
                         mask=hole,
@@ -167,25 +168,6 @@ def _numbers(words: list[str]) -> dict[str, int]:
             raise UserError(f"--resample {word}: give CLASS=N, like hair=7")
         found[name] = int(number)
     return found
-
-
-def _masks(masks, pictures) -> list:
-    """The mask of each picture: the only one, or that of its name, whatever the suffix."""
-    if len(masks) <= 1:
-        return (masks or [None]) * len(pictures)
-    found = {Path(mask.name).stem: mask for mask in masks}
-    names = [Path(picture.name).stem for picture in pictures]
-    if missing := [name for name in names if name not in found]:
-        raise UserError(f"--mask has no {missing[0]}; give one for each input, or one for all")
-    return [found[name] for name in names]
-
-
-def _hole(mask):
-    try:
-        return mask.pixels(channels=1)
-    except UserError as error:
-        reason = str(error).removeprefix("image ")
-        raise UserError(f"its mask {mask.name} {reason}") from error
 
 
 def _beside(source, image):

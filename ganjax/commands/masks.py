@@ -1,0 +1,40 @@
+"""Masks that commands are given beside pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganjax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ganjax.data.folder import Picture
+
+
+def match(masks: Sequence["Picture"], pictures: Sequence[Any]) -> list[Any]:
+    """The mask of each picture: the only one, or that of its name, whatever the suffix.
+
+    Raises:
+      UserError: a picture has none.
+    """
+    if len(masks) <= 1:
+        return [next(iter(masks), None)] * len(pictures)
+    found = {Path(mask.name).stem: mask for mask in masks}
+    names = [Path(picture.name).stem for picture in pictures]
+    if missing := [name for name in names if name not in found]:
+        raise UserError(f"--mask has no {missing[0]}; give one for each input, or one for all")
+    return [found[name] for name in names]
+
+
+def read(mask: "Picture") -> "np.ndarray":
+    """uint8 [H, W, 1].
+
+    Raises:
+      UserError: it cannot be read; the message names it.
+    """
+    try:
+        return mask.pixels(channels=1)
+    except UserError as error:
+        reason = str(error).removeprefix("image ")
+        raise UserError(f"its mask {mask.name} {reason}") from error
