@@ -256,7 +256,7 @@ def test_dcgan_celeba_is_trained_on_a_zip(ganjax):
     assert Path("grid.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_labels_become_photos(ganjax):
     ganjax("train pix2pix_facades:smoke --workdir=runs/pix2pix_facades", *TINY)
     Path("labels").mkdir()
