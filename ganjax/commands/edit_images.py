@@ -99,10 +99,12 @@ def edit(arguments: argparse.Namespace) -> None:
         if latents.is_file and len(pictures) > 1:
             raise UserError(f"--save_latent {latents.path}: {len(pictures)} go to a folder")
     start_jax(compile_cache=arguments.compile_cache)
+    from ganjax import runs
     from ganjax.commands.weights import fetch_missing
     from ganjax.editing.editor import PERCEPTION
     from ganjax.metrics import pairs
 
+    runs.load_config(arguments.run)  # nothing is fetched for a run that is not there
     fetch_missing(pairs.weights_of(PERCEPTION))
     session = _Session(arguments)
     if arguments.between:
@@ -186,6 +188,8 @@ class _Session:
         if not conditioned:
             names = [pair.replace("=", "_") for pair in arguments.set.split(",") if pair]
             self._strengths |= dict.fromkeys(names, arguments.strength)
+        if arguments.sliders and not self._strengths:
+            raise UserError("--sliders shows directions; --set is a condition of this model")
         # Before the minutes of an inversion: a direction may not be there.
         self._moved = self._shift(self._strengths) if self._strengths else 0.0
 
