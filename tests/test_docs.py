@@ -228,7 +228,7 @@ def size(path: str) -> tuple[int, int]:
         return picture.size
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_faces_are_trained_sampled_measured_and_exported(ganjax):
     ganjax("train dcgan_avatars:smoke --workdir=runs/dcgan_avatars", *TINY)
     ganjax("sample --workdir runs/dcgan_avatars --num 16 --seed 7")

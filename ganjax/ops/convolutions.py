@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+LARGE_KERNEL = 2**16  # values from which on deep layers are products on CPUs
+
 
 class _Geometry(NamedTuple):
     strides: tuple[int, int]
@@ -166,7 +168,7 @@ def _check_channels(x: Array, kernel: Array) -> None:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
     plain, product = partial(_xla_convolve, geometry), partial(_product, geometry)
-    if not _is_deep(geometry, image.shape[0], kernel.shape[3]):
+    if not _is_deep(geometry, image.shape[0], *kernel.shape[2:]):
         return plain(image, kernel)
     return lax.platform_dependent(image, kernel, cpu=product, default=plain)
 
@@ -176,7 +178,7 @@ def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
     dilated, phased = partial(_dilated_adjoint, geometry), partial(_phased_adjoint, geometry)
     strided = max(geometry.strides) > 1
     covered = all(k >= s for k, s in zip(geometry.kernel_size, geometry.strides, strict=True))
-    if _is_deep(geometry, output.shape[0], kernel.shape[3]):
+    if _is_deep(geometry, output.shape[0], *kernel.shape[2:]):
         product = partial(_product_adjoint, geometry)
         return lax.platform_dependent(output, kernel, cpu=product, default=dilated)
     # Images of few channels make narrow convolutions of the phases, slower than the zeros are.
@@ -190,7 +192,8 @@ def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
 def _filter_gradient(geometry: _Geometry, image: Array, output: Array) -> Array:
     plain, product = partial(_xla_filter_gradient, geometry), partial(_patch_product, geometry)
     # From jaxlib 0.11 on, filter gradients over few channels are four times as slow as a product.
-    if image.shape[3] > 4 and not _is_deep(geometry, image.shape[0], output.shape[3]):
+    deep = _is_deep(geometry, image.shape[0], image.shape[3], output.shape[3])
+    if image.shape[3] > 4 and not deep:
         return plain(image, output)
     return lax.platform_dependent(image, output, cpu=product, default=plain)
 
@@ -218,18 +221,20 @@ _filter_gradient.defvjp(
 )
 
 
-def _is_deep(geometry: _Geometry, batch_size: int, channels: int) -> bool:
+def _is_deep(geometry: _Geometry, batch_size: int, inputs: int, outputs: int) -> bool:
     """Whether the patches of the images have at most four times as many values as the kernel.
 
     So it is in the deep layers of networks, of small images and many channels. There XLA's CPU
     convolutions take 1.2 to 3 times as long as one product of all patches, on single images of 2x2
-    pixels 9 times.
+    pixels 9 times. Small kernels are not worth the longer program.
 
     Args:
-      channels: of the output.
+      inputs, outputs: channels.
     """
     height, width = _output_size(geometry)
-    return batch_size * height * width <= 4 * channels
+    rows, columns = geometry.kernel_size
+    large = rows * columns * inputs * outputs >= LARGE_KERNEL
+    return large and batch_size * height * width <= 4 * outputs
 
 
 def _output_size(geometry: _Geometry) -> tuple[int, ...]:

@@ -71,6 +71,7 @@ def test_a_kept_inversion_is_edited_as_in_python(run, tmp_path, capsys):
     assert text["Checkpoint"] == editor.checkpoint
 
 
+@pytest.mark.long
 def test_many_images_go_to_folders_and_nothing_is_replaced(run, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for image in (run / "own").iterdir():
@@ -100,6 +101,7 @@ def test_sliders_have_a_row_for_each_direction(run, tmp_path):
     np.testing.assert_allclose(read_image(tmp_path / "b.png"), cells[0][0], atol=1)
 
 
+@pytest.mark.long
 def test_masks_and_held_classes_keep_the_images_own_pixels(run, tmp_path, monkeypatch):
     mask = np.zeros((16, 16), np.uint8)
     mask[:8] = 255
@@ -134,6 +136,7 @@ def test_classes_are_found_where_they_are():
         assert (held & wanted).sum() > 0.8 * (held | wanted).sum()
 
 
+@pytest.mark.long
 def test_between_two_images_lies_a_video(run, tmp_path, monkeypatch):
     frames = []
     monkeypatch.setattr(outputs, "write_animation", lambda path, drawn, **_: frames.extend(drawn))

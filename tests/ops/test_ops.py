@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from ganjax import ops
+from ganjax.ops import convolutions
 
 # Kernel, strides, padding, output padding.
 GEOMETRIES = [
@@ -27,7 +28,8 @@ DEEP = 40  # channels of an output that make one product of all patches on CPUs
 
 
 @pytest.fixture(autouse=True)
-def float64():
+def float64(monkeypatch):
+    monkeypatch.setattr(convolutions, "LARGE_KERNEL", 0)  # as if small kernels were large ones
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         yield
 
