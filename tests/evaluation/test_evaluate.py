@@ -696,7 +696,7 @@ def _config() -> dict:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--weights (its file) or --generated (images), one of them"),
+        ([], "--generated (images) or --video, one of them"),
         (["--generated={a}", "--workdir=x"], "one of them"),
         (["--generated={a}"], "there is nothing to compare with; give --reference"),
         (["--generated={a}", "--metrics=fd5k"], "'fd5k' is unknown; did you mean fid5k"),

@@ -77,7 +77,7 @@ def test_a_frozen_encoder_is_not_trained(images):
     assert values[-1][0] < values[0][0] and values[-1][1] < values[0][1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_wavelets_have_one_decoder_which_learns(tmp_path):
     images = as_float(render(np.arange(4), (32, 32))["image"])
     task = wct.from_config(
