@@ -131,7 +131,8 @@ def edit(arguments: argparse.Namespace) -> None:
                 session.write(paths[0], inverted, mask)
         except UserError as error:
             broken += 1
-            print(f"error: {picture.name}: {str(error).removeprefix('image ')}", file=sys.stderr)
+            about = "" if isinstance(picture, Path) else f"{picture.name}: "
+            print(f"error: {about}{str(error).removeprefix('image ')}", file=sys.stderr)
     if broken:
         sys.exit(1)
 
