@@ -37,7 +37,7 @@ def test_everybody_comes_first_in_turn():
     assert turn_order("ABC", 4) == [list("ABC"), list("BCA"), list("CAB"), list("ABC")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_race_times_each_in_its_own_process_and_in_turns(tmp_path, capsys):
     log = tmp_path / "log"
     contestants = [
@@ -121,7 +121,9 @@ def test_flops_are_those_that_are_needed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["dcgan", "progressive_narrow"])
+@pytest.mark.parametrize(
+    "task", ["dcgan", pytest.param("progressive_narrow", marks=pytest.mark.long)]
+)
 def test_train_step_measures_ganjax_and_writes_its_row(task, tmp_path):
     path = tmp_path / "rows.json"
     words = "-m benchmarks.train_step --image_size 16 --batch_size 4 --rounds 1 --turn_seconds 0.1"

@@ -129,7 +129,7 @@ def test_penalties_and_the_average_follow_the_images_seen():
     np.testing.assert_allclose(got, new + 0.5 ** (8 / 10) * (old - new), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_probability_of_changes_is_remembered_and_moves():
     """By four steps' images, towards more where D knows the real ones, and changes the losses."""
     config = _small()
