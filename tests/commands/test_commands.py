@@ -185,7 +185,7 @@ def test_configs(path):
         random = {"model.encoder": "random", "loss.encoders": ("random",)}
         random |= {"loss.content_layers": ("relu4_1",), "loss.covariance_layers": ("relu3_1",)}
         whole = load_config(str(path), [f"--config.{name}={x}" for name, x in random.items()])
-    if whole.task == "super_resolution":
+    if whole.task in ("spade", "super_resolution"):
         whole = load_config(str(path), ["--config.loss.encoders=('random:relu2_1',)"])
     if whole.task == "wct":
         levels = "--config.model.levels=('relu4_1', 'relu1_1')"
