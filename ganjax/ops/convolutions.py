@@ -12,7 +12,7 @@ CPUs: it meets a filter gradient over a dilated input there.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -175,11 +175,12 @@ def _convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
-    dilated, phased = partial(_dilated_adjoint, geometry), partial(_phased_adjoint, geometry)
+    dilated = partial(_transposed, _xla_convolve, geometry)
+    phased = partial(_phased_adjoint, geometry)
     strided = max(geometry.strides) > 1
     covered = all(k >= s for k, s in zip(geometry.kernel_size, geometry.strides, strict=True))
     if _is_deep(geometry, output.shape[0], *kernel.shape[2:]):
-        product = partial(_product_adjoint, geometry)
+        product = partial(_transposed, _product, geometry)
         return lax.platform_dependent(output, kernel, cpu=product, default=dilated)
     # Images of few channels make narrow convolutions of the phases, slower than the zeros are.
     if not strided or not covered or kernel.shape[2] < 8:
@@ -290,15 +291,6 @@ def _product(geometry: _Geometry, image: Array, kernel: Array) -> Array:
     return jnp.einsum("bhwi,io->bhwo", patches, flat, precision=lax.Precision.HIGHEST)
 
 
-def _product_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
-    """The adjoint of `_product`: what belongs to one pixel of the image is summed."""
-    image = jax.ShapeDtypeStruct(
-        (output.shape[0], *geometry.image_size, kernel.shape[2]), output.dtype
-    )
-    product = partial(_product, geometry, kernel=kernel)
-    return jax.linear_transpose(lambda image: product(image), image)(output)[0]
-
-
 def _patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
     """The filter gradient as one product: every kernel's patch of the image, times `output`."""
     kernel = jnp.einsum(
@@ -307,13 +299,16 @@ def _patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
     return kernel.reshape(*geometry.kernel_size, image.shape[3], output.shape[3])
 
 
-def _dilated_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
-    """The adjoint as XLA has it: a convolution over `output` dilated with zeros."""
+def _transposed(convolve: Any, geometry: _Geometry, output: Array, kernel: Array) -> Array:
+    """The adjoint of a form of the convolution.
+
+    That of `_xla_convolve` is one over `output` dilated with zeros; that of `_product` sums what
+    belongs to one pixel of the image.
+    """
     image = jax.ShapeDtypeStruct(
         (output.shape[0], *geometry.image_size, kernel.shape[2]), output.dtype
     )
-    convolve = partial(_xla_convolve, geometry, kernel=kernel)
-    return jax.linear_transpose(lambda image: convolve(image), image)(output)[0]
+    return jax.linear_transpose(lambda image: convolve(geometry, image, kernel), image)(output)[0]
 
 
 def _phased_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
