@@ -17,7 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ganjax import seeds
-from ganjax.errors import UserError
+from ganjax.errors import UserError, suggest
 from ganjax.paths import expand
 
 # The configs of the checkout, or the copy that a wheel brings.
@@ -245,9 +245,7 @@ def find(name: str) -> Path:
         path = folder / f"{stem}.py" if stem else folder / name.removeprefix("configs/")
         if path.is_file() and (stem or name.startswith("configs/")):
             return path
-    close = difflib.get_close_matches(Path(name).stem, names(), n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(names())}"
-    raise UserError(f"config {name} does not exist; {hint}")
+    raise UserError(f"config {name} does not exist; {suggest(Path(name).stem, names())}")
 
 
 def _run(path: Path, arguments: str) -> ConfigDict:

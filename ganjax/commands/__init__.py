@@ -1,12 +1,11 @@
 """The command line, `ganjax COMMAND`: one module for each command, imported only when it runs."""
 
-import difflib
 import importlib
 import sys
 
 from ganjax import __version__
 from ganjax.commands.terminal import run_command
-from ganjax.errors import UserError
+from ganjax.errors import UserError, suggest
 
 COMMANDS = {
     "train": "train a system from a config, or on a folder of images",
@@ -42,9 +41,7 @@ def run(name: str, words: list[str]) -> None:
 
     def command(words: list[str]) -> None:
         if name not in COMMANDS:
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(COMMANDS)}"
-            raise UserError(f"ganjax has no command {name!r}; {hint}")
+            raise UserError(f"ganjax has no command {name!r}; {suggest(name, COMMANDS)}")
         importlib.import_module(f"ganjax.commands.{name}").main(words)
 
     run_command(command, words)

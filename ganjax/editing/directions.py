@@ -5,7 +5,6 @@ find them in the first linear map of z, InterFaceGAN (Shen et al. 2020, arXiv:19
 of drawn images.
 """
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, suggest
 from ganjax.weights.safetensors import read_metadata, read_safetensors, write_safetensors
 
 FILE = "directions.safetensors"  # in the folder of a run
@@ -69,10 +68,7 @@ class Directions(NamedTuple):
 
     def _vector(self, option: str, name: str) -> np.ndarray:
         if name not in self.names:
-            close = difflib.get_close_matches(name, self.names, n=1)
-            shown = ", ".join(self.names[:20]) + (", ..." if self.names[20:] else "")
-            hint = f"did you mean {close[0]}?" if close else f"there is {shown}"
-            raise UserError(f"{option} {name}: {hint}")
+            raise UserError(f"{option} {name}: {suggest(name, self.names, most=20)}")
         return self.vectors[self.names.index(name)]
 
 

@@ -1,13 +1,12 @@
 """Parts of an image, by a model that tells the class of each pixel."""
 
-import difflib
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 from PIL import Image
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, suggest
 from ganjax.images import cover, parse_image_size, to_float
 from ganjax.runs import Run
 
@@ -31,12 +30,7 @@ class Segmenter:
         if labels is None or labels.kind != "label_map":
             raise UserError(f"{name} tells no classes of pixels; give a run of segment_avatars")
         for wrong in [each for each in classes if each not in labels.names]:
-            close, known = (
-                difflib.get_close_matches(wrong, labels.names, n=1),
-                ", ".join(labels.names),
-            )
-            hint = f"did you mean {close[0]}?" if close else f"there is {known}"
-            raise UserError(f"--hold {wrong}: {hint}")
+            raise UserError(f"--hold {wrong}: {suggest(wrong, labels.names)}")
         self._trained = run.trained
         self._numbers = [labels.names.index(each) for each in classes]
         self._image_size = parse_image_size(run.config.data.image_size)

@@ -1,9 +1,8 @@
 """Published weights: where they are, and what tells them from anything else of that name."""
 
-import difflib
 from typing import NamedTuple
 
-from ganjax.errors import UserError
+from ganjax.errors import UserError, suggest
 
 
 class Source(NamedTuple):
@@ -145,6 +144,4 @@ def find(name: str) -> Source:
     sources = {source.name: source for source in SOURCES}
     if name in sources:
         return sources[name]
-    close = difflib.get_close_matches(name, sources, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sources)}"
-    raise UserError(f"weights {name!r} are not published here; {hint}")
+    raise UserError(f"weights {name!r} are not published here; {suggest(name, sources)}")
