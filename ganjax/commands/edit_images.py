@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ class _Session:
         if arguments.sliders and not self._strengths:
             raise UserError("--sliders shows directions; --set is a condition of this model")
         # Before the minutes of an inversion: a direction may not be there.
-        self._moved = self._shift(self._strengths) if self._strengths else 0.0
+        self._shift = self._find_shift()
 
     def invert(self, picture: Any):
         """A photograph, or what --save_latent kept of one; says how well it went."""
@@ -226,10 +226,18 @@ class _Session:
             )
         return inverted
 
-    def _shift(self, strengths: Mapping[str, float]) -> Any:
-        """What is added to z, [1, Z]."""
-        arguments = self._arguments
-        return self._generator.shift(strengths, arguments.keep, arguments.directions)
+    def _find_shift(self) -> Any:
+        """What is added to z, [N, Z]: for one picture, or for a row of sliders per direction."""
+        import numpy as np
+
+        arguments, strengths = self._arguments, self._strengths
+        if not strengths:
+            return 0.0
+        shift = partial(self._generator.shift, keep=arguments.keep, directions=arguments.directions)
+        if not arguments.sliders:
+            return shift(strengths)
+        steps = np.linspace(-1, 1, SLIDER_COLUMNS, dtype=np.float32)[:, None]
+        return np.concatenate([steps * shift({name: x}) for name, x in strengths.items()])
 
     def write(self, path: Path, inverted: Any, mask: Any) -> None:
         """The edited image, or its sliders."""
@@ -242,13 +250,9 @@ class _Session:
         if self._segmenter:
             held = self._segmenter.region(to_rgb(inverted.target))
             keep = np.maximum(keep, self.editor.fit_mask(held))
-        shift: Any = self._moved
-        if self._arguments.sliders:
-            steps = np.linspace(-1, 1, SLIDER_COLUMNS)
-            shift = np.concatenate(
-                [self._shift({name: x * t}) for name, x in self._strengths.items() for t in steps]
-            )
-        images = self.editor.edit(inverted, shift=shift, asked=self._asked_of(inverted), keep=keep)
+        images = self.editor.edit(
+            inverted, shift=self._shift, asked=self._asked_of(inverted), keep=keep
+        )
         picture = images[0]
         if self._arguments.sliders:
             grid = make_grid(images, columns=SLIDER_COLUMNS)

@@ -98,8 +98,7 @@ class Inverter:
           The inputs [1, ...] found, and how near their image is.
         """
         first = round(PIXEL_SHARE * steps)
-        inputs, _ = self._run(params, dict(starts), target, first, False, tell)
-        likeness = self._compared(params, self._sight.params, inputs, target)
+        inputs, likeness = self._run(params, dict(starts), target, first, False, tell)
         best = jnp.argmin(likeness.lpips)[None]
         inputs = {name: value[best] for name, value in inputs.items()}
         return self._run(params, inputs, target, steps - first, True, tell)
