@@ -44,13 +44,13 @@ def pixels(array):
 class Parameters(dict):
     """Leaves in ganjax's layout, drawn when they are first asked for."""
 
-    def __init__(self, prefix):
+    def __init__(self, prefix, draw=draw):
         super().__init__()
-        self.prefix = prefix
+        self.prefix, self.draw = prefix, draw
 
     def get(self, name, *shape):
         if name not in self:
-            value = torch.from_numpy(draw(f"{self.prefix}/{name}", shape))
+            value = torch.from_numpy(self.draw(f"{self.prefix}/{name}", shape))
             self[name] = value.requires_grad_()
         return self[name]
 

@@ -11,6 +11,7 @@ python tests/goldens/text_gan_torch.py
 from pathlib import Path
 
 import numpy as np
+import resnet_gan_torch
 import text_gan_setup as setup
 import torch
 import torch.nn.functional as F
@@ -18,18 +19,11 @@ from dcgan_setup import summarize
 from resnet_gan_torch import pixels
 
 
-class Parameters(dict):
+class Parameters(resnet_gan_torch.Parameters):
     """Leaves in ganjax's layout, drawn when they are first asked for."""
 
     def __init__(self, prefix):
-        super().__init__()
-        self.prefix = prefix
-
-    def get(self, name, *shape):
-        if name not in self:
-            value = torch.from_numpy(setup.draw(f"{self.prefix}/{name}", shape))
-            self[name] = value.requires_grad_()
-        return self[name]
+        super().__init__(prefix, setup.draw)
 
     def linear(self, x, name, features):
         kernel = self.get(f"{name}/kernel", x.shape[1], features)
