@@ -153,6 +153,28 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     return -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=-1)
 
 
+def attribute_cross_entropy(
+    logits: Array, labels: Array, sizes: Sequence[int]
+) -> tuple[Array, Array]:
+    """Sum over attributes of -log softmax(logits of the attribute)[label].
+
+    Args:
+      logits: [B, K], those of one attribute after those of the other.
+      labels: int [B, A]; attributes with negative ones do not count.
+      sizes: [A], how many values each attribute has; their sum is K.
+
+    Returns:
+      Losses [B], and where the largest logit is that of the label, bool [B, A].
+    """
+    values, right, first = [], [], 0
+    for number, size in enumerate(sizes):
+        label, own = labels[:, number], logits[:, first : first + size]
+        values.append(cross_entropy(own, label))
+        right.append(jnp.argmax(own, axis=1) == label)
+        first += size
+    return jnp.sum(jnp.stack(values), axis=0), jnp.stack(right, axis=1)
+
+
 def pixel_cross_entropy(logits: Array, labels: Array) -> Array:
     """-log softmax(logits)[label], the mean over an image's pixels that have a label.
 

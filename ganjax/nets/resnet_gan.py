@@ -1,7 +1,8 @@
-"""The ResNets of SNGAN with a projection discriminator.
+"""The ResNets of SNGAN and of WGAN-GP, with a projection discriminator or AC-GAN's classifier.
 
-Miyato et al. 2018, arXiv:1802.05957 (spectral normalization; tables 4 to 6), and Miyato and Koyama
-2018, arXiv:1802.05637 (conditional batch normalization and projection).
+Miyato et al. 2018, arXiv:1802.05957 (spectral normalization; tables 4 to 6), Miyato and Koyama
+2018, arXiv:1802.05637 (conditional batch normalization and projection), Gulrajani et al. 2017,
+arXiv:1704.00028 (appendix F; the generator is SNGAN's), and Odena et al. 2017, arXiv:1610.09585.
 """
 
 import math
@@ -143,6 +144,7 @@ class _Block(nn.Module):
     features: int
     halves: bool
     first: bool
+    spectral: bool
     dtype: Any
 
     @nn.compact
@@ -150,7 +152,7 @@ class _Block(nn.Module):
         inside = self.features if self.first else x.shape[-1]
 
         def layer(name: str, features: int, **fields) -> Layer:
-            return Layer(features, spectral=True, dtype=self.dtype, name=name, **fields)
+            return Layer(features, spectral=self.spectral, dtype=self.dtype, name=name, **fields)
 
         y = layer("conv_0", inside)(x if self.first else nn.relu(x), train=train)
         resampling = "down" if self.halves else "same"
@@ -239,11 +241,16 @@ class Discriminator(nn.Module):
     |  64 | 64, 128, 256, 512, 1024                 |
     | 128 | 64, 128, 256, 512, 1024, 1024 (-)       |
 
+    WGAN-GP's at 32 px has the same blocks without any normalization, and the mean over pixels in
+    place of the sum (`spectral=False`); at other sizes it is not a published network.
+
     Attributes:
       image_size: (H, W); see `seed_and_table` for the possible ones.
       channels: of the image; 1, 3 or 4.
       width: channels of the first block, which scale the others; None for the published ones.
       conditions: length of the condition; 0 for none, and no projection.
+      spectral: normalize all weights.
+      classifier: tell the condition from the image, as AC-GAN, in place of the projection.
       dtype: of the computation; parameters, singular values and logits are float32.
     """
 
@@ -251,14 +258,19 @@ class Discriminator(nn.Module):
     channels: int = 3
     width: int | None = None
     conditions: int = 0
+    spectral: bool = True
+    classifier: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: Array, condition: Array | None = None, *, train: bool) -> Array:
         """Maps images [B, H, W, C] in [-1, 1] to logits [B] (above 0: real), float32 at least.
 
+        With a classifier they are [B, 1 + conditions]: behind that logit those of the condition's
+        values.
+
         Args:
-          condition: float [B, conditions], as the generator's.
+          condition: float [B, conditions], as the generator's; a classifier does not look at it.
         """
         check_condition(condition, self.conditions)
         if images.shape[1:] != (*self.image_size, self.channels):
@@ -270,16 +282,21 @@ class Discriminator(nn.Module):
         x = images.astype(self.dtype)
         for n, times in enumerate(table.discriminator, start=1):
             halves = n <= table.halvings
-            block = _Block(width * times, halves, n == 1, self.dtype, name=f"block_{n}")
+            block = _Block(
+                width * times, halves, n == 1, self.spectral, self.dtype, name=f"block_{n}"
+            )
             x = block(x, train=train)
         wide = jnp.promote_types(jnp.float32, self.dtype)
-        h = nn.relu(x).astype(wide).sum((1, 2))
+        x = nn.relu(x).astype(wide)
+        h = x.sum((1, 2)) if self.spectral else x.mean((1, 2))
 
         def linear(name: str, features: int, use_bias: bool) -> Array:
-            fields = {"kernel_size": 0, "gain": 1.0, "spectral": True, "dtype": wide}
+            fields = {"kernel_size": 0, "gain": 1.0, "spectral": self.spectral, "dtype": wide}
             return Layer(features, use_bias=use_bias, name=name, **fields)(h, train=train)
 
-        logits = linear("logits", 1, table.logit_bias)[:, 0]
-        if condition is not None:
-            logits = logits + (condition * linear("projection", self.conditions, False)).sum(1)
-        return logits
+        logits = linear("logits", 1, table.logit_bias or not self.spectral)
+        if self.classifier:
+            return jnp.concatenate([logits, linear("classes", self.conditions, True)], axis=1)
+        if condition is None:
+            return logits[:, 0]
+        return logits[:, 0] + (condition * linear("projection", self.conditions, False)).sum(1)

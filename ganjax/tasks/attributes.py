@@ -1,7 +1,6 @@
 """Classifying attributes: one network tells every attribute of a portrait at once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
+from ganjax import losses
 from ganjax.config import run_fields, short_run
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
@@ -140,8 +140,8 @@ def make(
 
         def loss(params):
             logits = classifier.apply({"params": params}, images)["logits"]
-            losses, right = cross_entropy(logits, labels, sizes)
-            return jnp.mean(losses), right
+            values, right = losses.attribute_cross_entropy(logits, labels, sizes)
+            return jnp.mean(values), right
 
         network = state.networks["classifier"]
         (value, right), gradients = jax.value_and_grad(loss, has_aux=True)(network.params)
@@ -158,28 +158,6 @@ def make(
         )
 
     return Task(make_model(classifier, sizes), init, train_step, phases)
-
-
-def cross_entropy(logits: Array, labels: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
-    """Sum over attributes of -log softmax(logits of the attribute)[label].
-
-    Args:
-      logits: [B, K], those of one attribute after those of the other.
-      labels: int [B, A]; attributes with negative ones do not count.
-      sizes: [A], how many values each attribute has; their sum is K.
-
-    Returns:
-      Losses [B], and where the largest logit is that of the label, bool [B, A].
-    """
-    losses: list[Any] = []
-    right, first = [], 0
-    for number, size in enumerate(sizes):
-        label, own = labels[:, number], logits[:, first : first + size]
-        chosen = jax.nn.one_hot(label, size, dtype=logits.dtype)  # no one where it is negative
-        losses.append(-jnp.sum(chosen * jax.nn.log_softmax(own), axis=1))
-        right.append(jnp.argmax(own, axis=1) == label)
-        first += size
-    return sum(losses), jnp.stack(right, axis=1)
 
 
 def disturb(rng: Array, images: Array, strength: float) -> Array:

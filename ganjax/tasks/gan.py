@@ -1,6 +1,7 @@
-"""The game of SNGAN and R3GAN: discriminator steps, then one generator step; conditional or not."""
+"""The game of SNGAN, WGAN-GP and R3GAN: discriminator steps, then one generator step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +31,10 @@ from ganjax.training.task import Inputs, Model, Phase, Task, draw_latents, proje
 
 Generator = resnet_gan.Generator | r3gan.Generator
 Discriminator = resnet_gan.Discriminator | r3gan.Discriminator
-LOSSES = losses.PAIRS | {"relativistic": losses.RELATIVISTIC}
+LOSSES = losses.PAIRS | {
+    "relativistic": losses.RELATIVISTIC,
+    "wasserstein": losses.WASSERSTEIN,
+}
 ADAPTABLE = ("hinge", "non_saturating", "saturating")  # D(x) is 0 where real and fake are as likely
 SMOKE = {
     "data.source": "avatars",
@@ -60,7 +64,9 @@ def defaults() -> ConfigDict:
     config.data.labels = False  # learn the classes or attributes of the images
 
     config.model = ConfigDict()
-    config.model.form = "resnet"  # resnet, SNGAN's | r3gan
+    config.model.form = "resnet"  # resnet, SNGAN's | wgan_gp | r3gan
+    # How the discriminator learns labels: projection | classifier, AC-GAN's (not for r3gan).
+    config.model.head = "projection"
     # Channels of a ResNet's last block of G and first of D, of R3GAN's four smallest stages; 0 as
     # published.
     config.model.width = 0
@@ -69,8 +75,13 @@ def defaults() -> ConfigDict:
     config.model.attributes = ()  # how many values each attribute has; () for none
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
-    config.loss = "hinge"  # hinge | non_saturating | saturating | least_squares | relativistic
+    # hinge | non_saturating | saturating | least_squares | relativistic | wasserstein
+    config.loss = "hinge"
+    config.classifier = ConfigDict()  # its cross-entropy, where model.head has one
+    config.classifier.discriminator_weight = 1.0  # of real images
+    config.classifier.generator_weight = 0.1  # of generated ones
     config.penalties = ConfigDict()
+    config.penalties.gradient_weight = 0.0  # of WGAN-GP's; 10 as published
     config.penalties.r1_weight = 0.0  # of half of the discriminator's squared gradients at images
     config.penalties.r2_weight = 0.0  # the same at generated images
     config.augment = ConfigDict()
@@ -142,8 +153,12 @@ def from_config(config: ConfigDict) -> Task:
     length = cosine.kimg * 1000
     if min(config.discriminator_steps, config.generator_batch) < 1:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
-    if min(penalties.r1_weight, penalties.r2_weight) < 0:
-        raise UserError("penalties.r1_weight and penalties.r2_weight must be 0 or more")
+    if min(penalties.gradient_weight, penalties.r1_weight, penalties.r2_weight) < 0:
+        raise UserError("penalties.gradient_weight, .r1_weight and .r2_weight must be 0 or more")
+    if config.loss == "wasserstein" and not penalties.gradient_weight:
+        raise UserError("loss=wasserstein needs its penalty; set penalties.gradient_weight=10")
+    if min(config.classifier.values()) < 0:
+        raise UserError("classifier.discriminator_weight and .generator_weight must be 0 or more")
     if not cosine.learning_rate > 0 or not 0 <= cosine.b2 < 1:
         raise UserError("cosine.learning_rate must be above 0, cosine.b2 in [0, 1)")
     if min(cosine.kimg, cosine.penalties, cosine.ema_half_life_kimg) < 0:
@@ -162,8 +177,10 @@ def from_config(config: ConfigDict) -> Task:
         latent_size=config.model.latent_size,
         discriminator_steps=config.discriminator_steps,
         generator_batch=config.generator_batch,
+        gradient_weight=penalties.gradient_weight,
         r1_weight=penalties.r1_weight,
         r2_weight=penalties.r2_weight,
+        classifier_weights=tuple(config.classifier.values()),
         **_augmentation(config),
         penalty_schedule=optimizers.cosine(1.0, cosine.penalties, length),
         ema_half_life=optimizers.cosine(
@@ -236,7 +253,8 @@ def _condition(config: ConfigDict) -> Field | None:
 def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
     model = config.model
     image_size = parse_image_size(config.data.image_size)
-    check_choice("model.form", model.form, ("resnet", "r3gan"))
+    check_choice("model.form", model.form, ("resnet", "wgan_gp", "r3gan"))
+    check_choice("model.head", model.head, ("projection", "classifier"))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     if model.width < 0 or model.latent_size < 1:
         raise UserError("model.width must be 0 or more, model.latent_size 1 or more")
@@ -246,13 +264,23 @@ def _networks(config: ConfigDict) -> tuple[Generator, Discriminator]:
         "conditions": conditions.width(_condition(config)),
         "dtype": jnp.dtype(model.dtype),
     }
+    classifier = model.head == "classifier"
+    if classifier and (model.form == "r3gan" or not fields["conditions"]):
+        raise UserError(
+            "model.head=classifier needs data.labels=True and model.form=resnet or wgan_gp; set "
+            "model.head=projection"
+        )
     if model.form == "r3gan":
         fields["width"] = model.width or r3gan.WIDTH
         r3gan.seed_and_widths(image_size, fields["width"])
         return r3gan.Generator(**fields), r3gan.Discriminator(**fields)
     resnet_gan.seed_and_table(image_size)
     fields["width"] = model.width or None
-    return resnet_gan.Generator(**fields), resnet_gan.Discriminator(**fields)
+    spectral = model.form == "resnet"
+    return (
+        resnet_gan.Generator(**fields),
+        resnet_gan.Discriminator(**fields, spectral=spectral, classifier=classifier),
+    )
 
 
 def make_model(generator: Generator, condition: Field | None, *, latent_size: int = 128) -> Model:
@@ -292,8 +320,10 @@ def make(
     latent_size: int = 128,
     discriminator_steps: int = 5,
     generator_batch: int = 2,
+    gradient_weight: float = 0.0,
     r1_weight: float = 0.0,
     r2_weight: float = 0.0,
+    classifier_weights: tuple[float, float] = (1.0, 0.1),
     augmentation: Callable[[Array, Array, Any], Array] = lambda rng, images, probability: images,
     probability: optimizers.Schedule = lambda images: 0.0,
     adaptation: augment.Adaptation | None = None,
@@ -308,15 +338,20 @@ def make(
     loss is paired, others for the generator step. Fakes are given the labels of the real images, so
     that both come in the same proportions.
 
-    With a paired loss and both penalties it is R3GAN's (Huang et al. 2024, arXiv:2501.05441).
+    With a paired loss and both penalties it is R3GAN's (Huang et al. 2024, arXiv:2501.05441), with
+    the loss of critics and the gradient's penalty WGAN-GP's (Gulrajani et al. 2017,
+    arXiv:1704.00028, algorithm 1).
 
     Args:
       condition: what images are asked for by; None for nothing.
       latent_size: length of z, which is drawn from N(0, I).
       discriminator_steps: D.
       generator_batch: images of a generator step, as a multiple of B.
+      gradient_weight: of `losses.gradient_penalty`, between each real and a generated image.
       r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
         generated images.
+      classifier_weights: where the discriminator is a classifier, too: of the cross-entropy of real
+        images, which it pays, and of that of generated ones, which the generator pays.
       augmentation: (rng, images, probability) -> images, of all that the discriminator sees; slopes
         are penalized at the images before it.
       probability: of each of its changes, from images.
@@ -327,6 +362,8 @@ def make(
     """
     parts = _count_parts(loss, discriminator_steps, generator_batch)
     penalized = r1_weight > 0 or r2_weight > 0
+    classifies = getattr(discriminator, "classifier", False)
+    sizes = conditions.sizes(condition) if condition else ()
 
     def init(rng: Array) -> State:
         generator_rng, discriminator_rng = jax.random.split(rng)
@@ -352,8 +389,10 @@ def make(
         # Parts of neighboring rows, so that each device keeps the rows that it has.
         images = _parts(as_float(batch["image"]), parts)
         encoded: list[Any] = [None] * parts
+        labels: list[Any] = [None] * parts
         if condition:
             encoded = _parts(conditions.encode(condition, batch["label"]), parts)
+            labels = _parts(batch["label"].reshape(len(batch["label"]), -1), parts)
 
         def generate(params, key: Array, encoded: Array | None, count: int):
             z = jax.random.normal(key, (count, latent_size))
@@ -362,24 +401,40 @@ def make(
         def augmented(key: Array, images: Array) -> Array:
             return augmentation(jax.random.fold_in(key, 1), images, chance)
 
-        def discriminator_loss(params, key: Array, real: Array, fake: Array, encoded: Any):
+        def judge(params, statistics, images: Array, encoded: Any):
+            """Logits [B], and those of a classifier [B, K] with the new statistics."""
+            outputs, statistics = _apply(discriminator, params, statistics, images, encoded)
+            if not classifies:
+                return outputs, (None, statistics)
+            return outputs[:, 0], (outputs[:, 1:], statistics)
+
+        def classify(logits: Array, labels: Array) -> Array:
+            values, _ = losses.attribute_cross_entropy(logits, labels, sizes)
+            return jnp.mean(values)
+
+        def discriminator_loss(params, key: Array, real: Array, fake: Array, encoded, labels):
+            def criticize(images: Array, encoded: Any):
+                return judge(params, disc.statistics, augmented(key, images), encoded)
+
             # No statistics of the batch are taken: one pass, and one power iteration, serve both.
             both = None if encoded is None else jnp.concatenate([encoded, encoded])
-
-            def criticize(images: Array):
-                shown = augmented(key, images)
-                return _apply(discriminator, params, disc.statistics, shown, both)
-
-            images = jnp.concatenate([real, fake])
+            images, critic = jnp.concatenate([real, fake]), partial(criticize, encoded=both)
             penalty, metrics = jnp.zeros(()), {}
             if penalized:
-                logits, squares, statistics = losses.squared_slopes(criticize, images)
+                logits, squares, (classes, statistics) = losses.squared_slopes(critic, images)
                 r1, r2 = map(jnp.mean, jnp.split(squares, 2))
-                share = penalty_schedule(state.images)
-                penalty = share * (r1_weight * r1 + r2_weight * r2) / 2
+                penalty = (r1_weight * r1 + r2_weight * r2) / 2
                 metrics = {"penalty_real": r1, "penalty_fake": r2}
             else:
-                logits, statistics = criticize(images)
+                logits, (classes, statistics) = critic(images)
+            if gradient_weight:
+                mix = jax.random.uniform(jax.random.fold_in(key, 2), (len(real),))
+                values = losses.gradient_penalty(
+                    lambda images: criticize(images, encoded)[0], real, fake, mix
+                )
+                metrics["penalty_gradient"] = jnp.mean(values)
+                penalty += gradient_weight * metrics["penalty_gradient"]
+            penalty *= penalty_schedule(state.images)
             real_logits, fake_logits = jnp.split(logits, 2)
             metrics |= {
                 "logit_real": jnp.mean(real_logits),
@@ -389,6 +444,9 @@ def make(
             if loss.paired:
                 real_logits, fake_logits = real_logits - fake_logits, fake_logits - real_logits
             value = jnp.mean(loss.real(real_logits)) + jnp.mean(loss.fake(fake_logits)) + penalty
+            if classifies:
+                metrics["loss_classifier"] = classify(classes[: len(real)], labels)
+                value += classifier_weights[0] * metrics["loss_classifier"]
             return value, (statistics, {"loss_discriminator": value} | metrics)
 
         rows = []
@@ -397,7 +455,7 @@ def make(
             fake, _ = generate(gen.params, key, asked, len(real))
             (_, (statistics, row)), d_gradients = jax.value_and_grad(
                 discriminator_loss, has_aux=True
-            )(disc.params, key, real, fake, asked)
+            )(disc.params, key, real, fake, asked, labels[number])
             disc = update(disc, d_gradients, statistics, discriminator_optimizer)
             rows.append(row)
 
@@ -411,10 +469,14 @@ def make(
             if rivals and condition:
                 asked = jnp.concatenate([asked, asked])
             shown = augmented(key, jnp.concatenate([fake, *rivals]))
-            logits, d_statistics = _apply(discriminator, disc.params, disc.statistics, shown, asked)
+            logits, (classes, d_statistics) = judge(disc.params, disc.statistics, shown, asked)
             if rivals:
                 logits = jnp.subtract(*jnp.split(logits, 2))
-            return jnp.mean(loss.generator(logits)), (statistics, d_statistics)
+            value = jnp.mean(loss.generator(logits))
+            if classifies:
+                wanted = jnp.concatenate([labels[n] for n in own])
+                value += classifier_weights[1] * classify(classes[: len(fake)], wanted)
+            return value, (statistics, d_statistics)
 
         (g_loss, (statistics, d_statistics)), g_gradients = jax.value_and_grad(
             generator_loss, has_aux=True

@@ -58,7 +58,8 @@ class Watch:
     def __init__(self, config: Any, count: int):
         self._config, self._count = config, count
         self._rows: deque[tuple[float, bool]] = deque()
-        self._told_victory = not isinstance(config.get("loss"), str)
+        loss = config.get("loss")
+        self._told_victory = not isinstance(loss, str) or loss == "wasserstein"
         self._told_collapse = False
         self._was_diverse, self._same = False, 0
 

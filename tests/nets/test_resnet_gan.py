@@ -155,6 +155,20 @@ def test_parameter_counts_are_the_published_ones(side, conditions, generator, di
     assert _parameters(d, images, condition) == discriminator
 
 
+def test_counts_of_wgan_gp():
+    """128 channels in all layers; a 3x3 convolution has 9 * 128 + 1 parameters for each."""
+    conv, shortcut = (9 * 128 + 1) * 128, (128 + 1) * 128
+    g, d = Generator(width=128), Discriminator(spectral=False, conditions=10, classifier=True)
+    up = 2 * conv + shortcut + 4 * 128
+    assert _parameters(g, jnp.zeros((1, 128))) == (
+        (128 + 1) * 16 * 128 + 3 * up + 2 * 128 + (9 * 128 + 1) * 3
+    )
+    first = (9 * 3 + 1) * 128 + conv + (3 + 1) * 128
+    rest = 6 * conv + shortcut
+    images, condition = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 10))
+    assert _parameters(d, images, condition) == first + rest + (128 + 1) * (1 + 10)
+
+
 def _convolutions(widths, *, inside_is_after):
     """Parameters of the residual blocks' convolutions."""
     total = 0
@@ -192,6 +206,12 @@ def test_sizes_channels_and_conditions(size, channels, conditions):
     assert logits.shape == (3,)
     with pytest.raises(ValueError, match="images are"):
         discriminator.apply(d, images[:, 1:], condition, train=False)
+    if conditions:  # a classifier sees no condition, but the shape of one
+        classifier = Discriminator(**fields, classifier=True)
+        logits = jax.eval_shape(
+            lambda: classifier.init_with_output(key, images, condition, train=True)[0]
+        )
+        assert logits.shape == (3, 1 + conditions)
     wrong = None if conditions else jnp.ones((3, 2))
     with pytest.raises(ValueError, match="the condition must be"):
         discriminator.apply(d, images, wrong, train=False)

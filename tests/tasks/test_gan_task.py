@@ -1,4 +1,7 @@
-"""The game of SNGAN and R3GAN: R3GAN's train steps are PyTorch's (tests/goldens/r3gan_torch.py)."""
+"""The game of SNGAN, WGAN-GP and R3GAN.
+
+Train steps are those of PyTorch (tests/goldens/r3gan_torch.py and wgan_gp_torch.py).
+"""
 
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from ganjax import conditions, losses, tasks
 from ganjax.errors import UserError
+from ganjax.nets import resnet_gan
 from ganjax.nets.r3gan import Discriminator, Generator
 from ganjax.tasks import gan
 from ganjax.trees import named_leaves
@@ -19,16 +23,39 @@ GOLDENS = Path(__file__).parents[1] / "goldens"
 sys.path.insert(0, str(GOLDENS))
 
 import r3gan_setup as setup  # noqa: E402
+import wgan_gp_setup  # noqa: E402
 from dcgan_setup import summarize  # noqa: E402
 
 
-def _drawn(role, tree):
-    """The golden's weights in place of a tree's own."""
-    leaves = [
-        jnp.asarray(setup.draw(f"{setup.STEP}/{role}/{name}", x.shape))
-        for name, x in named_leaves(tree).items()
-    ]
-    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+def _begin(task, draw, names):
+    """The first state, with a golden's weights."""
+    like = jax.eval_shape(task.init, jax.random.key(0))
+    networks = {}
+    for role, network in like.networks.items():
+        leaves = [
+            jnp.asarray(draw(f"{names[role]}/{name}", x.shape))
+            for name, x in named_leaves(network.params).items()
+        ]
+        networks[role] = network.replace(
+            params=jax.tree.unflatten(jax.tree.structure(network.params), leaves),
+            statistics=jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), network.statistics),
+            optimizer=jax.tree.map(
+                lambda x: jnp.zeros(x.shape, x.dtype if x.dtype == jnp.int32 else jnp.float64),
+                network.optimizer,
+            ),
+        )
+    zero = jnp.zeros((), jnp.int32)
+    averages = {"generator": jax.tree.map(jnp.copy, networks["generator"].variables)}
+    return like.replace(step=zero, images=zero, networks=networks, averages=averages)
+
+
+def _check_changes(golden, prefix, before, after):
+    for role, network in after.networks.items():
+        begin = named_leaves(before.networks[role].params)
+        for name, value in named_leaves(network.params).items():
+            change = summarize(np.asarray(value) - np.asarray(begin[name]))
+            wanted = golden[f"{prefix}{role}/{name}"]
+            np.testing.assert_allclose(change, wanted, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.slow
@@ -51,20 +78,8 @@ def test_r3gans_train_steps_are_pytorchs(monkeypatch):
             r1_weight=setup.R1,
             r2_weight=setup.R2,
         )
-        like = jax.eval_shape(task.init, jax.random.key(0))
-        networks = {
-            role: network.replace(
-                params=_drawn(role, network.params),
-                optimizer=jax.tree.map(
-                    lambda x: jnp.zeros(x.shape, x.dtype if x.dtype == jnp.int32 else jnp.float64),
-                    network.optimizer,
-                ),
-            )
-            for role, network in like.networks.items()
-        }
-        zero = jnp.zeros((), jnp.int32)
-        averages = {"generator": jax.tree.map(jnp.copy, networks["generator"].variables)}
-        state = like.replace(step=zero, images=zero, networks=networks, averages=averages)
+        names = {role: f"{setup.STEP}/{role}" for role in ("generator", "discriminator")}
+        state = before = _begin(task, setup.draw, names)
         for step in range(setup.STEPS):
             name = f"{setup.STEP}/{step}"
             drawn = iter([setup.draw_inputs(f"{name}/{n}")["z"] for n in range(2)])
@@ -77,12 +92,52 @@ def test_r3gans_train_steps_are_pytorchs(monkeypatch):
             for key in ("loss_discriminator", "loss_generator", "penalty_real", "penalty_fake"):
                 wanted = golden[f"step/{step}/{key}"]
                 np.testing.assert_allclose(metrics[key], wanted, rtol=1e-7, err_msg=key)
-        for role, network in state.networks.items():
-            begin = named_leaves(networks[role].params)
-            for name, value in named_leaves(network.params).items():
-                change = summarize(np.asarray(value) - np.asarray(begin[name]))
-                wanted = golden[f"step/{role}/{name}"]
-                np.testing.assert_allclose(change, wanted, rtol=1e-6, atol=1e-9, err_msg=name)
+        _check_changes(golden, "step/", before, state)
+
+
+@pytest.mark.slow
+def test_wgan_gps_train_steps_are_pytorchs(monkeypatch):
+    """The gradient's penalty by double backward, and the classifier of attributes, AC-GAN's."""
+    golden, setup = np.load(GOLDENS / "wgan_gp_torch.npz"), wgan_gp_setup
+    with jax.enable_x64(True):
+        fields = {
+            "image_size": (setup.SIDE, setup.SIDE),
+            "channels": setup.CHANNELS,
+            "conditions": sum(setup.SIZES),
+            "dtype": jnp.float64,
+        }
+        adam = optax.adam(setup.RATE, b1=0.0, b2=setup.B2)
+        task = gan.make(
+            resnet_gan.Generator(width=setup.GENERATOR_WIDTH, **fields),
+            resnet_gan.Discriminator(width=setup.WIDTH, spectral=False, classifier=True, **fields),
+            loss=losses.WASSERSTEIN,
+            generator_optimizer=adam,
+            discriminator_optimizer=adam,
+            phases=(),
+            condition=conditions.declare(attributes=setup.SIZES),
+            latent_size=setup.LATENT,
+            discriminator_steps=1,
+            generator_batch=1,
+            gradient_weight=setup.GRADIENT,
+            classifier_weights=setup.WEIGHTS,
+        )
+        names = {"generator": "wgan_gp/generator", "discriminator": "wgan_gp/critic"}
+        state = before = _begin(task, setup.draw, names)
+        for number in range(setup.STEPS):
+            inputs = jax.tree.map(jnp.asarray, setup.draw_inputs(number))
+            drawn = iter(inputs["z"])
+            monkeypatch.setattr(jax.random, "normal", lambda *_, drawn=drawn: next(drawn))
+            monkeypatch.setattr(jax.random, "uniform", lambda *_, mix=inputs["mix"]: mix)
+            batch = {key: inputs[key] for key in ("image", "label")}
+            state, metrics = jax.jit(lambda *args: task.train_step(*args))(
+                state, batch, jax.random.key(0)
+            )
+            for key in ("discriminator", "generator", "classifier"):
+                wanted = golden[f"{number}/loss_{key}"]
+                np.testing.assert_allclose(metrics[f"loss_{key}"], wanted, rtol=1e-7, err_msg=key)
+            wanted = golden[f"{number}/penalty_gradient"]
+            np.testing.assert_allclose(metrics["penalty_gradient"], wanted, rtol=1e-7)
+        _check_changes(golden, "", before, state)
 
 
 def _small():
@@ -155,14 +210,17 @@ def test_the_probability_of_changes_is_remembered_and_moves():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("penalties.r1_weight", -1.0, "penalties.r1_weight and penalties.r2_weight must be 0"),
+        ("penalties.r1_weight", -1.0, "penalties.gradient_weight, .r1_weight and .r2_weight"),
+        ("loss", "wasserstein", "set penalties.gradient_weight=10"),
+        ("classifier.generator_weight", -1.0, "classifier.discriminator_weight and"),
+        ("model.head", "classifier", "needs data.labels=True and model.form=resnet or wgan_gp"),
         ("cosine.b2", 1.0, "cosine.b2 in"),
         ("cosine.kimg", -1.0, "cosine.kimg"),
         ("augment.policy", "colour", "choose color or translation or cutout"),
         ("augment.policy", "color", "augment.policy goes without augment.adaptive"),
         ("augment.probability", 1.5, "augment.probability, .color, .cutout and cosine"),
         ("augment.adaptive", True, "nothing in loss=relativistic; set augment.probability"),
-        ("model.form", "vit", "choose resnet or r3gan"),
+        ("model.form", "vit", "choose resnet or wgan_gp or r3gan"),
         ("model.width", 12, "needs a multiple of 8"),
     ],
 )
