@@ -31,7 +31,6 @@ PICTURES = {
     ".tiff": "TIFF",
 }  # fmt: skip
 ANIMATIONS = {".gif": "GIF", ".mp4": "MP4"}
-_SOUNDS = ("aac", "mp3", "ac3", "alac", "opus")  # codecs that .mp4 may hold
 MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "MP4": 16384}  # pixels
 MAX_STEM = 100  # bytes; a file name may have 255, of two stems
 MIN_SIDE = 256  # pixels of the longer side of an animation
@@ -226,11 +225,12 @@ def write_animation(
     """
     path = Path(path)
     form = _form(path, ANIMATIONS)
-    shown = _shown(path, form, frames)
+    images = shown(path, form, frames)
     if form == "MP4":
-        _write_mp4(path, shown, str(frames_per_second), made, crf=10)
+        with replacing(path) as whole:
+            encode(whole, images, str(frames_per_second), crf=10, made=made)
         return
-    first, *rest = map(Image.fromarray, shown)
+    first, *rest = map(Image.fromarray, images)
     content = io.BytesIO()
     first.save(
         content,
@@ -242,31 +242,6 @@ def write_animation(
         **({"comment": xmp_packet(made)} if made else {}),
     )
     write_atomic(path, content.getvalue())
-
-
-def write_video(
-    path: str | Path,
-    frames: Iterable[Any],
-    *,
-    rate: str,
-    sound: tuple[Path, str] | None = None,
-    made: Mapping[str, str] | None,
-) -> None:
-    """Writes frames as .mp4 (H.264) of their own size, whole or not at all; odd sides grow by 1.
-
-    Args:
-      frames: as `write_animation`; they are taken one by one.
-      rate: frames per second, like "25" or "30000/1001".
-      sound: (video file that has it, its codec); copied where .mp4 may hold it, else as AAC.
-      made: see above; the comment of the file.
-
-    Raises:
-      UserError: as `write_animation`.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".mp4":
-        raise UserError(f"cannot write {path}: video goes to FILE.mp4")
-    _write_mp4(path, _shown(path, "MP4", frames, smallest=1), rate, made, crf=18, sound=sound)
 
 
 def make_grid(images: Any, *, columns: int | None = None, padding: int = 2) -> np.ndarray:
@@ -336,7 +311,7 @@ def _check_sides(path: Path, form: str, image: np.ndarray) -> None:
         raise UserError(f"{path}: {form} has up to {limit} pixels a side; {remedy}")
 
 
-def _shown(
+def shown(
     path: Path, form: str, frames: Iterable[Any], *, smallest: int = MIN_SIDE
 ) -> Iterator[np.ndarray]:
     """Frames as uint8 [H, W, 3] of one size that the format takes; smaller ones are enlarged."""
@@ -359,50 +334,56 @@ def _shown(
         yield np.ascontiguousarray(frame)
 
 
-def _write_mp4(
+def encode(
     path: Path,
     frames: Iterator[np.ndarray],
     rate: str,
-    made: Mapping[str, str] | None,
     *,
     crf: int,
-    sound: tuple[Path, str] | None = None,
+    made: Mapping[str, str] | None = None,
 ) -> None:
-    encoder = ffmpeg()
+    """Writes frames of `shown` as H.264, one by one; `crf` is the quality, 0 without loss."""
     first = next(frames)
     height, width, _ = first.shape
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {rate} -i -".split()
-    target = f"-c:v libx264 -pix_fmt yuv420p -crf {crf} -f mp4".split()
-    if sound is None:
-        target += ["-an"]
-    else:
-        source += ["-i", str(sound[0])]
-        codec = "copy" if sound[1] in _SOUNDS else "aac"
-        target += ["-map", "0:v", "-map", "1:a:0", "-c:a", codec]
+    # Without B-frames, parts of a clip can be joined as they are, in step.
+    target = f"-c:v libx264 -bf 0 -pix_fmt yuv420p -crf {crf} -an".split()
+    run_encoder(path, [*source, *target], made, chain([first], frames))
+
+
+def run_encoder(
+    path: Path,
+    words: Sequence[str],
+    made: Mapping[str, str] | None,
+    frames: Iterable[np.ndarray] = (),
+) -> None:
+    """Runs ffmpeg with `words` to an .mp4; it reads `frames`.
+
+    Raises:
+      OSError: it fails, e.g. on a full disk.
+    """
     text = "; ".join(f"{key}={value}" for key, value in (made or {}).items())
     comment = ["-metadata", f"comment={text}"] if text else []
-    with replacing(path) as temporary:
-        # imageio_ffmpeg's own writer does not tell when the encoder fails, e.g. on a full disk.
-        words = [encoder, "-y", "-v", "error", *source, *target, *comment]
-        process = subprocess.Popen(
-            [*words, str(temporary.absolute())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for this process, which ends the encoder
-        )
-        try:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # why it has ended is found below
-                for frame in chain([first], frames):
-                    process.stdin.write(frame.data)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            _, said = process.communicate()
-        if process.returncode:
-            raise _encoder_error(process.returncode, said.decode(errors="replace"))
+    # imageio_ffmpeg's own writer does not tell when the encoder fails.
+    process = subprocess.Popen(
+        [ffmpeg(), "-y", "-v", "error", *words, *comment, "-f", "mp4", str(path.absolute())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which ends the encoder
+    )
+    try:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # why it has ended is found below
+            for frame in frames:
+                process.stdin.write(frame.data)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        _, said = process.communicate()
+    if process.returncode:
+        raise _encoder_error(process.returncode, said.decode(errors="replace"))
 
 
 def _encoder_error(status: int, said: str) -> OSError:

@@ -30,6 +30,7 @@ ALLOWED = {
     "images": {"errors"},
     "video": {"errors"},
     "outputs": {"errors", "images", "paths", "provenance", "video"},
+    "clips": {"errors", "outputs", "paths"},
     "nets": NETWORKS,
     "data": {"images", "errors", "locks", "paths", "progress", "seeds", "text"},
     "text": set(),
@@ -60,9 +61,9 @@ ALLOWED = {
         "paths", "runs", "seeds", "stylize", "training",
     },
     "commands": {
-        "api", "conditions", "config", "data", "editing", "errors", "evaluation", "images", "locks",
-        "metrics", "outputs", "paths", "progress", "provenance", "records", "runs", "seeds",
-        "stylize", "tasks", "training", "trees", "video", "weights",
+        "api", "clips", "conditions", "config", "data", "editing", "errors", "evaluation", "images",
+        "locks", "metrics", "outputs", "paths", "progress", "provenance", "records", "runs",
+        "seeds", "stylize", "tasks", "training", "trees", "video", "weights",
     },
     "__main__": {"commands"},
 }  # fmt: skip

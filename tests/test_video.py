@@ -5,7 +5,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from ganjax import outputs
+from ganjax import clips
+from ganjax.clips import ClipWriter
 from ganjax.errors import UserError
 from ganjax.video import ffmpeg, is_video, probe, read_frames
 
@@ -56,12 +57,16 @@ def test_variable_frame_rates_keep_the_time(tmp_path):
     assert abs(len(list(read_frames(probe(path)))) - 20) <= 1
 
 
-def test_what_is_written_comes_back(clip, tmp_path):
+def write(path, frames, **options):
+    ClipWriter(path, "job").write(iter(frames), **options)
+
+
+@pytest.mark.parametrize("part", [250, 5])
+def test_what_is_written_comes_back(clip, tmp_path, monkeypatch, part):
+    monkeypatch.setattr(clips, "PART", part)
     found, path = probe(clip), tmp_path / "b.mp4"
     made = {"model": "toy"}
-    outputs.write_video(
-        path, read_frames(found), rate=found.rate, sound=(clip, found.sound), made=made
-    )
+    write(path, read_frames(found), rate=found.rate, sound=(clip, found.sound), made=made)
     again = probe(path)
     assert again._replace(path=clip) == found
     for wanted, got in zip(read_frames(found), read_frames(again), strict=True):
@@ -73,13 +78,41 @@ def test_what_is_written_comes_back(clip, tmp_path):
     assert "model=toy" in said
     pcm = make(tmp_path / "pcm.mkv", "-c:a", "pcm_s16le")
     sound = (pcm, probe(pcm).sound)
-    outputs.write_video(path, read_frames(found), rate="25", sound=sound, made=made)
+    write(path, read_frames(found), rate="25", sound=sound, made=made)
     assert probe(path).sound == "aac" and probe(path).rate == "25/1"
     odd = [np.zeros((47, 63, 3), np.uint8)] * 2
-    outputs.write_video(path, odd, rate="25", made=made)
+    write(path, odd, rate="25", made=made)
     assert probe(path).size == (48, 64)
     with pytest.raises(UserError, match="video goes to FILE.mp4"):
-        outputs.write_video(tmp_path / "a.gif", odd, rate="25", made=made)
+        write(tmp_path / "a.gif", odd, rate="25", made=made)
+
+
+def test_a_clip_that_was_interrupted_is_the_same(tmp_path, monkeypatch):
+    """Whole parts stay, and what is remembered with them; those of another job do not."""
+    monkeypatch.setattr(clips, "PART", 4)
+    random = np.random.default_rng(0)
+    frames = list(random.integers(0, 255, (10, 16, 24, 3), dtype=np.uint8))
+    options = {"rate": "25", "made": None}
+    write(tmp_path / "straight.mp4", frames, **options)
+
+    def breaks(number):
+        yield from frames[:number]
+        raise KeyboardInterrupt
+
+    path, seen = tmp_path / "broken.mp4", [np.int64(9)]
+    with pytest.raises(KeyboardInterrupt):
+        ClipWriter(path, "job").write(breaks(7), memory=lambda: seen, **options)
+    assert not path.exists()
+    assert ClipWriter(path, "another job").frames == 0
+    again = ClipWriter(path, "job")
+    assert again.frames == 4 and again.memory() == seen
+    again.write(iter(frames[again.frames :]), **options)
+    assert path.read_bytes() == (tmp_path / "straight.mp4").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.mp4", "straight.mp4"]
+    with pytest.raises(KeyboardInterrupt):
+        ClipWriter(path, "job").write(breaks(7), **options)
+    ClipWriter(path, "another job").write(iter(frames[:3]), **options)
+    assert len(list(read_frames(probe(path)))) == 3
 
 
 def test_bad_files_are_one_line(clip, tmp_path):

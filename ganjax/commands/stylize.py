@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -106,8 +107,9 @@ def main(argv: list[str]) -> None:
 
 def _stylize_video(arguments: argparse.Namespace) -> None:
     """One clip in one style, or in one mixture."""
+    from ganjax.clips import ClipWriter
     from ganjax.data.folder import list_pictures
-    from ganjax.outputs import Destination, write_video
+    from ganjax.outputs import Destination
 
     if any(map(is_video, arguments.style)):
         raise UserError(f"--style {arguments.style[0]} is a video; give a picture, e.g. a frame")
@@ -141,7 +143,8 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
     start_jax(compile_cache=arguments.compile_cache)
     from tqdm import tqdm
 
-    from ganjax import stylize
+    from ganjax import __version__, stylize
+    from ganjax.metrics.extractors import digest_of
     from ganjax.provenance import COMPOSITE, provenance
     from ganjax.stylize.jobs import Job, frame_size, read_style
     from ganjax.stylize.video import fade, stylize_frames
@@ -149,23 +152,38 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
     model = stylize.load_model(arguments.model, path=arguments.weights, levels=arguments.levels)
     job = Job((), pictures, size=arguments.size, style_size=arguments.style_size)
     styles = [read_style(job, model, number, picture) for number, picture in enumerate(pictures)]
-    frames = read_frames(clip, frame_size(job, clip.size))
+    statistics = [style.statistics for style in styles if style.statistics is not None]
+    size = frame_size(job, clip.size)
+    content = clip.path.stat()
+    options = ("alpha", "smoothing", "preserve_color", "levels", "model", "fade", "no_metadata")
+    follows_from = {name: getattr(arguments, name) for name in options} | {
+        "content": [str(clip.path.absolute()), content.st_size, content.st_mtime_ns, *size],
+        "mixture": mixture,
+        "weights": digest_of((model.params, statistics), __version__),
+    }
+    writer = ClipWriter(arguments.output, json.dumps(follows_from))
+    memory = writer.memory()
+    shares = fade(len(pictures), clip.frames) if arguments.fade else itertools.repeat(mixture)
     drawn = stylize_frames(
         model,
-        frames,
-        [style.statistics for style in styles if style.statistics is not None],
-        fade(len(pictures), clip.frames) if arguments.fade else itertools.repeat(mixture),
+        itertools.islice(read_frames(clip, size), writer.frames, None),
+        statistics,
+        itertools.islice(shares, writer.frames, None),
         alpha=arguments.alpha,
         smoothing=arguments.smoothing,
         keep_colors=arguments.preserve_color == "luminance",
+        memory=memory,
     )
     made = None
     if not arguments.no_metadata:
         made = provenance(source_type=COMPOSITE, model=Path(model.name).name)
-    output.open()
-    with tqdm(drawn, total=clip.frames or None, unit="frame", disable=None) as bar:
-        sound = (clip.path, clip.sound) if clip.sound else None
-        write_video(arguments.output, bar, rate=clip.rate, sound=sound, made=made)
+    if writer.frames:
+        print(f"{arguments.output} goes on after frame {writer.frames}", file=sys.stderr)
+    sound = (clip.path, clip.sound) if clip.sound else None
+    with tqdm(
+        drawn, total=clip.frames or None, initial=writer.frames, unit="frame", disable=None
+    ) as bar:
+        writer.write(iter(bar), rate=clip.rate, sound=sound, made=made, memory=lambda: memory)
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 

@@ -8,6 +8,7 @@ networks make stronger, is averaged over time first where nothing moves.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ def stylize_frames(
     alpha: float = 1.0,
     smoothing: float = 0.9,
     keep_colors: bool = False,
+    memory: list[Any] | None = None,
 ) -> Iterator[np.ndarray]:
     """Stylizes frames of one size in order, in the memory of one.
 
@@ -48,25 +50,30 @@ def stylize_frames(
       smoothing: in [0, 1), what a frame's statistics, and pixels where nothing moves, weigh in the
         next frame's; 0 for each frame by itself. They start anew where the scene changes.
       keep_colors: only the luminance changes.
+      memory: holds what the frames before have left for the next one; empty at the beginning. It
+        is kept up to date, so that a copy of it goes on with the frames that follow.
 
     Yields:
       uint8 [H, W, 3].
     """
     program = _program(model.stylizer, keep_colors)
     mixed = jax.tree.map(lambda *leaves: jnp.stack(leaves), *styles)
-    memory, before = None, None
+    memory = [] if memory is None else memory
+    tree = None
     for frame, mixture in zip(frames, weights, strict=False):
         shares = np.asarray(mixture, np.float32) / np.sum(mixture, dtype=np.float32)
         height, width = frame.shape[:2]
         image = pad_to_multiple(frame, model.stylizer.multiple)[None]
         seen = frame[::_SPARSE, ::_SPARSE].mean(axis=-1)
-        same = before is not None and np.abs(seen - before).mean() < _CUT
-        before = seen
+        same = bool(memory) and np.abs(seen - memory[0]).mean() < _CUT
         arguments = (model.params, image, mixed, shares, np.float32(alpha))
-        if memory is None:
+        if tree is None:
             _, shapes = jax.eval_shape(program, *arguments, None, np.float32(0))
-            memory = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        drawn, memory = program(*arguments, memory, np.float32(smoothing if same else 0))
+            leaves, tree = jax.tree.flatten(shapes)
+            memory[:] = memory or [seen, *(np.zeros(leaf.shape, leaf.dtype) for leaf in leaves)]
+        kept = np.float32(smoothing if same else 0)
+        drawn, after = program(*arguments, jax.tree.unflatten(tree, memory[1:]), kept)
+        memory[:] = [seen, *jax.tree.leaves(after)]
         yield np.asarray(drawn)[0, :height, :width]
 
 

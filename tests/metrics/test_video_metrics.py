@@ -8,7 +8,7 @@ from PIL import Image
 from test_flow import GRID, paint
 from test_video import make
 
-from ganjax import outputs
+from ganjax.clips import ClipWriter
 from ganjax.commands import evaluate
 from ganjax.commands import weights as command_weights
 from ganjax.errors import UserError
@@ -98,7 +98,7 @@ def test_files_folders_and_gifs_are_measured(tmp_path, capsys):
     # One of the two may have a row more: encoders add one.
     content = write(tmp_path / "in", [np.pad(f, ((0, 1), (0, 0), (0, 0))) for f in frames])
     drawn, style = tmp_path / "out.mp4", tmp_path / "s.png"
-    outputs.write_video(drawn, frames, rate="25", made=None)
+    ClipWriter(drawn, "").write(iter(frames), rate="25", made=None)
     Image.fromarray(STYLE).save(style)
     words = ["--video", str(drawn), "--content", str(content), "--style", str(style)]
     told = tmp_path / "told.json"

@@ -8,7 +8,7 @@ from PIL import Image
 from test_stylize import by_styles, close, picture, toy
 from test_video import make
 
-from ganjax import Stylizer
+from ganjax import Stylizer, clips
 from ganjax.commands import stylize as command
 from ganjax.errors import UserError
 from ganjax.stylize import encode_style
@@ -93,6 +93,39 @@ def test_another_scene_starts_anew():
     dark, bright = picture(48, 64, 0, 0, 60), picture(48, 64, 3, 190, 255)
     last = drawn([dark, dark, bright])[-1]
     close(last, drawn([bright])[0])
+
+
+def test_frames_go_on_from_what_is_remembered():
+    """As if they had never stopped, bit for bit, and in the same scene."""
+    frames = [picture(48, 64, 0, 0, 200 + number) for number in range(5)]
+    memory: list = []
+    first = drawn(frames[:3], memory=memory)
+    again = drawn(frames[3:], memory=[np.asarray(array) for array in memory])
+    np.testing.assert_array_equal([*first, *again], drawn(frames))
+    assert not np.array_equal(again[0], drawn(frames[3:])[0])
+
+
+def test_a_killed_clip_goes_on_by_the_same_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clips, "PART", 2)
+    clip, style = make(tmp_path / "a.mp4", seconds=0.2), tmp_path / "style.png"
+    Image.fromarray(STYLES[0]).save(style)
+    words = ["--content", str(clip), "--style", str(style), "--style_size", "64"]
+    command.main([*words, "--output", str(tmp_path / "straight.mp4")])
+    resumed, write = tmp_path / "resumed.mp4", clips.encode
+
+    def die(path, *arguments, **options):
+        write(path, *arguments, **options)
+        if "000001" in path.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(clips, "encode", die)
+    with pytest.raises(KeyboardInterrupt):
+        command.main([*words, "--output", str(resumed)])
+    monkeypatch.setattr(clips, "encode", write)
+    capsys.readouterr()
+    command.main([*words, "--output", str(resumed)])
+    assert "resumed.mp4 goes on after frame 2" in capsys.readouterr().err
+    assert resumed.read_bytes() == (tmp_path / "straight.mp4").read_bytes()
 
 
 def test_a_clip_is_stylized_with_its_sound(tmp_path):
