@@ -84,6 +84,8 @@ def defaults() -> ConfigDict:
     config.penalties.gradient_weight = 0.0  # of WGAN-GP's; 10 as published
     config.penalties.r1_weight = 0.0  # of half of the discriminator's squared gradients at images
     config.penalties.r2_weight = 0.0  # the same at generated images
+    # These two are taken in each so-many-th train step only, and weigh so many times as much.
+    config.penalties.every = 1
     config.augment = ConfigDict()
     # color, translation, cutout, or several with commas between; "" for none. For little data.
     config.augment.policy = ""
@@ -155,6 +157,8 @@ def from_config(config: ConfigDict) -> Task:
         raise UserError("discriminator_steps and generator_batch must be 1 or more")
     if min(penalties.gradient_weight, penalties.r1_weight, penalties.r2_weight) < 0:
         raise UserError("penalties.gradient_weight, .r1_weight and .r2_weight must be 0 or more")
+    if penalties.every < 1:
+        raise UserError(f"penalties.every is {penalties.every}; give 1 or more")
     if config.loss == "wasserstein" and not penalties.gradient_weight:
         raise UserError("loss=wasserstein needs its penalty; set penalties.gradient_weight=10")
     if min(config.classifier.values()) < 0:
@@ -180,6 +184,7 @@ def from_config(config: ConfigDict) -> Task:
         gradient_weight=penalties.gradient_weight,
         r1_weight=penalties.r1_weight,
         r2_weight=penalties.r2_weight,
+        penalize_every=penalties.every,
         classifier_weights=tuple(config.classifier.values()),
         **_augmentation(config),
         penalty_schedule=optimizers.cosine(1.0, cosine.penalties, length),
@@ -323,6 +328,7 @@ def make(
     gradient_weight: float = 0.0,
     r1_weight: float = 0.0,
     r2_weight: float = 0.0,
+    penalize_every: int = 1,
     classifier_weights: tuple[float, float] = (1.0, 0.1),
     augmentation: Callable[[Array, Array, Any], Array] = lambda rng, images, probability: images,
     probability: optimizers.Schedule = lambda images: 0.0,
@@ -350,6 +356,8 @@ def make(
       gradient_weight: of `losses.gradient_penalty`, between each real and a generated image.
       r1_weight, r2_weight: of half of the discriminator's squared gradients at real and at
         generated images.
+      penalize_every: train steps, of which one takes these two, times their number (Karras et al.
+        2020, arXiv:1912.04958, section 3.1: lazy regularization).
       classifier_weights: where the discriminator is a classifier, too: of the cross-entropy of real
         images, which it pays, and of that of generated ones, which the generator pays.
       augmentation: (rng, images, probability) -> images, of all that the discriminator sees; slopes
@@ -420,13 +428,21 @@ def make(
             both = None if encoded is None else jnp.concatenate([encoded, encoded])
             images, critic = jnp.concatenate([real, fake]), partial(criticize, encoded=both)
             penalty, metrics = jnp.zeros(()), {}
-            if penalized:
+            if penalized and penalize_every == 1:
                 logits, squares, (classes, statistics) = losses.squared_slopes(critic, images)
+            else:
+                logits, (classes, statistics) = critic(images)
+                squares = jnp.zeros(logits.shape, logits.dtype)
+                if penalized:
+                    squares = jax.lax.cond(
+                        state.step % penalize_every == 0,
+                        lambda: penalize_every * losses.squared_slopes(critic, images)[1],
+                        lambda: squares,
+                    )
+            if penalized:
                 r1, r2 = map(jnp.mean, jnp.split(squares, 2))
                 penalty = (r1_weight * r1 + r2_weight * r2) / 2
                 metrics = {"penalty_real": r1, "penalty_fake": r2}
-            else:
-                logits, (classes, statistics) = critic(images)
             if gradient_weight:
                 mix = jax.random.uniform(jax.random.fold_in(key, 2), (len(real),))
                 values = losses.gradient_penalty(

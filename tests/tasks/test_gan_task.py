@@ -184,6 +184,28 @@ def test_penalties_and_the_average_follow_the_images_seen():
     np.testing.assert_allclose(got, new + 0.5 ** (8 / 10) * (old - new), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_lazy_penalties_count_for_the_steps_between():
+    """In step 0 of 4 a penalty weighs four times as much; in step 1 there is none."""
+    config = _small()
+    config.loss, config.cosine.kimg, config.penalties.r2_weight = "hinge", 0.0, 0.0
+    batch = {"image": np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32")}
+    found = []
+    for every, weight in ((4, 2.0), (1, 8.0)):
+        config.penalties.every, config.penalties.r1_weight = every, weight
+        step = jax.jit(tasks.make(config).train_step)
+        states = [_state(config, 0).replace(step=jnp.int32(number)) for number in (0, 1)]
+        found.append([step(state, batch, jax.random.key(1)) for state in states])
+    ((lazy, first), (_, second)), ((full, wanted), (_, other)) = found
+    np.testing.assert_allclose(first["loss_discriminator"], wanted["loss_discriminator"], rtol=1e-5)
+    networks = (state.networks["discriminator"].params for state in (lazy, full))
+    for pair in zip(*map(jax.tree.leaves, networks), strict=True):
+        np.testing.assert_allclose(*pair, atol=1e-4)
+    assert second["penalty_real"] == 0 and other["penalty_real"] > 1e-4
+    rest = other["loss_discriminator"] - 4 * other["penalty_real"]
+    np.testing.assert_allclose(second["loss_discriminator"], rest, rtol=1e-5)
+
+
 @pytest.mark.long
 def test_the_probability_of_changes_is_remembered_and_moves():
     """By four steps' images, towards more where D knows the real ones, and changes the losses."""
@@ -211,6 +233,7 @@ def test_the_probability_of_changes_is_remembered_and_moves():
     ("field", "value", "message"),
     [
         ("penalties.r1_weight", -1.0, "penalties.gradient_weight, .r1_weight and .r2_weight"),
+        ("penalties.every", 0, "penalties.every is 0"),
         ("loss", "wasserstein", "set penalties.gradient_weight=10"),
         ("classifier.generator_weight", -1.0, "classifier.discriminator_weight and"),
         ("model.head", "classifier", "needs data.labels=True and model.form=resnet or wgan_gp"),
