@@ -133,6 +133,7 @@ def edit(arguments: argparse.Namespace) -> None:
             broken += 1
             about = "" if isinstance(picture, Path) else f"{picture.name}: "
             print(f"error: {about}{str(error).removeprefix('image ')}", file=sys.stderr)
+    session.tell_means()
     if broken:
         sys.exit(1)
 
@@ -165,6 +166,7 @@ class _Session:
         self.editor = Editor(run, str(arguments.run))
         self._generator = Generator(run, str(arguments.run))
         self._arguments = arguments
+        self._found: list[tuple[Any, ...]] = []  # seconds, then (LPIPS, PSNR) once or twice
         self._segmenter = None
         if arguments.hold:
             source = arguments.segmenter or regions.SEGMENTER
@@ -213,11 +215,10 @@ class _Session:
                 asked=self._shown,
                 tell=bar.update,
             )
-        line = f"{picture.name}: inverted in {time.monotonic() - began:.0f} s, "
-        line += _described(inverted.found)
-        if arguments.tuning:
-            line += f"; with the generator tuned, {_described(inverted.tuned)}"
-        print(line, file=sys.stderr)
+        measured = [inverted.found, *([inverted.tuned] if arguments.tuning else [])]
+        values = [(float(one.lpips[0]), float(one.psnr[0])) for one in measured]
+        self._found.append((time.monotonic() - began, *values))
+        print(f"{picture.name}: inverted in {_described(*self._found[-1])}", file=sys.stderr)
         if inverted.found.lpips[0] > UNLIKE * editor.spread:
             print(
                 f"{picture.name}: unlike what the model draws, whose own images differ by LPIPS "
@@ -225,6 +226,17 @@ class _Session:
                 file=sys.stderr,
             )
         return inverted
+
+    def tell_means(self) -> None:
+        """How well the inversions went on average, where there were several."""
+        if len(self._found) > 1:
+            import numpy as np
+
+            seconds, *values = (
+                np.mean(column, axis=0) for column in zip(*self._found, strict=True)
+            )
+            line = _described(float(seconds), *((float(a), float(b)) for a, b in values))
+            print(f"mean of {len(self._found)} images: {line}", file=sys.stderr)
 
     def _find_shift(self) -> Any:
         """What is added to z, [N, Z]: for one picture, or for a row of sliders per direction."""
@@ -285,8 +297,13 @@ class _Session:
         return np.asarray(padded, own.dtype)
 
 
-def _described(likeness: Any) -> str:
-    return f"LPIPS {float(likeness.lpips[0]):.3f}, PSNR {float(likeness.psnr[0]):.1f} dB"
+def _described(seconds: float, *likenesses: tuple[float, float]) -> str:
+    """Of an inversion: LPIPS and PSNR of the z that was found and, if there is one, of the tuned
+    generator."""
+    found, *tuned = (f"LPIPS {lpips:.3f}, PSNR {psnr:.1f} dB" for lpips, psnr in likenesses)
+    return "; ".join(
+        [f"{seconds:.0f} s, {found}", *(f"with the generator tuned, {x}" for x in tuned)]
+    )
 
 
 def _target(place: Any, name: str) -> Path | None:

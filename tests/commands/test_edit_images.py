@@ -9,7 +9,7 @@ from PIL import Image
 from toys import save_run
 
 from ganjax import Generator, UserError, outputs, runs
-from ganjax.commands import edit, weights
+from ganjax.commands import edit, edit_images, weights
 from ganjax.data.avatars import ATTRIBUTES, MASK_CLASSES, render
 from ganjax.editing.editor import Editor
 from ganjax.editing.regions import Segmenter
@@ -87,6 +87,16 @@ def test_many_images_go_to_folders_and_nothing_is_replaced(run, tmp_path, capsys
     assert (tmp_path / "out" / "0.png").read_bytes() == b"mine"
     assert not Image.open(tmp_path / "out" / "1.png").text
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+
+
+def test_several_inversions_are_told_on_average(capsys):
+    session = edit_images._Session.__new__(edit_images._Session)
+    session._found = [(10.0, (0.2, 20.0), (0.1, 30.0)), (20.0, (0.4, 22.0), (0.3, 32.0))]
+    session.tell_means()
+    assert capsys.readouterr().err == (
+        "mean of 2 images: 15 s, LPIPS 0.300, PSNR 21.0 dB; with the generator tuned, LPIPS 0.200, "
+        "PSNR 31.0 dB\n"
+    )
 
 
 def test_sliders_have_a_row_for_each_direction(run, tmp_path):
