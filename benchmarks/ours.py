@@ -14,10 +14,21 @@ CONFIGS = {
     "adain_compact": "configs/adain_compact.py",
     "cut": "configs/cut_horse2zebra.py",
     "cyclegan": "configs/cyclegan_horse2zebra.py",
+    "dfgan": "configs/text_folder.py",
     "pix2pix": "configs/pix2pix_facades.py",
     "progressive": "configs/progressive_avatars.py:128",
     "progressive_narrow": "configs/progressive_avatars.py",
+    "r3gan": "configs/r3gan_cifar10.py",
+    "sngan": "configs/sngan_celeba.py",
 }
+# What differs from these configs: captions have few words, R3GAN's peer no classes and no changes.
+FIELDS = {
+    "dfgan": {"model.words": 256, "ema_half_life_kimg": 10.0},
+    "r3gan": {
+        "data.labels": False, "model.classes": 0, "cosine.augment_probability": 0.0,
+    },
+}  # fmt: skip
+WORDS, LENGTH = 256, 40  # of the vocabulary, of a caption
 # Channels of progressive networks up to 32x32, and the length of their z.
 WIDTHS = {"progressive": 512, "progressive_narrow": 64}
 
@@ -31,7 +42,7 @@ def train_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pr
     step = make_step(task=task, batch_size=batch_size, image_size=image_size, dtype=dtype)
     import jax
 
-    batch = jax.device_put(_batch(task, avatars(batch_size, image_size)))
+    batch = jax.device_put(_batch(task, avatars(step.images, image_size)))
 
     def run(steps: int) -> None:
         pending = None
@@ -51,6 +62,7 @@ class Step:
 
     Attributes:
       state: donated by each call, and replaced.
+      images: of a batch.
       flops: of one call.
       notes: number of parameters, and bytes of the state, of the part of it that is written in
         place, and of temporaries.
@@ -58,6 +70,8 @@ class Step:
 
     def __init__(self, function, state, batch):
         import jax
+
+        self.images = next(iter(batch.values())).shape[0]
 
         from benchmarks.flops import count_flops
 
@@ -90,6 +104,7 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
     if task == "adain_compact":
         # A VGG-19 of the published width with random weights stands for the trained one.
         fields["loss.encoders"] = ("random",)
+    fields |= FIELDS.get(task, {})
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     config = load_config(CONFIGS[task], overrides)
     start_jax()
@@ -99,14 +114,17 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
     from ganjax.training.step import guard
 
     game = tasks.make(config)
-    guarded = guard(game.train_step, config.max_skips)
+    phase = game.phases[-1]
+    guarded = guard(game.step_of(phase), config.max_skips)
+    # Several discriminator steps, each on real images of its own, are one step.
+    images = phase.batch_size if task in ("r3gan", "sngan") else batch_size
 
     def step(state, batch):
         rng = jax.random.fold_in(jax.random.key(1), state.step)
         new, _, metrics = guarded(state, 0, batch, rng)
-        return new.replace(step=state.step + 1, images=state.images + batch_size), metrics
+        return new.replace(step=state.step + 1, images=state.images + images), metrics
 
-    image = jax.ShapeDtypeStruct((batch_size, image_size, image_size, 3), "uint8")
+    image = jax.ShapeDtypeStruct((images, image_size, image_size, 3), "uint8")
     return Step(step, jax.jit(game.init)(jax.random.key(0)), _batch(task, image))
 
 
@@ -115,7 +133,16 @@ def _batch(task: str, images: Any) -> dict[str, Any]:
         return {"content": images, "style": images}
     if task in ("cut", "cyclegan", "pix2pix"):
         return {"source": images, "target": images}
+    if task == "dfgan":
+        return {"image": images, "label": tokens(images.shape[0])}
     return {"image": images}
+
+
+def tokens(count: int) -> Any:
+    """Numbers of the words of captions of full length, int32 [B, T]."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(1, WORDS, (count, LENGTH)).astype(np.int32)
 
 
 def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Program:

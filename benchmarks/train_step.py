@@ -15,21 +15,25 @@ examples:
   python -m benchmarks.train_step --task progressive_narrow --batch_size 16      64 channels
   python -m benchmarks.train_step --task adain_compact --image_size 128 --batch_size 4
   python -m benchmarks.train_step --task cyclegan --image_size 256 --batch_size 1
+  python -m benchmarks.train_step --task r3gan --image_size 32 --batch_size 4
 
 A step is a whole iteration: the discriminator on real and on fake images, both optimizers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
-device); PyTorch its official DCGAN example, or Progressive GAN, pix2pix, CycleGAN and CUT as one
-writes them there (images float on the device; autocast for bfloat16). The stylizer's step has no
-peer.
+device); PyTorch its official DCGAN example, or SNGAN, R3GAN, DF-GAN, Progressive GAN, pix2pix,
+CycleGAN and CUT as one writes them there (images float on the device; autocast for bfloat16). The
+stylizer's step has no peer.
 
 {report.EPILOG}"""
 PEERS = {
     "cut": "cut",
     "cyclegan": "cyclegan",
     "dcgan": "dcgan",
+    "dfgan": "dfgan",
     "pix2pix": "pix2pix",
     "progressive": "progressive",
     "progressive_narrow": "progressive",
+    "r3gan": "r3gan",
+    "sngan": "sngan",
 }
 
 
