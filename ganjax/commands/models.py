@@ -35,6 +35,11 @@ MODELS = (
         "ganjax stylize --content photo.jpg --style painting.jpg --output out.png",
     ),
     Bundled(
+        "portraits_text",
+        "draws portraits of 64x64 pixels from a sentence (DF-GAN)",
+        'ganjax sample --weights portraits_text --text "a smiling woman with red hair" --num 16',
+    ),
+    Bundled(
         "sr_x4",
         "makes photos four times as wide and high (SRVGG)",
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
@@ -48,6 +53,11 @@ MODELS = (
         "attributes_avatars",
         "tells hair, hat, glasses and 16 other attributes of avatars, to measure their generators",
         "ganjax evaluate --workdir runs/dcgan_avatars --metrics attributes5k_avatars",
+    ),
+    Bundled(
+        "classify_fashion_mnist",
+        "tells the ten classes of Fashion-MNIST, to measure generators of them",
+        "ganjax evaluate --workdir runs/sngan_fashion_mnist --metrics accuracy5k_fashion_mnist",
     ),
 )
 

@@ -21,6 +21,7 @@ from ganjax.metrics.frechet import Moments, frechet_distance
 from ganjax.metrics.inception_score import inception_score
 from ganjax.metrics.kernel import fitting_size, kernel_distance
 from ganjax.metrics.manifold import density_coverage, precision_recall
+from ganjax.metrics.modes import FASHION_MNIST, count_modes
 from ganjax.metrics.protocols import Protocol, Statistic
 from ganjax.metrics.protocols import statistics as statistics_of
 from ganjax.metrics.sliced_wasserstein import check_size, sliced_wasserstein
@@ -145,6 +146,8 @@ def measure(
         if protocol.kind == "attributes":
             scores |= _accuracy("", generated, ours["logits"])
             scores |= _accuracy("reference_", reference, theirs["logits"])
+        if protocol.kind == "accuracy":
+            scores = _accuracy_of_classes(protocol, generated, ours["logits"])
         digest = programs[protocol.extractor, protocol.resizing].digest
         results.append(Result(protocol, scores, digest, a.size, _size(b, found[1])))
     return results, features
@@ -298,6 +301,12 @@ def compare(protocol: Protocol, generated: Values, reference: Values) -> dict[st
             return {"value": float(np.mean(list(levels.values()))), **each}
         case "attributes":
             return _attributes(generated["logits"], reference["logits"])
+        case "modes":
+            logits = generated["logits"]
+            modes = count_modes(logits.reshape(len(logits), -1, len(FASHION_MNIST)))
+            return {"value": modes.reached, "reverse_kl": modes.reverse_kl}
+        case "accuracy":
+            return {}  # of what images were asked for, which is not a statistic of theirs
     raise AssertionError(protocol.kind)
 
 
@@ -328,6 +337,23 @@ def _accuracy(side: str, images: ImageSet | None, logits: np.ndarray) -> dict[st
         f"{side}accuracy": float(np.mean(list(shares.values()))),
         **{f"{side}accuracy_{name}": share for name, share in shares.items()},
     }
+
+
+def _accuracy_of_classes(
+    protocol: Protocol, images: ImageSet, logits: np.ndarray
+) -> dict[str, float]:
+    """How often the classifier sees the class that images were asked for: the mean of classes."""
+    labels = images.classes(len(logits)) if images.classes else None
+    count = len(FASHION_MNIST)
+    if labels is None or np.any(labels >= count):
+        raise UserError(f"{protocol.name} is of a model that is asked for {count} classes")
+    right = logits[:, :count].argmax(axis=1) == labels
+    shares = {
+        f"value_{name}": float(right[labels == number].mean())
+        for number, name in enumerate(FASHION_MNIST)
+        if np.any(labels == number)
+    }
+    return {"value": float(np.mean(list(shares.values()))), **shares}
 
 
 def measure_pairs(

@@ -42,6 +42,7 @@ class ImageSet(NamedTuple):
       attributes: count -> those of the first `count` images, int32 [count, A] as
         `ganjax.data.avatars` has them, of a model those that it was asked for, -1 where it was
         asked for none; None where they are not known.
+      classes: the same of a class, int32 [count].
     """
 
     name: str
@@ -50,6 +51,7 @@ class ImageSet(NamedTuple):
     image_size: tuple[int, int]
     batches: Callable[[int, int], Iterator[tuple[Array, int]]]
     attributes: Callable[[int], np.ndarray] | None = None
+    classes: Callable[[int], np.ndarray] | None = None
 
 
 def open_set(
@@ -169,13 +171,15 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         (_, *size, _) = jax.eval_shape(
             partial(generate, seed=seed), trained, index=np.arange(mesh.size)
         ).shape
-        attributes = None
-        if read := _reader_of_attributes(model.inputs.get("label")):
 
-            def attributes(count: int) -> np.ndarray:
-                return read(np.asarray(draw(seeds.key(seed), jnp.arange(count), None)["label"]))
+        def labels(count: int) -> np.ndarray:
+            return np.asarray(draw(seeds.key(seed), jnp.arange(count), None)["label"])
 
-        return ImageSet("the model", None, "", tuple(size), batches, attributes)
+        attributes, condition = None, model.inputs.get("label")
+        if read := _reader_of_attributes(condition):
+            attributes = lambda count: read(labels(count))  # noqa: E731
+        classes = labels if condition and condition.kind == "class" else None
+        return ImageSet("the model", None, "", tuple(size), batches, attributes, classes)
 
     return make
 

@@ -11,13 +11,22 @@ from jax import Array
 
 from ganjax import weights
 from ganjax.errors import UserError
+from ganjax.metrics.modes import FASHION_MNIST
 from ganjax.metrics.resizing import DIALECTS, Dialect, resize
 from ganjax.nets import inception, vgg16
 from ganjax.nets.attributes import SIDE, Classifier
 from ganjax.nets.darknet import TinyDarknet
 
-NAMES = ("avatars", "inception", "tiny_darknet", "vgg16", "vgg16_fc2")
-_WEIGHTS = {"avatars": "attributes_avatars", "vgg16": "vgg16_features", "vgg16_fc2": "vgg16"}
+NAMES = (
+    "avatars", "fashion_mnist", "inception", "stacked", "tiny_darknet", "vgg16", "vgg16_fc2",
+)  # fmt: skip
+_WEIGHTS = {
+    "avatars": "attributes_avatars",
+    "fashion_mnist": "classify_fashion_mnist",
+    "stacked": "classify_fashion_mnist",
+    "vgg16": "vgg16_features",
+    "vgg16_fc2": "vgg16",
+}
 
 
 class Extractor(NamedTuple):
@@ -59,6 +68,10 @@ def load(name: str, *, resizing: Dialect | Literal[""] = "") -> Extractor:
             # A classifier's features are of any size; these come to that of Inception's, about 0.4,
             # where the kernel's 1 counts.
             return _make(name, Classifier().apply, SIDE, resizing or "clean", scale=1 / 32)
+        case "fashion_mnist":
+            return _make(name, _by_channel, SIDE, resizing or "clean")
+        case "stacked":
+            return _make(name, _by_channel, SIDE, resizing or "clean", crop=_unframed)
         case "inception":
             dialect = resizing or "tf1"
             center = 127.5 if dialect == "pytorch" else 128.0  # pytorch-fid has a range of its own
@@ -81,6 +94,21 @@ def _pooled(variables: Any, images: Array) -> dict[str, Array]:
     return {"features": jnp.mean(outputs[layer], axis=(1, 2))}
 
 
+def _by_channel(variables: Any, images: Array) -> dict[str, Array]:
+    """Each of C channels as a gray image of Fashion-MNIST: [B, C * D] and [B, C * K]."""
+    classifier = Classifier(len(FASHION_MNIST))
+    batch, height, width, channels = images.shape
+    gray = jnp.moveaxis(images, 3, 1).reshape(batch * channels, height, width, 1)
+    outputs = classifier.apply(variables, gray)
+    return {name: values.reshape(batch, -1) for name, values in outputs.items()}
+
+
+def _unframed(images: Array) -> Array:
+    """Without the frame that `data.source=stacked:` puts around 28x28 pixels at 32x32."""
+    rows, columns = (side // 16 for side in images.shape[1:3])
+    return images[:, rows : images.shape[1] - rows, columns : images.shape[2] - columns]
+
+
 def _make(
     name: str,
     network: Callable[[Any, Array], dict[str, Array]],
@@ -89,6 +117,7 @@ def _make(
     *,
     center: float = 127.5,
     scale: float = 1.0,
+    crop: Callable[[Array], Array] = lambda images: images,
 ) -> Extractor:
     """An extractor that sees (pixel - center) / center in squares of `size` pixels.
 
@@ -96,7 +125,7 @@ def _make(
     """
 
     def apply(variables: Any, images: Array) -> dict[str, Array]:
-        x = resize(images, size, dialect=dialect)
+        x = resize(crop(images), size, dialect=dialect)
         # Accelerators would round the factors of convolutions to fewer bits.
         with jax.default_matmul_precision("highest"):
             outputs = network(variables, (x - center) / center)

@@ -25,6 +25,9 @@ _PUBLISHED = {
     "pr": ("precision_recall", "vgg16_fc2"),
     "dc": ("density_coverage", "vgg16_fc2"),
 }
+_CLASSIFIED = (
+    ("attributes", "avatars"), ("accuracy", "fashion_mnist"), ("modes", "stacked"),
+)  # fmt: skip
 _RESIZINGS = ("clean", "pytorch")  # of Inception; without one it is "tf1"
 # Y without so many pixels of the border: the scales of super-resolution.
 LUMA = {f"y{border or ''}": border for border in (0, 2, 3, 4)}
@@ -47,12 +50,15 @@ _FEWEST = {
     "precision_recall": 4,  # a 3rd neighbor beside the point itself
     "density_coverage": 6,
     "attributes": 1,
+    "accuracy": 1,
+    "modes": 1,
     "sliced_wasserstein": 1,
     "warping_error": 1,
 }
 _EXAMPLES = (
     *("fid{n}_full", "fid{n}", "fid{n}_clean", "fid{n}_pytorch", "kid{n}", "is{n}"),
-    *("pr{n}", "dc{n}", "swd{n}", "attributes{n}_avatars", "warping_error{n}", *_PAIRED),
+    *("pr{n}", "dc{n}", "swd{n}", "attributes{n}_avatars", "accuracy{n}_fashion_mnist"),
+    *("modes{n}_stacked", "warping_error{n}", *_PAIRED),
     *(f"{kind}{{n}}_{extractor}" for extractor in _EXTRACTORS for kind in _DISTRIBUTIONS),
 )
 _FORM = re.compile(r"(?P<kind>[a-z_]+?)(?P<n>[1-9][0-9]*)(?P<k>k?)(?P<full>_full)?(_(?P<of>\w+))?")
@@ -64,9 +70,9 @@ class Protocol(NamedTuple):
     Attributes:
       name: as the user gave it.
       kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
-        "attributes", "sliced_wasserstein", "warping_error" of videos, or one of pairs of images:
-        "psnr", "ssim", "ms_ssim", "iou", "dice", "style_loss", "content_loss", "gram_distance",
-        "lpips".
+        "attributes", "accuracy", "modes", "sliced_wasserstein", "warping_error" of videos, or one
+        of pairs of images: "psnr", "ssim", "ms_ssim", "iou", "dice", "style_loss",
+        "content_loss", "gram_distance", "lpips".
       size: generated images, and reference images unless `full`; 0 for all pairs; of videos, from
         which frame to which later one.
       full: the reference is the whole of its set.
@@ -105,7 +111,7 @@ class Protocol(NamedTuple):
     @property
     def one_sided(self) -> bool:
         """Needs no reference."""
-        return self.kind == "inception_score"
+        return self.kind in ("accuracy", "inception_score", "modes")
 
     @property
     def lower_is_better(self) -> bool:
@@ -204,7 +210,7 @@ def _fields(kind: str, of: str) -> tuple[str, str, str] | None:
             return metric, extractor, of or own
     elif kind in _DISTRIBUTIONS and of in _EXTRACTORS:
         return kind, of, ""
-    elif kind == "attributes" and of == "avatars":
+    elif (kind, of) in _CLASSIFIED:
         return kind, of, ""
     elif kind == "swd" and not of:
         return "sliced_wasserstein", "", ""
@@ -233,7 +239,9 @@ def statistics(protocol: Protocol, whole: int) -> tuple[Statistic, Statistic | N
     what = {
         "frechet": "moments",
         "inception_score": "logits",
+        "accuracy": "logits",
         "attributes": "logits",
+        "modes": "logits",
         "sliced_wasserstein": "patches",
     }.get(protocol.kind, "features")
     generated = Statistic(what, protocol.extractor, protocol.resizing, protocol.size)

@@ -1,4 +1,4 @@
-"""A small classifier of portraits' attributes, whose last hidden layer is a feature vector.
+"""A small classifier of attributes or classes, whose last hidden layer is a feature vector.
 
 Pixels enter in blocks of 2x2 (Shi et al. 2016, arXiv:1609.05158) and there is no normalization, so
 that an image's features depend on it alone and parameters are all that there is to keep.
@@ -29,7 +29,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array) -> dict[str, Array]:
-        """Maps images [B, 32, 32, 3] in [-1, 1] to {"features": [B, D] >= 0, "logits": [B, K]}."""
+        """Maps images [B, 32, 32, C] in [-1, 1] to {"features": [B, D] >= 0, "logits": [B, K]}."""
         half, quarter, init = self.width, 2 * self.width, nn.initializers.he_normal()
         x = nn.relu(Conv(half, name="half_in")(ops.space_to_depth(images)))
         x = nn.relu(Conv(half, name="half_out")(x))

@@ -1,4 +1,4 @@
-"""Classifying attributes: one network tells every attribute of a portrait at once."""
+"""Classifying: one network tells every attribute of a portrait, or the class of an image."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax import losses
+from ganjax import conditions, losses
 from ganjax.config import run_fields, short_run
 from ganjax.data.avatars import ATTRIBUTES
 from ganjax.data.avatars.occlusion import hide
@@ -31,16 +31,17 @@ _SIZES = tuple(map(len, ATTRIBUTES.values()))
 
 
 def defaults() -> ConfigDict:
-    """A classifier of the portraits' 19 attributes at 32x32."""
+    """A classifier of the portraits' 19 attributes at 32x32, or of the classes of other images."""
     config = run_fields("attributes")
     config.batch_size = 64  # portraits of a step, over all devices
     config.total_kimg = 400.0  # thousands of portraits to train on: 8 epochs
-    config.data.source = "avatars"  # no other source has the attributes
+    config.data.source = "avatars"  # or images with classes
     config.data.image_size = "32"  # what the network sees
     config.data.labels = True  # the attributes
     config.data.flip = False  # a mirrored gaze is another one
 
     config.model = ConfigDict()
+    config.model.classes = 0  # of the images; 0 for the portraits' attributes
     config.model.width = 48  # channels at 1/2 of the resolution
     config.model.features = 128  # length of the feature vector
 
@@ -57,25 +58,35 @@ def defaults() -> ConfigDict:
 
 
 def streams(config: ConfigDict) -> tuple[Stream, ...]:
-    """Portraits with their attributes."""
-    return (single(config.data, {"image": "image", "label": "label"}),)
+    """Portraits with their attributes, or images with their classes."""
+    stream = single(config.data, {"image": "image", "label": "label"})
+    if condition := conditions.declare(config.model.classes):
+        conditions.check(condition, stream.source.fields.get("label"), config.data.source)
+    return (stream,)
 
 
 def from_config(config: ConfigDict) -> Task:
     """The game of a config."""
     data = config.data
-    if data.source != "avatars":
-        raise UserError(f"data.source is {data.source!r}; avatars have the attributes")
-    if (str(data.image_size), data.channels) != (str(SIDE), 3):
-        raise UserError(f"the classifier sees {SIDE}x{SIDE} RGB; set data.image_size={SIDE}")
-    if data.flip or not data.labels:
-        raise UserError("a mirrored gaze is another one; set data.flip=False, data.labels=True")
+    if str(data.image_size) != str(SIDE):
+        raise UserError(f"the classifier sees {SIDE}x{SIDE} pixels; set data.image_size={SIDE}")
+    if not config.model.classes:
+        if data.source != "avatars":
+            raise UserError(
+                f"data.source is {data.source!r}; avatars have the attributes: set model.classes "
+                "for another source"
+            )
+        if data.channels != 3 or data.flip:
+            raise UserError("a mirrored gaze is another one; set data.flip=False, data.channels=3")
+    if not data.labels:
+        raise UserError("a classifier learns from labels; set data.labels=True")
     if not 0 <= config.disturbance <= 1:
         raise UserError(f"disturbance is {config.disturbance}; it must be in [0, 1]")
     return make(
         _classifier(config),
-        _SIZES,
-        hide,
+        _sizes(config),
+        _columns if config.model.classes else hide,
+        channels=data.channels,
         optimizer=optimizers.make(config.optimizer),
         phases=(Phase("train", config.total_kimg, config.batch_size, (SIDE, SIDE)),),
         disturbance=config.disturbance,
@@ -85,17 +96,26 @@ def from_config(config: ConfigDict) -> Task:
 
 def model_from_config(config: ConfigDict) -> Model:
     """The classifier of a config."""
-    return make_model(_classifier(config), _SIZES)
+    return make_model(_classifier(config), _sizes(config))
+
+
+def _sizes(config: ConfigDict) -> tuple[int, ...]:
+    return (config.model.classes,) if config.model.classes else _SIZES
+
+
+def _columns(labels: Array) -> Array:
+    """Classes [B] as an attribute [B, 1]."""
+    return labels[:, None]
 
 
 def _classifier(config: ConfigDict) -> Classifier:
     if config.model.width < 1 or config.model.features < 1:
         raise UserError("model.width and model.features must be 1 or more")
-    return Classifier(sum(_SIZES), config.model.width, config.model.features)
+    return Classifier(sum(_sizes(config)), config.model.width, config.model.features)
 
 
 def make_model(classifier: Classifier, sizes: Sequence[int]) -> Model:
-    """The values of the attributes of images uint8 [N, 32, 32, 3], int32 [N, A]."""
+    """The values of the attributes of images uint8 [N, 32, 32, C], int32 [N, A]."""
     ends = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
 
     def sample(trained: Trained, inputs: Inputs, rng: Array) -> dict[str, Array]:
@@ -112,6 +132,7 @@ def make(
     sizes: Sequence[int],
     hide: Callable[[Array], Array],
     *,
+    channels: int = 3,
     optimizer: optax.GradientTransformation,
     phases: tuple[Phase, ...],
     disturbance: float = 1.0,
@@ -119,19 +140,20 @@ def make(
 ) -> Task:
     """Cross-entropy of every attribute that can be seen, on images that are disturbed a little.
 
-    A batch holds `image` uint8 [B, 32, 32, 3] and `label` int32 [B, A]. A classifier draws
+    A batch holds `image` uint8 [B, 32, 32, C] and `label`, int32 [B, A] or [B]. A classifier draws
     nothing: there are no samples, but `accuracy` among the metrics, on the disturbed batch.
 
     Args:
       sizes: [A], how many values each attribute has.
-      hide: labels -> labels with negative values where nothing can be seen.
+      hide: labels -> labels [B, A] with negative values where nothing can be seen.
+      channels: of the images.
       disturbance: strength of shifts, blur and noise, 0 (none) to 1.
       ema_half_life: of the classifier's average, in images; 0 for no averaging.
     """
     sizes = tuple(sizes)
 
     def init(rng: Array) -> State:
-        variables = classifier.init(rng, jnp.zeros((1, SIDE, SIDE, 3)))
+        variables = classifier.init(rng, jnp.zeros((1, SIDE, SIDE, channels)))
         network = Network.start(variables, optimizer)
         return State.start({"classifier": network}, averaged=("classifier",))
 
@@ -164,7 +186,7 @@ def disturb(rng: Array, images: Array, strength: float) -> Array:
     """What generators do to portraits: each image shifted, blurred, with noise, in another tone.
 
     Args:
-      images: [B, H, W, 3] in [-1, 1].
+      images: [B, H, W, C] in [-1, 1].
       strength: 0 for the images themselves; 1 shifts by up to a pixel, with noise of up to 0.05.
     """
     keys = jax.random.split(rng, 5)
@@ -175,7 +197,7 @@ def disturb(rng: Array, images: Array, strength: float) -> Array:
         before, after = (_moved(images, axis, step) for step in (-1, 1))
         target = jnp.where(shift < 0, before, after)
         images = images + jnp.abs(shift) * (target - images)
-    tone = 0.05 * strength * jax.random.normal(keys[2], (*one[:3], 3))
+    tone = 0.05 * strength * jax.random.normal(keys[2], (*one[:3], images.shape[3]))
     noise = 0.05 * strength * jax.random.uniform(keys[3], one)
     return images + tone + noise * jax.random.normal(keys[4], images.shape)
 

@@ -288,7 +288,7 @@ def _truncated(folder: Path) -> Path:
         (["--config.data=avatars"], "data is a group; set one of"),
         (["--config.seed"], "lacks a value"),
         (["--config=configs/dcgan_celebs.py"], "did you mean dcgan_celeba?"),
-        (["--config=configs/x.py"], "adain_vgg19, attributes_avatars, cut_horse2zebra"),
+        (["--config=configs/x.py"], "adain_vgg19, attributes_avatars, attributes_celeba"),
         (["--config=configs/dcgan_avatars.py:smock"], "there is 64, smoke"),
         (["--color"], "unknown argument '--color'"),
         (["--config.data.image_size=63"], "nearest possible sizes are 56x56 or 64x64"),

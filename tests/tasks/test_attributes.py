@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from ganjax import losses, tasks, weights
 from ganjax.commands import export
@@ -22,6 +23,7 @@ from ganjax.nets.attributes import Classifier
 from ganjax.tasks import attributes as task_module
 from ganjax.training.loop import fit
 from ganjax.training.task import Phase
+from ganjax.training.workdir import read_metrics
 
 NAMES = list(ATTRIBUTES)
 SIZES = [len(values) for values in ATTRIBUTES.values()]
@@ -275,6 +277,26 @@ def test_the_smoke_run_trains_and_exports(tmp_path):
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-7), weights.load(str(output)), like
     )
+
+
+def test_a_class_is_learned_like_an_attribute(tmp_path):
+    """Of gray images in folders; their number must be that of the config."""
+    random = np.random.default_rng(0)
+    for number in range(24):
+        folder = tmp_path / "data" / ("dark", "bright")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 100, (28, 28), dtype=np.uint8) + 150 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    words = [f"--config.data.source=folder:{tmp_path / 'data'}", "--config.model.width=4"]
+    words += ["--config.model.classes=2", "--config.batch_size=8", "--config.total_kimg=0.24"]
+    config = load_config("configs/classify_fashion_mnist.py", words)
+    config.log_every, config.data.cache_dir = 0.008, str(tmp_path / "cache")
+    fit(tasks.make(config), tasks.make_data(config), config, tmp_path / "run", fill=tasks.fill)
+    rows = read_metrics(tmp_path / "run")
+    assert np.mean([row["accuracy"] for row in rows[-5:]]) > 0.9 and len(rows) == 30
+    config.model.classes = 3
+    with pytest.raises(UserError, match="has 2 classes; set model.classes to 2"):
+        tasks.make_data(config)
 
 
 @pytest.mark.parametrize(
