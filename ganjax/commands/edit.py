@@ -24,7 +24,7 @@ examples:
   ganjax edit --workdir runs/dcgan_avatars --input face.png --output edited.png --direction sefa_1=2
   ganjax edit --workdir runs/dcgan_avatars --input face.png --output sliders.png \\
       --direction sefa_1=3 sefa_2=3 --sliders
-  ganjax edit --workdir runs/text_avatars --input face.png --output edited.png \\
+  ganjax edit --weights portraits_text --input face.png --output edited.png \\
       --shows "a woman with red hair" --text "a woman with blue hair"
   ganjax edit --workdir runs/dcgan_avatars --between a.png b.png --output morph.mp4
   ganjax edit --workdir runs/dcgan_avatars --input face.png --save_latent face.safetensors

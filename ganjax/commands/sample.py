@@ -22,7 +22,7 @@ examples:
   ganjax sample --workdir runs/dcgan_avatars --output faces/     64 single PNGs
   ganjax sample --workdir runs/dcgan_avatars --output walk.mp4   a walk through z
   ganjax sample --workdir runs/sngan_fashion_mnist --label Sandal --num 16
-  ganjax sample --workdir runs/text_avatars --text "a smiling woman with red hair" --num 16
+  ganjax sample --weights portraits_text --text "a smiling woman with red hair" --num 16
   ganjax sample --workdir runs/dcgan_avatars --direction hair_color_blue=3 glasses_none=2
                                                                  after `ganjax edit --find`
   ganjax sample --weights generator.safetensors                  of `ganjax export`

@@ -79,6 +79,7 @@ def defaults() -> ConfigDict:
     config.optimizer = ConfigDict()  # of the second phase
     config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
     config.optimizer.discriminator_learning_rate = 4e-4  # Adam's, for the discriminator
+    config.optimizer.decay_from = 1.0  # share of the phase where both begin to fall to 0
     config.optimizer.b1 = 0.0  # Adam's decay of the mean gradient
     config.optimizer.b2 = 0.9  # Adam's decay of the mean squared gradient
     return config
@@ -122,8 +123,12 @@ def from_config(config: ConfigDict) -> Task:
         condition=_condition(config),
         optimizers=Optimizers(
             optimizers.make(config.encoder_optimizer, updates=phases[0].steps),
-            optimizers.make(rates),
-            optimizers.make(rates, learning_rate=rates.discriminator_learning_rate),
+            optimizers.make(rates, updates=phases[1].steps),
+            optimizers.make(
+                rates,
+                learning_rate=rates.discriminator_learning_rate,
+                updates=phases[1].steps,
+            ),
         ),
         phases=phases,
         latent_size=model.latent_size,

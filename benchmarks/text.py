@@ -1,0 +1,84 @@
+"""Whether a text model draws what sentences say, and changes what another sentence says.
+
+    python -m benchmarks.text --weights portraits_text --num 500
+
+Sentences are those of portraits of the test split. The classifier of avatars in the package tells
+what is seen: the share of the mentioned attributes that are right, beside the real portraits. Then
+one attribute of each portrait is another one, and so is its sentence, with the same z: how often
+the change is seen, and how many of the other attributes stay.
+"""
+
+import argparse
+
+import numpy as np
+
+from ganjax.commands.terminal import start_jax
+
+EDITS = (
+    "hair_color=blue", "hair_color=blond", "hair=long", "skin=deep", "skin=porcelain",
+    "background=mint", "glasses=round", "clothes_color=teal", "expression=laugh", "hat=beret",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", required=True, help="a run, a file, or a model in the package")
+    parser.add_argument("--num", type=int, default=500, help="sentences")
+    arguments = parser.parse_args()
+    start_jax()
+    import jax
+
+    from ganjax import Generator
+    from ganjax.data.avatars import ATTRIBUTES, captions
+    from ganjax.data.avatars.occlusion import hide
+    from ganjax.data.avatars.source import open_avatars
+    from ganjax.metrics import attributes, extractors
+
+    generator, classifier = Generator.load(arguments.weights), extractors.load("avatars")
+    look, names = jax.jit(classifier.apply), list(ATTRIBUTES)
+
+    def seen(images: np.ndarray) -> np.ndarray:
+        parts = np.array_split(images, -(-len(images) // 100))
+        logits = [np.asarray(look(classifier.variables, part)["logits"]) for part in parts]
+        return hide(attributes.predict(np.concatenate(logits), ATTRIBUTES))
+
+    source, indices = open_avatars("", split="test"), list(range(arguments.num))
+    sentences = [several[0] for several in source.captions(indices)]
+    mentioned = np.stack([captions.mentioned(sentence) for sentence in sentences])
+    drawn = generator.sample(arguments.num, text=sentences)
+    real, _ = source.load(indices, drawn.shape[1:3], 3)
+    before = seen(drawn)
+    scores = [
+        attributes.accuracy(found, mentioned, ATTRIBUTES) for found in (before, seen(real["image"]))
+    ]
+    print(f"{arguments.num} sentences, e.g. {sentences[0]!r}")
+    print("| attribute | mentioned | drawn right | real portraits |\n| --- | --- | --- | --- |")
+    for number, name in enumerate(names):
+        if name in scores[0]:
+            count = int((mentioned[:, number] >= 0).sum())
+            print(f"| {name} | {count} | {scores[0][name]:.3f} | {scores[1][name]:.3f} |")
+    means = [np.mean(list(score.values())) for score in scores]
+    print(f"| mean | {int((mentioned >= 0).sum())} | {means[0]:.3f} | {means[1]:.3f} |\n")
+
+    print("| another sentence says | before | after | others kept |\n| --- | --- | --- | --- |")
+    truth = source.attributes(indices)
+    for edit in EDITS:
+        name, _, value = edit.partition("=")
+        column, wanted = names.index(name), ATTRIBUTES[name].index(value)
+        changed = truth.copy()
+        changed[:, column] = wanted
+        told = captions.describe(changed, indices)
+        says = np.stack([captions.mentioned(sentence) for sentence in told])
+        rows = np.flatnonzero(says[:, column] == wanted)
+        first, second = (
+            seen(generator.sample(len(rows), text=[texts[row] for row in rows]))
+            for texts in (captions.describe(truth, indices), told)
+        )
+        others = (np.arange(len(names)) != column) & (first >= 0) & (second >= 0)
+        shares = [np.mean(found[:, column] == wanted) for found in (first, second)]
+        kept = (first == second)[others].mean()
+        print(f"| `{edit}` | {shares[0]:.2f} | {shares[1]:.2f} | {kept:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
