@@ -30,7 +30,7 @@ class ClipWriter:
       frames: how many are in the parts that are there.
 
     Raises:
-      UserError: the name is no .mp4's.
+      UserError: the name is no .mp4's, or the folder holds something else.
     """
 
     def __init__(self, path: Path, job: str):
@@ -39,6 +39,8 @@ class ClipWriter:
         self.path = path
         self._folder, self._job = path.with_name(f"{path.name}.parts"), job.encode()
         self._about = self._folder / "job.json"
+        if self._folder.exists() and not self._about.exists():
+            raise UserError(f"{self._folder} is not of an interrupted clip; move it elsewhere")
         self._parts = 0
         if self._about.exists() and self._about.read_bytes() == self._job:
             while self._part(self._parts).exists():

@@ -113,6 +113,12 @@ def test_a_clip_that_was_interrupted_is_the_same(tmp_path, monkeypatch):
         ClipWriter(path, "job").write(breaks(7), **options)
     ClipWriter(path, "another job").write(iter(frames[:3]), **options)
     assert len(list(read_frames(probe(path)))) == 3
+    mine = tmp_path / "broken.mp4.parts" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UserError, match="not of an interrupted clip; move it elsewhere"):
+        ClipWriter(path, "job")
+    assert mine.exists()
 
 
 def test_bad_files_are_one_line(clip, tmp_path):
