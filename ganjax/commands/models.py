@@ -40,6 +40,11 @@ MODELS = (
         'ganjax sample --weights portraits_text --text "a smiling woman with red hair" --num 16',
     ),
     Bundled(
+        "pix2pix_portraits",
+        "turns painted masks into portraits of 64x64 pixels (pix2pix)",
+        "ganjax translate --weights pix2pix_portraits --input masks/ --output portraits/",
+    ),
+    Bundled(
         "sr_x4",
         "makes photos four times as wide and high (SRVGG)",
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
