@@ -30,21 +30,15 @@ def main() -> None:
     parser.add_argument("--edits", nargs="+", default=list(EDITS))
     arguments = parser.parse_args()
     start_jax()
+    from benchmarks.portraits import load_reader
     from ganjax import Generator, runs
     from ganjax.data.avatars import ATTRIBUTES
-    from ganjax.data.avatars.occlusion import hide
     from ganjax.data.avatars.source import open_avatars
     from ganjax.editing.editor import Editor
-    from ganjax.metrics import attributes, extractors
 
     run = runs.load(arguments.workdir)
     editor, generator = Editor(run), Generator(run, str(arguments.workdir))
-    classifier = extractors.load("avatars")
-
-    def labels(images) -> np.ndarray:
-        logits = classifier.apply(classifier.variables, np.stack(images))["logits"]
-        return hide(attributes.predict(np.asarray(logits), ATTRIBUTES))
-
+    labels = load_reader()
     source, size = open_avatars("", split="test"), editor.image_size
     loaded, _ = source.load(list(range(arguments.num)), size, 3)
     kept, began = [], time.monotonic()

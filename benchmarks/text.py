@@ -26,22 +26,13 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=500, help="sentences")
     arguments = parser.parse_args()
     start_jax()
-    import jax
-
+    from benchmarks.portraits import load_reader
     from ganjax import Generator
     from ganjax.data.avatars import ATTRIBUTES, captions
-    from ganjax.data.avatars.occlusion import hide
     from ganjax.data.avatars.source import open_avatars
-    from ganjax.metrics import attributes, extractors
+    from ganjax.metrics import attributes
 
-    generator, classifier = Generator.load(arguments.weights), extractors.load("avatars")
-    look, names = jax.jit(classifier.apply), list(ATTRIBUTES)
-
-    def seen(images: np.ndarray) -> np.ndarray:
-        parts = np.array_split(images, -(-len(images) // 100))
-        logits = [np.asarray(look(classifier.variables, part)["logits"]) for part in parts]
-        return hide(attributes.predict(np.concatenate(logits), ATTRIBUTES))
-
+    generator, seen, names = Generator.load(arguments.weights), load_reader(), list(ATTRIBUTES)
     source, indices = open_avatars("", split="test"), list(range(arguments.num))
     sentences = [several[0] for several in source.captions(indices)]
     mentioned = np.stack([captions.mentioned(sentence) for sentence in sentences])
@@ -62,6 +53,7 @@ def main() -> None:
 
     print("| another sentence says | before | after | others kept |\n| --- | --- | --- | --- |")
     truth = source.attributes(indices)
+    first_told = captions.describe(truth, indices)
     for edit in EDITS:
         name, _, value = edit.partition("=")
         column, wanted = names.index(name), ATTRIBUTES[name].index(value)
@@ -72,7 +64,7 @@ def main() -> None:
         rows = np.flatnonzero(says[:, column] == wanted)
         first, second = (
             seen(generator.sample(len(rows), text=[texts[row] for row in rows]))
-            for texts in (captions.describe(truth, indices), told)
+            for texts in (first_told, told)
         )
         others = (np.arange(len(names)) != column) & (first >= 0) & (second >= 0)
         shares = [np.mean(found[:, column] == wanted) for found in (first, second)]

@@ -1,7 +1,7 @@
 """Videos that are written part by part, so that a process that was killed goes on where it was."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class ClipWriter:
         rate: str,
         sound: tuple[Path, str] | None = None,
         made: Mapping[str, str] | None,
-        memory: Callable[[], Sequence[Any]] = tuple,
+        memory: Sequence[Any] = (),
     ) -> None:
         """Writes what is missing, and makes the video of all parts.
 
@@ -77,7 +77,7 @@ class ClipWriter:
           rate: frames per second, like "25" or "30000/1001".
           sound: (video file that has it, its codec); copied where .mp4 may hold it, else as AAC.
           made: see `ganjax.outputs`; the comment of the file.
-          memory: arrays that the frames after the latest one depend on.
+          memory: arrays that the frames after the latest one depend on; read after each part.
 
         Raises:
           UserError: as `outputs.write_animation`, or the folder of the parts cannot be made.
@@ -93,7 +93,7 @@ class ClipWriter:
                 # Before the part has its name: a part that is there has its memory beside it.
                 with replacing(self._memory(self._parts)) as kept:
                     with open(kept, "wb") as file:
-                        np.savez(file, *memory())
+                        np.savez(file, *memory)
             if self._parts:
                 self._memory(self._parts - 1).unlink(missing_ok=True)
             self._parts += 1

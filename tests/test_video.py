@@ -101,7 +101,7 @@ def test_a_clip_that_was_interrupted_is_the_same(tmp_path, monkeypatch):
 
     path, seen = tmp_path / "broken.mp4", [np.int64(9)]
     with pytest.raises(KeyboardInterrupt):
-        ClipWriter(path, "job").write(breaks(7), memory=lambda: seen, **options)
+        ClipWriter(path, "job").write(breaks(7), memory=seen, **options)
     assert not path.exists()
     assert ClipWriter(path, "another job").frames == 0
     again = ClipWriter(path, "job")

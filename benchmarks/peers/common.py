@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import pictures
 from benchmarks.timing import Program, host_memory
@@ -58,6 +59,11 @@ def adam(
     parameters = [p for network in networks for p in network.parameters()]
     fused = device().type == "cuda"
     return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=fused)
+
+
+def average(network: nn.Module) -> AveragedModel:
+    """The running average of a network's weights; `update_parameters(network)` after each step."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
 
 
 def program(step: Callable[[], Any], **notes: Any) -> Program:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import avatars
 from benchmarks.peers import common
@@ -34,7 +33,7 @@ def build(**options: Any) -> Program:
         common.adam(network, learning_rate=2e-4, betas=(0.5, 0.999)) for network in networks
     )
     generator, discriminator = networks
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = common.average(generator)
     run_g, run_d = map(setting.compile, networks)
     criterion = nn.BCEWithLogitsLoss()
     real = setting.to_device(avatars(batch_size, image_size))

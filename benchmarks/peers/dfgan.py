@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import WORDS, avatars, tokens
 from benchmarks.peers import common
@@ -33,7 +32,7 @@ def build(**options: Any) -> Program:
         common.adam(network, learning_rate=rate, betas=(0.0, 0.9))
         for network, rate in ((generator, 1e-4), (discriminator, 4e-4))
     )
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = common.average(generator)
     run_g = setting.compile(generator)  # compiled graphs have no second derivatives
     real = setting.to_device(avatars(setting.batch_size, setting.image_size))
     words = torch.from_numpy(tokens(setting.batch_size)).to(device)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import avatars
 from benchmarks.peers import common
@@ -36,7 +35,7 @@ def build(*, width: int, **options: Any) -> Program:
         common.adam(network, learning_rate=1e-3, betas=(0.0, 0.99))
         for network in (generator, critic)
     )
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = common.average(generator)
     # The penalty takes the critic as it is: compiled graphs have no second derivatives.
     run_g, run_c = map(setting.compile, (generator, critic))
     real = setting.to_device(avatars(batch_size, image_size))

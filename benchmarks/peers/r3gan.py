@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import avatars
 from benchmarks.peers import common
@@ -35,7 +34,7 @@ def build(**options: Any) -> Program:
         common.adam(network, learning_rate=2e-4, betas=(0.0, 0.9))
         for network in (generator, discriminator)
     )
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = common.average(generator)
     run_g = setting.compile(generator)  # compiled graphs have no second derivatives
     both = setting.to_device(avatars(2 * setting.batch_size, setting.image_size)).chunk(2)
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.ours import avatars
 from benchmarks.peers import common
@@ -36,7 +35,7 @@ def build(**options: Any) -> Program:
         common.adam(network, learning_rate=2e-4, betas=(0.0, 0.9))
         for network in (generator, discriminator)
     )
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = common.average(generator)
     run_g, run_d = map(setting.compile, (generator, discriminator))
     batches = setting.to_device(avatars(STEPS * setting.batch_size, 64)).chunk(STEPS)
 

@@ -41,7 +41,7 @@ MODELS = (
     ),
     Bundled(
         "pix2pix_portraits",
-        "turns painted masks into portraits of 64x64 pixels (pix2pix)",
+        "turns painted masks of 64x64 pixels into portraits (pix2pix)",
         "ganjax translate --weights pix2pix_portraits --input masks/ --output portraits/",
     ),
     Bundled(

@@ -183,7 +183,7 @@ def _stylize_video(arguments: argparse.Namespace) -> None:
     with tqdm(
         drawn, total=clip.frames or None, initial=writer.frames, unit="frame", disable=None
     ) as bar:
-        writer.write(iter(bar), rate=clip.rate, sound=sound, made=made, memory=lambda: memory)
+        writer.write(iter(bar), rate=clip.rate, sound=sound, made=made, memory=memory)
     print(f"wrote {arguments.output}", file=sys.stderr)
 
 

@@ -142,12 +142,13 @@ def measure(
     results = []
     for protocol, (a, b) in zip(wanted, needs, strict=True):
         ours, theirs = found[0][a], found[1][b] if b else {}
-        scores = compare(protocol, ours, theirs)
+        if protocol.kind == "accuracy":  # of what images were asked for: no statistic of theirs
+            scores = _accuracy_of_classes(protocol, generated, ours["logits"])
+        else:
+            scores = compare(protocol, ours, theirs)
         if protocol.kind == "attributes":
             scores |= _accuracy("", generated, ours["logits"])
             scores |= _accuracy("reference_", reference, theirs["logits"])
-        if protocol.kind == "accuracy":
-            scores = _accuracy_of_classes(protocol, generated, ours["logits"])
         digest = programs[protocol.extractor, protocol.resizing].digest
         results.append(Result(protocol, scores, digest, a.size, _size(b, found[1])))
     return results, features
@@ -171,6 +172,8 @@ def check_needs(
     """
     if reference is None and not protocol.one_sided:
         raise UserError(f"{protocol.name} needs a reference; give --reference=SOURCE")
+    if protocol.kind == "accuracy" and not generated.classes:
+        raise _not_asked(protocol)
     sets = [images for images in (generated, reference) if images]
     if protocol.kind == "sliced_wasserstein":
         sizes = ["x".join(map(str, images.image_size)) for images in sets]
@@ -305,8 +308,6 @@ def compare(protocol: Protocol, generated: Values, reference: Values) -> dict[st
             logits = generated["logits"]
             modes = count_modes(logits.reshape(len(logits), -1, len(FASHION_MNIST)))
             return {"value": modes.reached, "reverse_kl": modes.reverse_kl}
-        case "accuracy":
-            return {}  # of what images were asked for, which is not a statistic of theirs
     raise AssertionError(protocol.kind)
 
 
@@ -343,10 +344,10 @@ def _accuracy_of_classes(
     protocol: Protocol, images: ImageSet, logits: np.ndarray
 ) -> dict[str, float]:
     """How often the classifier sees the class that images were asked for: the mean of classes."""
-    labels = images.classes(len(logits)) if images.classes else None
-    count = len(FASHION_MNIST)
-    if labels is None or np.any(labels >= count):
-        raise UserError(f"{protocol.name} is of a model that is asked for {count} classes")
+    assert images.classes  # by `check_needs`
+    labels, count = images.classes(len(logits)), len(FASHION_MNIST)
+    if np.any(labels >= count):
+        raise _not_asked(protocol)
     right = logits[:, :count].argmax(axis=1) == labels
     shares = {
         f"value_{name}": float(right[labels == number].mean())
@@ -354,6 +355,12 @@ def _accuracy_of_classes(
         if np.any(labels == number)
     }
     return {"value": float(np.mean(list(shares.values()))), **shares}
+
+
+def _not_asked(protocol: Protocol) -> UserError:
+    return UserError(
+        f"{protocol.name} is of a model that is asked for {len(FASHION_MNIST)} classes"
+    )
 
 
 def measure_pairs(

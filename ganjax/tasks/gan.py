@@ -108,7 +108,7 @@ def defaults() -> ConfigDict:
     config.cosine.kimg = 0.0  # thousands of real images until then; 0 for none of it
     config.cosine.learning_rate = 5e-5  # the last one
     config.cosine.b2 = 0.99  # the last one
-    config.cosine.penalties = 0.1  # the last weights of the penalties, as a share of the first
+    config.cosine.penalties = 0.1  # the last weights of all penalties, as a share of the first
     config.cosine.augment_probability = 0.0  # the last one; the first is augment.probability
     config.cosine.ema_half_life_kimg = 500.0  # the last one
     return config
@@ -364,7 +364,7 @@ def make(
         are penalized at the images before it.
       probability: of each of its changes, from images.
       adaptation: by what the probability moves, in place of that.
-      penalty_schedule: what both are multiplied by, from images.
+      penalty_schedule: what all penalties are multiplied by, from images.
       ema_half_life: of the generator's average, in images, from images; 0 for no averaging.
       ema_ramp_up: see `state.average`.
     """
