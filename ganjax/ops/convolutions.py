@@ -26,6 +26,7 @@ class _Geometry(NamedTuple):
     padding: tuple[tuple[int, int], tuple[int, int]]
     image_size: tuple[int, ...]  # (H, W), as a slice of a shape
     kernel_size: tuple[int, ...]
+    swapped: bool = False  # the kernel is [kh, kw, C_output, C_image], a transposed convolution's
 
 
 def conv(
@@ -87,8 +88,8 @@ def conv_transpose(
     )
     if min(image_size) < 1:
         raise ValueError(f"padding {padding} leaves nothing of the output: {image_size}")
-    geometry = _Geometry(strides, padding, image_size, kernel.shape[:2])
-    return _adjoint(geometry, x, kernel.swapaxes(2, 3))
+    geometry = _Geometry(strides, padding, image_size, kernel.shape[:2], swapped=True)
+    return _adjoint(geometry, x, kernel)
 
 
 def upsample_conv(x: Array, kernel: Array) -> Array:
@@ -168,7 +169,7 @@ def _check_channels(x: Array, kernel: Array) -> None:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
     plain, product = partial(_xla_convolve, geometry), partial(_product, geometry)
-    if not _is_deep(geometry, image.shape[0], *kernel.shape[2:]):
+    if not _is_deep(geometry, image.shape[0], *_channels(geometry, kernel)):
         return plain(image, kernel)
     return lax.platform_dependent(image, kernel, cpu=product, default=plain)
 
@@ -179,11 +180,12 @@ def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
     phased = partial(_phased_adjoint, geometry)
     strided = max(geometry.strides) > 1
     covered = all(k >= s for k, s in zip(geometry.kernel_size, geometry.strides, strict=True))
-    if _is_deep(geometry, output.shape[0], *kernel.shape[2:]):
+    channels = _channels(geometry, kernel)
+    if _is_deep(geometry, output.shape[0], *channels):
         product = partial(_transposed, _product, geometry)
         return lax.platform_dependent(output, kernel, cpu=product, default=dilated)
     # Images of few channels make narrow convolutions of the phases, slower than the zeros are.
-    if not strided or not covered or kernel.shape[2] < 8:
+    if not strided or not covered or channels[0] < 8:
         return dilated(output, kernel)
     # Other platforms have kernels of their own for the adjoint.
     return lax.platform_dependent(output, kernel, cpu=phased, default=dilated)
@@ -248,10 +250,16 @@ def _output_size(geometry: _Geometry) -> tuple[int, ...]:
     )  # fmt: skip
 
 
+def _channels(geometry: _Geometry, kernel: Array) -> tuple[int, int]:
+    """Those of the image and of the output."""
+    first, second = kernel.shape[2:]
+    return (second, first) if geometry.swapped else (first, second)
+
+
 def _xla_convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(
         image,
-        kernel,
+        kernel.swapaxes(2, 3) if geometry.swapped else kernel,
         geometry.strides,
         geometry.padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -259,15 +267,16 @@ def _xla_convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
 
 
 def _xla_filter_gradient(geometry: _Geometry, image: Array, output: Array) -> Array:
+    channels = image.shape[3], output.shape[3]
     kernel = jax.ShapeDtypeStruct(
-        (*geometry.kernel_size, image.shape[3], output.shape[3]), image.dtype
+        (*geometry.kernel_size, *(channels[::-1] if geometry.swapped else channels)), image.dtype
     )
     convolve = partial(_xla_convolve, geometry, image)
     return jax.linear_transpose(convolve, kernel)(output)[0]
 
 
-def _patches(geometry: _Geometry, image: Array) -> Array:
-    """What the kernel meets at each place of the output: [B, H', W', kh * kw * C_in]."""
+def _patches(geometry: _Geometry, image: Array) -> list[Array]:
+    """What each of the kernel's kh * kw places meets: [B, H', W', C_image]."""
     (rows, columns), (kh, kw) = geometry.strides, geometry.kernel_size
     image = lax.pad(
         image,
@@ -275,28 +284,46 @@ def _patches(geometry: _Geometry, image: Array) -> Array:
         ((0, 0, 0), *((low, high, 0) for low, high in geometry.padding), (0, 0, 0)),
     )
     height, width = _output_size(geometry)
-    parts = [
+    return [
         image[
             :, y : y + (height - 1) * rows + 1 : rows, x : x + (width - 1) * columns + 1 : columns
         ]
         for y in range(kh)
         for x in range(kw)
     ]
-    return jnp.concatenate(parts, -1)
+
+
+def _by_place(geometry: _Geometry, image: Array) -> bool:
+    """Whether a swapped kernel takes part as it is, in one product for each of its places.
+
+    In one product of all patches it would have to be transposed, which takes longer than all else
+    where the kernel is larger than what all its places meet.
+    """
+    height, width = _output_size(geometry)
+    return geometry.swapped and image.shape[0] * height * width <= image.shape[3]
 
 
 def _product(geometry: _Geometry, image: Array, kernel: Array) -> Array:
     """The convolution as one product: every patch of the image, times the kernel."""
-    patches, flat = _patches(geometry, image), kernel.reshape(-1, kernel.shape[3])
-    return jnp.einsum("bhwi,io->bhwo", patches, flat, precision=lax.Precision.HIGHEST)
+    patches, highest = _patches(geometry, image), lax.Precision.HIGHEST
+    if _by_place(geometry, image):
+        places = kernel.reshape(-1, *kernel.shape[2:])
+        return jnp.einsum("kbhwi,koi->kbhwo", jnp.stack(patches), places, precision=highest).sum(0)
+    kernel = kernel.swapaxes(2, 3) if geometry.swapped else kernel
+    kernel = kernel.reshape(-1, kernel.shape[3])
+    return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(patches, -1), kernel, precision=highest)
 
 
 def _patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
     """The filter gradient as one product: every kernel's patch of the image, times `output`."""
-    kernel = jnp.einsum(
-        "bhwi,bhwo->io", _patches(geometry, image), output, precision=lax.Precision.HIGHEST
-    )
-    return kernel.reshape(*geometry.kernel_size, image.shape[3], output.shape[3])
+    patches, highest = _patches(geometry, image), lax.Precision.HIGHEST
+    if _by_place(geometry, image):
+        outputs = jnp.broadcast_to(output, (len(patches), *output.shape))
+        kernel = jnp.einsum("kbhwi,kbhwo->koi", jnp.stack(patches), outputs, precision=highest)
+        return kernel.reshape(*geometry.kernel_size, output.shape[3], image.shape[3])
+    kernel = jnp.einsum("bhwi,bhwo->io", jnp.concatenate(patches, -1), output, precision=highest)
+    kernel = kernel.reshape(*geometry.kernel_size, image.shape[3], output.shape[3])
+    return kernel.swapaxes(2, 3) if geometry.swapped else kernel
 
 
 def _transposed(convolve: Any, geometry: _Geometry, output: Array, kernel: Array) -> Array:
@@ -305,9 +332,8 @@ def _transposed(convolve: Any, geometry: _Geometry, output: Array, kernel: Array
     That of `_xla_convolve` is one over `output` dilated with zeros; that of `_product` sums what
     belongs to one pixel of the image.
     """
-    image = jax.ShapeDtypeStruct(
-        (output.shape[0], *geometry.image_size, kernel.shape[2]), output.dtype
-    )
+    shape = (output.shape[0], *geometry.image_size, _channels(geometry, kernel)[0])
+    image = jax.ShapeDtypeStruct(shape, output.dtype)
     return jax.linear_transpose(lambda image: convolve(geometry, image, kernel), image)(output)[0]
 
 
@@ -317,7 +343,7 @@ def _phased_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
     Row i of the image meets the kernel's rows t of one phase only, those for which i + padding - t
     is a multiple s * o of the stride; it is their sum over rows o of `output`. Columns likewise.
     """
-    kernel = kernel.swapaxes(2, 3)
+    kernel = kernel if geometry.swapped else kernel.swapaxes(2, 3)
     rows, columns = (
         [_phase(stride, low + n, k) for n in range(stride)]
         for stride, (low, _), k in zip(

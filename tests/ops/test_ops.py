@@ -78,7 +78,8 @@ def _draw(size, kernel, channels=(3, 2)):
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
 @pytest.mark.parametrize(
-    ("size", "channels"), [((4, 4), (3, 2)), ((3, 5), (2, WIDE)), ((3, 5), (DEEP, 2))]
+    ("size", "channels"),
+    [((4, 4), (3, 2)), ((3, 5), (2, WIDE)), ((3, 5), (DEEP, 2)), ((3, 5), (DEEP, DEEP))],
 )
 def test_conv_transpose_is_its_definition(size, kernel, strides, padding, extra, channels):
     x, k = _draw(size, kernel, channels)
@@ -95,9 +96,9 @@ def test_conv_is_its_definition(kernel, strides, padding, extra, channels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("channels", [(1, WIDE), (6, 2), (6, 24)])
 @pytest.mark.parametrize(("kernel", "strides", "padding", "extra"), GEOMETRIES)
-def test_derivatives_to_the_second_order(kernel, strides, padding, extra):
-    channels = (1, WIDE)
+def test_derivatives_to_the_second_order(kernel, strides, padding, extra, channels):
     x, k = map(jnp.asarray, _draw((3, 4), kernel, channels))
     options = {"strides": strides, "padding": padding, "output_padding": extra}
     check_grads(lambda *a: ops.conv_transpose(*a, **options), (x, k), 2, modes=["rev"])
