@@ -67,6 +67,7 @@ class Files:
       names: in order.
       read: as given.
       lists, beside: as given.
+      labels: the number of each image's class, int32 [N]; [0] without classes.
       reading: as given; files that declare no range of their samples are read by the same one.
     """
 
@@ -83,13 +84,13 @@ class Files:
         self.names, self.read = sorted(stamps), read
         self.lists, self.beside = lists or {}, beside or {}
         self._title, self.reading = title, reading._replace(guess=self._guess)
-        self.fields = {"image": IMAGE}
+        self.fields, self.labels = {"image": IMAGE}, np.empty(0, np.int32)
         labels = find_labels(self.names, self.lists)
         if labels:
             classes = in_order(labels)
             self.fields["label"] = Field("class", names=classes)
             numbers = {label: number for number, label in enumerate(classes)}
-            self._labels = np.array([numbers[label] for label in labels], np.int32)
+            self.labels = np.array([numbers[label] for label in labels], np.int32)
         lines = "".join(f"{name}\t{stamps[name]}\n" for name in self.names)
         if labels and lists:
             lines += "\n".join(labels)
@@ -112,7 +113,7 @@ class Files:
         )
         arrays = {"image": images}
         if "label" in self.fields:
-            arrays["label"] = self._labels[np.array(indices)[good]]
+            arrays["label"] = self.labels[np.array(indices)[good]]
         return arrays, broken
 
     def _guess(self, tiles: Iterable[np.ndarray], name: Any) -> samples.Guess:

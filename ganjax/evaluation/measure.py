@@ -17,7 +17,7 @@ from ganjax.errors import UserError
 from ganjax.evaluation.sets import ImageSet, PairOfFiles
 from ganjax.images import to_float
 from ganjax.metrics import attributes, extractors, pairs, segmentation
-from ganjax.metrics.frechet import Moments, frechet_distance
+from ganjax.metrics.frechet import Moments, MomentsStream, frechet_distance
 from ganjax.metrics.inception_score import inception_score
 from ganjax.metrics.kernel import fitting_size, kernel_distance
 from ganjax.metrics.manifold import density_coverage, precision_recall
@@ -144,6 +144,10 @@ def measure(
         ours, theirs = found[0][a], found[1][b] if b else {}
         if protocol.kind == "accuracy":  # of what images were asked for: no statistic of theirs
             scores = _accuracy_of_classes(protocol, generated, ours["logits"])
+        elif protocol.kind == "intra_frechet":
+            assert reference  # by `check_needs`
+            sides = (generated, ours["features"]), (reference, theirs["features"])
+            scores = _intra_frechet(protocol, *sides)
         else:
             scores = compare(protocol, ours, theirs)
         if protocol.kind == "attributes":
@@ -175,6 +179,12 @@ def check_needs(
     if protocol.kind == "accuracy" and not generated.classes:
         raise _not_asked(protocol)
     sets = [images for images in (generated, reference) if images]
+    for images in sets:
+        if protocol.kind == "intra_frechet" and not images.classes:
+            raise UserError(
+                f"{protocol.name} compares class by class, and {images.name} has no classes; "
+                "folders name those of files"
+            )
     if protocol.kind == "sliced_wasserstein":
         sizes = ["x".join(map(str, images.image_size)) for images in sets]
         if sizes[0] != sizes[1]:
@@ -355,6 +365,34 @@ def _accuracy_of_classes(
         if np.any(labels == number)
     }
     return {"value": float(np.mean(list(shares.values()))), **shares}
+
+
+def _intra_frechet(protocol: Protocol, *sides: tuple[ImageSet, np.ndarray]) -> dict[str, float]:
+    """The Frechet distance within each class, by its name, and their mean (Miyato & Koyama 2018).
+
+    Args:
+      sides: what was generated and the reference, with features [N, D].
+    """
+    moments: list[dict[str, Moments]] = []
+    for images, features in sides:
+        assert images.classes
+        labels, names = images.classes(len(features)), images.class_names
+        moments.append({})
+        for number in np.unique(labels):
+            name = names[number] if names else str(number)
+            if np.sum(labels == number) < 2:
+                raise _too_few(f"class {name} of {images.name}", 1, 2, protocol.name)
+            stream = MomentsStream()
+            stream.add(features[labels == number])
+            moments[-1][name] = stream.moments()
+    ours, real = moments
+    if missing := sorted(ours.keys() ^ real.keys()):
+        raise UserError(
+            f"{protocol.name} compares class by class, and {missing[0]} is on one side only; give "
+            "a metric of more images, or a reference of the same classes"
+        )
+    each = {f"value_{name}": frechet_distance(real[name], own) for name, own in ours.items()}
+    return {"value": float(np.mean(list(each.values()))), **each}
 
 
 def _not_asked(protocol: Protocol) -> UserError:

@@ -246,10 +246,13 @@ def make_evaluation(task: Task, config: ConfigDict) -> Evaluation:
     reference = open_data(task.model, config, mesh, task.phases[-1].image_size)
     names = config.evaluate_metrics
     wanted = parse(names) if names else default_metrics(reference.name, reference.size)
+    condition, drawn = task.model.inputs.get("label"), reference._replace(size=None)
+    if condition is None or condition.kind != "class":
+        drawn = drawn._replace(classes=None)
     for protocol in wanted:
         if protocol.paired:
             raise UserError(f"evaluate_metrics: {protocol.name} compares files; leave it out")
-        check_needs(protocol, reference._replace(size=None), reference)  # now, not hours later
+        check_needs(protocol, drawn, reference)  # now, not hours later
     programs = load_programs(wanted, mesh)
     images_of = make_images(task.model.named(tasks.make_data(config).fields), config, mesh)
 

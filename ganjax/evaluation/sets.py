@@ -19,7 +19,7 @@ from ganjax import seeds
 from ganjax.data.avatars import ATTRIBUTES, captions
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.cache import VERSION, load_in_threads
-from ganjax.data.fields import Field
+from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import Files, Picture
 from ganjax.data.source import Broken, Source, open_source
 from ganjax.errors import UserError
@@ -43,6 +43,7 @@ class ImageSet(NamedTuple):
         `ganjax.data.avatars` has them, of a model those that it was asked for, -1 where it was
         asked for none; None where they are not known.
       classes: the same of a class, int32 [count].
+      class_names: of the classes' numbers; () where they have none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ImageSet(NamedTuple):
     batches: Callable[[int, int], Iterator[tuple[Array, int]]]
     attributes: Callable[[int], np.ndarray] | None = None
     classes: Callable[[int], np.ndarray] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def open_set(
@@ -133,16 +135,25 @@ def _make_set(
     ordered = _Ordered(source, order, array)
 
     def batches(wanted: int, batch_size: int) -> Iterator[tuple[Array, int]]:
-        arrays = _good_images(ordered, count, image_size, channels, name)
+        arrays = _good_arrays("image", ordered, count, image_size, channels, name)
         for rows, valid in _rebatch(arrays, wanted, batch_size):
             yield _to_mesh(to_rgb(rows), mesh), valid
 
-    attributes = None
+    def labels(wanted: int) -> np.ndarray:
+        """Those of the images that can be read; which these are shows when they are."""
+        arrays = _good_arrays("label", ordered, count, image_size, channels, name)
+        return next(_rebatch(arrays, wanted, wanted))[0]
+
+    attributes = classes = None
     if isinstance(source, Avatars):
         attributes = lambda wanted: source.attributes(order[:wanted])  # noqa: E731
+    condition = source.fields.get("label")
+    if condition and condition.kind == "class":
+        classes = labels
+    names = condition.names if classes and condition else ()
     which = [] if array == "image" else [array]
     digest = json.dumps([VERSION, source.digest, count, image_size, channels, *which])
-    return ImageSet(name, count, digest, image_size, batches, attributes)
+    return ImageSet(name, count, digest, image_size, batches, attributes, classes, names)
 
 
 def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSet]:
@@ -179,7 +190,9 @@ def make_generator(model: Model, mesh: Mesh) -> Callable[[Trained, int], ImageSe
         if read := _reader_of_attributes(condition):
             attributes = lambda count: read(labels(count))  # noqa: E731
         classes = labels if condition and condition.kind == "class" else None
-        return ImageSet("the model", None, "", tuple(size), batches, attributes, classes)
+        names = condition.names if classes and condition else ()
+        size = tuple(size)
+        return ImageSet("the model", None, "", size, batches, attributes, classes, names)
 
     return make
 
@@ -306,7 +319,7 @@ def _by_stem(name: str | Sequence[Any], reading: Reading, follow_links: bool) ->
 
 
 class _Ordered:
-    """One array of a source, in another order and as `image`."""
+    """A source in another order, one of its arrays as `image`."""
 
     def __init__(self, source: Source, order: np.ndarray, array: str):
         self._source, self._order, self._array = source, order, array
@@ -314,7 +327,7 @@ class _Ordered:
     def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
         ordered = self._order[np.asarray(indices)].tolist()
         arrays, broken = self._source.load(ordered, image_size, channels)
-        return {"image": arrays[self._array]}, broken
+        return {**arrays, "image": arrays[self._array]}, broken
 
 
 class _Given:
@@ -322,7 +335,7 @@ class _Given:
 
     def __init__(self, name: str, images: Sequence[Any], *, scaled: bool):
         self._name, self._images, self._scaled = name, images, scaled
-        self.digest = ""
+        self.digest, self.fields = "", {"image": IMAGE}
 
     def __len__(self) -> int:
         return len(self._images)
@@ -356,14 +369,15 @@ class _OneSize:
     """Files as they are, which must all be equally large."""
 
     def __init__(self, files: Files):
-        self._files, self.digest = files, files.digest
+        self._files, self.digest, self.fields = files, files.digest, files.fields
 
     def __len__(self) -> int:
         return len(self._files)
 
     def load(self, indices: Sequence[int], image_size: tuple[int, int], channels: int):
-        images, broken = [np.empty((0, *image_size, channels), np.uint8)], []
-        for name in (self._files.names[index] for index in indices):
+        images, good, broken = [np.empty((0, *image_size, channels), np.uint8)], [], []
+        for index in indices:
+            name = self._files.names[index]
             try:
                 image = read_image(
                     self._files.read(name), channels=channels, reading=self._files.reading
@@ -373,7 +387,11 @@ class _OneSize:
                 continue
             _check_equal(name, image, image_size)
             images.append(image[None])
-        return {"image": np.concatenate(images)}, broken
+            good.append(index)
+        arrays: dict[str, np.ndarray] = {"image": np.concatenate(images)}
+        if "label" in self.fields:
+            arrays["label"] = self._files.labels[good]
+        return arrays, broken
 
 
 def _first_size(files: Files, name: str) -> tuple[int, int]:
@@ -385,15 +403,15 @@ def _first_size(files: Files, name: str) -> tuple[int, int]:
     raise UserError(f"none of {len(files)} images of {name} can be read")
 
 
-def _good_images(
-    source: Any, count: int, image_size: tuple[int, int], channels: int, name: str
+def _good_arrays(
+    array: str, source: Any, count: int, image_size: tuple[int, int], channels: int, name: str
 ) -> Generator[np.ndarray, None, None]:
-    """Images a few at a time, decoded ahead; the broken ones are told at the end."""
+    """One array a few rows at a time, decoded ahead; broken images are told at the end."""
     broken: list[Broken] = []
     try:
         for arrays, bad in load_in_threads(source, count, image_size, channels):
             broken += bad
-            yield arrays["image"]
+            yield arrays[array]
     finally:
         if broken and jax.process_index() == 0:
             print(
@@ -410,7 +428,7 @@ def _rebatch(
 
     Yields less than `count` where there are not so many.
     """
-    left, held = count, np.empty(0, np.uint8)
+    left, held = count, np.empty(0)
     with closing(arrays):
         for array in arrays:
             new = array[:left]

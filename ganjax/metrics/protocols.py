@@ -12,6 +12,7 @@ from ganjax.errors import UserError
 
 _DISTRIBUTIONS = {
     "frechet": "Frechet distance",
+    "intra_frechet": "Frechet distance within each class, mean over classes,",
     "kernel": "kernel distance",
     "precision_recall": "precision and recall",
     "density_coverage": "density and coverage",
@@ -45,6 +46,7 @@ _PAIRED = {
 }
 _FEWEST = {
     "frechet": 2,
+    "intra_frechet": 2,
     "kernel": 2,
     "inception_score": 10,  # its splits
     "precision_recall": 4,  # a 3rd neighbor beside the point itself
@@ -69,10 +71,10 @@ class Protocol(NamedTuple):
 
     Attributes:
       name: as the user gave it.
-      kind: "frechet", "kernel", "inception_score", "precision_recall", "density_coverage",
-        "attributes", "accuracy", "modes", "sliced_wasserstein", "warping_error" of videos, or one
-        of pairs of images: "psnr", "ssim", "ms_ssim", "iou", "dice", "style_loss",
-        "content_loss", "gram_distance", "lpips".
+      kind: "frechet", "intra_frechet", "kernel", "inception_score", "precision_recall",
+        "density_coverage", "attributes", "accuracy", "modes", "sliced_wasserstein",
+        "warping_error" of videos, or one of pairs of images: "psnr", "ssim", "ms_ssim", "iou",
+        "dice", "style_loss", "content_loss", "gram_distance", "lpips".
       size: generated images, and reference images unless `full`; 0 for all pairs; of videos, from
         which frame to which later one.
       full: the reference is the whole of its set.
@@ -115,7 +117,7 @@ class Protocol(NamedTuple):
 
     @property
     def lower_is_better(self) -> bool:
-        return self.kind in ("frechet", "kernel", "sliced_wasserstein")
+        return self.kind in ("frechet", "intra_frechet", "kernel", "sliced_wasserstein")
 
     @property
     def text(self) -> str:
