@@ -187,6 +187,39 @@ def stylize(*, form: str, batch_size: int, image_size: int, dtype: str) -> Progr
     return Program(run, jax.default_backend(), flops, peak_memory, {"parameters": parameters})
 
 
+def translate(*, task: str, batch_size: int, image_size: int, dtype: str) -> Program:
+    """Translation of images, from uint8 to uint8 on the device, with the noise that the model has.
+
+    Args:
+      task: "pix2pix" or "cyclegan"; as their configs in `CONFIGS` have them, with random weights.
+    """
+    config = load_config(CONFIGS[task], [f"--config.model.dtype={dtype}"])
+    start_jax()
+    import jax
+
+    from benchmarks.flops import count_flops
+    from ganjax import tasks
+    from ganjax.images import to_uint8
+
+    game = tasks.make(config)
+    model, trained = game.model, jax.jit(game.init)(jax.random.key(0)).trained
+    images = jax.device_put(avatars(batch_size, image_size, distinct=4))
+
+    def draw(trained, images, rng):
+        return to_uint8(model.sample(trained, {"source": images}, rng)[model.image])
+
+    arguments = trained, images, jax.random.key(1)
+    program = jax.jit(draw).lower(*arguments).compile()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            drawn = program(*arguments)
+        drawn.block_until_ready()
+
+    flops = count_flops(draw, *arguments)
+    return Program(run, jax.default_backend(), flops, peak_memory)
+
+
 def matrix_product(*, dtype: str) -> Program:
     """A large dense matrix product: the arithmetic that the device is capable of."""
     start_jax()

@@ -142,7 +142,9 @@ def test_train_step_measures_ganjax_and_writes_its_row(task, tmp_path):
     assert mine["donated_bytes"] >= mine["state_bytes"]
 
 
-@pytest.mark.parametrize("module", ["train_step", "stylize", "input_pipeline", "startup"])
+@pytest.mark.parametrize(
+    "module", ["train_step", "stylize", "translate", "input_pipeline", "startup"]
+)
 def test_wrong_options_end_in_one_line(module, tmp_path):
     for wrong in (["--rounds", "0"], ["--json", str(tmp_path / "no" / "file")]):
         result = subprocess.run(

@@ -94,6 +94,20 @@ def stylization(network: nn.Module, **options: Any) -> Program:
     return program(step, parameters=parameters(network))
 
 
+def translation(network: nn.Module, **options: Any) -> Program:
+    """Passes of `network` over images that lie on the device, with its dropout; see `Setting`."""
+    setting = Setting(**options)
+    network = setting.prepare(network)
+    run = setting.compile(network)
+    images, _ = setting.pictures()
+
+    def step() -> None:
+        with torch.inference_mode(), setting.autocast():
+            run(images)
+
+    return program(step, parameters=parameters(network))
+
+
 def parameters(*modules: nn.Module) -> int:
     """How many numbers networks learn."""
     return sum(p.numel() for module in modules for p in module.parameters())

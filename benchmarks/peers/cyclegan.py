@@ -15,13 +15,16 @@ from benchmarks.timing import Program
 POOL_SIZE = 50
 
 
-def build(**options: Any) -> Program:
+def build(*, translate: bool = False, **options: Any) -> Program:
     """The train step at the published size, of images whose sides are multiples of 4.
 
     Args:
+      translate: only a generator's pass.
       options: of `common.Setting`.
     """
     torch.manual_seed(0)
+    if translate:
+        return common.translation(make_generator(), **options)
     setting = common.Setting(**options)
     judges = (common.make_patchgan(3, nn.InstanceNorm2d) for _ in range(2))
     networks = [setting.prepare(n) for n in (make_generator(), make_generator(), *judges)]

@@ -9,13 +9,16 @@ from benchmarks.peers import common
 from benchmarks.timing import Program
 
 
-def build(**options: Any) -> Program:
+def build(*, translate: bool = False, **options: Any) -> Program:
     """The train step at the published size, of images whose sides are a power of two.
 
     Args:
+      translate: only the generator's pass, of images whose sides are multiples of 256.
       options: of `common.Setting`.
     """
     torch.manual_seed(0)
+    if translate:
+        return common.translation(make_generator(8), **options)
     setting = common.Setting(**options)
     downs = min(8, setting.image_size.bit_length() - 1)
     pair = (make_generator(downs), common.make_patchgan(6, nn.BatchNorm2d))

@@ -1,0 +1,55 @@
+"""Times translation of large images against PyTorch's: `python -m benchmarks.translate --help`."""
+
+import sys
+from functools import partial
+
+from benchmarks import ours, report
+from ganjax.commands.terminal import run_command
+from ganjax.errors import UserError
+
+EPILOG = f"""\
+examples:
+  python -m benchmarks.translate                                    both networks, 1024x1024
+  python -m benchmarks.translate --network pix2pix --image_size 512
+
+A step is one pass of the generator, from images on the device to images on the device, with random
+weights: pix2pix's U-Net-256 with its dropout, and CycleGAN's ResNet-9.
+
+{report.EPILOG}"""
+NETWORKS = ("pix2pix", "cyclegan")
+
+
+def main(argv: list[str]) -> None:
+    parser = report.make_parser("translate", "Time translation by ganjax and by PyTorch.", EPILOG)
+    add = parser.add_argument
+    add(
+        "--network", choices=NETWORKS, nargs="+", default=list(NETWORKS), metavar="NAME",
+        help=f"{', '.join(NETWORKS)} (default: both)",
+    )  # fmt: skip
+    add("--image_size", type=int, default=1024, metavar="PIXELS", help="(default: 1024)")
+    report.add_network_options(parser, batch_size=1)
+    arguments = parser.parse_args(argv)
+    report.check(arguments)
+    size = arguments.image_size
+    if not 256 <= size <= 1024 or size % 256:
+        raise UserError(f"--image_size is {size}; give a multiple of 256 from 256 to 1024")
+
+    forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
+    forms = [(name, {**keywords, "translate": True}) for name, keywords in forms]
+    rows = []
+    for network in arguments.network:
+        for batch_size in arguments.batch_size:
+            row = report.compare(
+                f"translate_{network}_{size}",
+                partial(ours.translate, task=network),
+                network,
+                arguments,
+                forms,
+                batch_size=batch_size,
+            )
+            rows.append(row)
+            report.write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    run_command(main, sys.argv[1:])
