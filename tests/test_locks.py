@@ -75,6 +75,7 @@ def test_a_bucket_is_held_while_its_lock_is_renewed(bucket, capsys):
     with pytest.MonkeyPatch.context() as patch:
         # As another process of this host sees it.
         patch.setattr(locks, "_is_dead", lambda holder, me: False)
+        patch.setattr(locks, "_MISSED", 300)  # the first beat will do, however late it is
         refused(bucket, f"process {os.getpid()} on {socket.gethostname()} is training in")
     done.set()
     thread.join()
