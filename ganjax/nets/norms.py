@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from ganjax import ops
 
-BatchOrInstance = Literal["batch", "instance"]
+NormKind = Literal["batch", "instance", "layer"]
 
 
 class BatchNorm(nn.Module):
@@ -77,11 +77,12 @@ class StatelessNorm(nn.Module):
 
     Attributes:
       kind: "batch", over all images of a batch, with a scale and a bias; "instance", each image by
-        itself, without parameters.
+        itself, without parameters; "layer", each image with all of its channels, with a scale and a
+        bias: what a channel's mean says, like the color of a background, is not lost.
       scale_init: initializer of the scales.
     """
 
-    kind: BatchOrInstance = "batch"
+    kind: NormKind = "batch"
     scale_init: Any = nn.initializers.ones
 
     @nn.compact
@@ -91,6 +92,8 @@ class StatelessNorm(nn.Module):
             return ops.instance_norm(x)
         scale = self.param("scale", self.scale_init, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        if self.kind == "layer":
+            return ops.layer_norm(x, scale, bias)
         return ops.batch_norm(x, scale, bias)[0]
 
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from ganjax import ops
 from ganjax.nets.dcgan import Convolution, kernel_init, scale_init
-from ganjax.nets.norms import BatchOrInstance, StatelessNorm
+from ganjax.nets.norms import NormKind, StatelessNorm
 
 _WIDEST = 8  # times the width
 
@@ -33,7 +33,7 @@ class PatchGAN(nn.Module):
     Attributes:
       width: channels of the first layer.
       layers: number of convolutions with stride 2; 0 for the form that sees single pixels.
-      norm: "batch" or "instance".
+      norm: "batch", "instance" or "layer".
       antialiased: blur, and then take every other pixel, instead of strides of 2, as CUT has it
         (Zhang 2019, arXiv:1904.11486). The convolutions then have the stride 1 and four times the
         cost, and patches are larger by some pixels.
@@ -43,7 +43,7 @@ class PatchGAN(nn.Module):
 
     width: int = 64
     layers: int = 3
-    norm: BatchOrInstance = "batch"
+    norm: NormKind = "batch"
     antialiased: bool = False
     kernel_init: Any = kernel_init
     dtype: Any = jnp.float32

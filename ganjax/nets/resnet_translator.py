@@ -11,7 +11,7 @@ from jax import Array
 from ganjax import ops
 from ganjax.errors import UserError
 from ganjax.nets.dcgan import Convolution, kernel_init, scale_init
-from ganjax.nets.norms import BatchOrInstance, StatelessNorm
+from ganjax.nets.norms import NormKind, StatelessNorm
 
 Resampling = Literal["strided", "resize", "antialiased"]
 RESAMPLINGS = ("strided", "resize", "antialiased")
@@ -47,14 +47,14 @@ class ResNetTranslator(nn.Module):
 
     Normalization is by the images at hand, at test time too (`norms.StatelessNorm`), so that there
     are no variables but parameters. Convolutions have biases with "instance", though it removes
-    them; with "batch" only the last one does.
+    them; with the others only the last one does.
 
     Attributes:
       channels: of the output; 1, 3 or 4.
       width: channels of the first layer.
       blocks: number of residual blocks.
       resampling: see above.
-      norm: "instance", without parameters, or "batch".
+      norm: "instance", without parameters, "batch" or "layer".
       dropout: share of a block's inner features that dropout sets to 0; 0 as CycleGAN has it.
       remat: keep no activations inside blocks, but compute them again on the way back.
       kernel_init: initializer of all kernels.
@@ -65,7 +65,7 @@ class ResNetTranslator(nn.Module):
     width: int = 64
     blocks: int = 9
     resampling: Resampling = "strided"
-    norm: BatchOrInstance = "instance"
+    norm: NormKind = "instance"
     dropout: float = 0.0
     remat: bool = False
     kernel_init: Any = kernel_init
@@ -140,7 +140,7 @@ class _Block(nn.Module):
     """x + norm(conv(dropout(relu(norm(conv(x))))))."""
 
     convolve: Any
-    norm: BatchOrInstance
+    norm: NormKind
     dropout: float
 
     @nn.compact

@@ -9,7 +9,7 @@ from jax import Array
 
 from ganjax.errors import UserError
 from ganjax.nets.dcgan import Convolution, scale_init
-from ganjax.nets.norms import BatchOrInstance, StatelessNorm
+from ganjax.nets.norms import NormKind, StatelessNorm
 
 _WIDEST = 8  # times the width
 _DROPPED = 5  # the first level with dropout
@@ -42,7 +42,7 @@ class UNet(nn.Module):
       channels: of the output.
       width: channels of level 1.
       downs: number of levels.
-      norm: "batch" or "instance".
+      norm: "batch", "instance" or "layer".
       dropout: share of features that dropout sets to 0.
       tanh: at the end; False for logits.
       dtype: of the computation; parameters are float32.
@@ -51,7 +51,7 @@ class UNet(nn.Module):
     channels: int = 3
     width: int = 64
     downs: int = 8
-    norm: BatchOrInstance = "batch"
+    norm: NormKind = "batch"
     dropout: float = 0.5
     tanh: bool = True
     dtype: Any = jnp.float32

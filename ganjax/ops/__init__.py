@@ -1,6 +1,6 @@
 """Exact fast forms of what networks are made of: each equals a plain form, value and gradients."""
 
-from ganjax.ops.channels import add_bias, batch_norm, instance_norm, prelu
+from ganjax.ops.channels import add_bias, batch_norm, instance_norm, layer_norm, prelu
 from ganjax.ops.convolutions import (
     conv,
     conv_downsample,
@@ -38,6 +38,7 @@ __all__ = [
     "haar",
     "inverse_haar",
     "instance_norm",
+    "layer_norm",
     "max_pool",
     "pad_reflect",
     "prelu",

@@ -57,6 +57,27 @@ def instance_norm(x: Array, *, epsilon: float = 1e-5) -> Array:
     return jax.vmap(lambda image: batch_norm(image[None], ones, zeros, epsilon=epsilon)[0][0])(x)
 
 
+def layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5) -> Array:
+    """Normalizes each image over all of its pixels and channels (Ba et al. 2016, equation 3).
+
+    Args:
+      x: [B, H, W, C].
+      scale, bias: [C].
+
+    Returns:
+      [B, H, W, C] in the type of `x`; accumulated in float32 at least.
+    """
+    wide, of_image = x.astype(_wide(x.dtype)), (x.shape[0], x.shape[-1])
+
+    def mean(values: Array) -> Array:
+        means = _sum_pixels(values, of_image).sum(-1, keepdims=True) / (x.size // x.shape[0])
+        return jnp.broadcast_to(means, of_image)
+
+    deviations = wide - _spread(mean(wide), x.shape)
+    factor = lax.rsqrt(mean(jnp.square(deviations)) + epsilon) * scale[None]
+    return (deviations * _spread(factor, x.shape) + _spread(bias, x.shape)).astype(x.dtype)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _batch_norm(epsilon: float, x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
     return _normalize(epsilon, x, scale, bias)[0]

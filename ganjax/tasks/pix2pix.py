@@ -1,6 +1,6 @@
 """pix2pix's game: a U-Net translates images, a PatchGAN judges pairs (Isola et al. 2017)."""
 
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size
+from ganjax.nets.norms import NormKind
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.nets.unet import UNet
@@ -59,7 +60,7 @@ def defaults() -> ConfigDict:
     config.model.resampling = "strided"  # of the ResNet: strided | resize, against checkerboards
     config.model.remat = False  # compute the ResNet's blocks again on the way back: less memory
     config.model.downs = 0  # halvings of the U-Net; 0 for as many as image_size allows, up to 8
-    config.model.norm = "batch"  # batch | instance
+    config.model.norm = "batch"  # batch | instance | layer (keeps colors of the whole image)
     config.model.dropout = 0.5  # share of features that dropout sets to 0, when translating too
     config.model.layers = 3  # halvings of the PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
@@ -177,7 +178,7 @@ def count_downs(config: ConfigDict) -> int:
 
 def _check_model(config: ConfigDict) -> None:
     model = config.model
-    check_choice("model.norm", model.norm, ("batch", "instance"))
+    check_choice("model.norm", model.norm, get_args(NormKind))
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     if model.width < 1 or not 0 <= model.dropout < 1:
         raise UserError("model.width must be 1 or more, model.dropout in [0, 1)")

@@ -52,7 +52,9 @@ def defaults() -> ConfigDict:
     config.data.load_size = "64"
 
     config.model.width = 16  # channels of the first layer
-    config.model.norm = "instance"  # batch | instance: each image by itself, as when translating
+    config.model.norm = (
+        "instance"  # batch | instance | layer: the last two see each image by itself
+    )
     config.model.dropout = 0.0  # share of features that dropout sets to 0 in training
     config.optimizer.learning_rate = 1e-3  # Adam's
     config.optimizer.b1 = 0.9

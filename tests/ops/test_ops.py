@@ -366,6 +366,27 @@ def test_instance_norm_is_batch_norm_of_each_image():
 
 
 @pytest.mark.slow
+def test_layer_norm_is_over_all_pixels_and_channels_of_an_image():
+    x, (scale, bias) = _image(3, 4, 2, 5), _image(2, 5)
+
+    def plain(x, scale, bias):
+        mean, variance = (f(x, (1, 2, 3), keepdims=True) for f in (jnp.mean, jnp.var))
+        return (x - mean) / jnp.sqrt(variance + 1e-5) * scale[None, None, None] + bias[
+            None, None, None
+        ]
+
+    np.testing.assert_allclose(ops.layer_norm(x, scale, bias), plain(x, scale, bias), atol=1e-12)
+
+    def slopes(norm):
+        return jax.grad(lambda *a: jnp.sum(jnp.sin(3 * norm(*a)) ** 3), (0, 1, 2))(x, scale, bias)
+
+    for a, b in zip(slopes(ops.layer_norm), slopes(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
+    assert ops.layer_norm(x.astype(jnp.bfloat16), scale, bias).dtype == jnp.bfloat16
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [3, 9])
 def test_convolutions_with_resampling_are_the_two_in_turn(channels):
     x, kernel = _image(2, 4, 6, channels), _image(3, 3, channels, 5)
