@@ -45,6 +45,12 @@ MODELS = (
         "ganjax translate --weights pix2pix_portraits --input masks/ --output portraits/",
     ),
     Bundled(
+        "inpaint_portraits",
+        "fills holes in portraits of 64x64 pixels (pix2pix's U-Net)",
+        "ganjax translate --weights inpaint_portraits --input face.png --mask hole.png "
+        "--output out.png",
+    ),
+    Bundled(
         "sr_x4",
         "makes photos four times as wide and high (SRVGG)",
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",

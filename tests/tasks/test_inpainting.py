@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 from toys import save_run
 
-from ganjax import runs
+from ganjax import runs, weights
 from ganjax.api import Translator
 from ganjax.commands import translate
 from ganjax.commands.terminal import run_command
+from ganjax.data import avatars
 from ganjax.errors import UserError
 from ganjax.tasks import inpainting
 
@@ -75,6 +76,27 @@ def test_known_pixels_stay_bit_exact(run):
     for words, message in (({}, "say where with mask"), ({"mask": "no.png"}, "no.png does not")):
         with pytest.raises(UserError, match=message):
             translator(image, **words)
+
+
+@pytest.mark.slow
+def test_the_model_in_the_package_fills_holes_better_than_their_surroundings():
+    """Than the mean color of the known pixels within six pixels of the hole's box."""
+    assert (weights.BUNDLED / "inpaint_portraits.safetensors").stat().st_size <= 4_000_000
+    translator = Translator.load("inpaint_portraits")
+    images = avatars.render(np.arange(40), (64, 64), split="test")["image"]
+    errors = []
+    for n, image in enumerate(images):
+        hole, around = np.zeros((2, 64, 64), bool)
+        y, x = 6 + 4 * (n % 8), 6 + 6 * (n // 8)
+        hole[y : y + 22, x : x + 22] = around[y - 6 : y + 28, x - 6 : x + 28] = True
+        filled = translator(image, mask=hole)
+        np.testing.assert_array_equal(filled[~hole], image[~hole])
+        plain = image[around & ~hole].mean(0, keepdims=True)
+        errors.append(
+            [np.abs(fill - image[hole].astype(float)).mean() for fill in (filled[hole], plain)]
+        )
+    ours, plain = np.mean(errors, axis=0)
+    assert ours < 0.65 * plain
 
 
 def test_a_hole_that_nobody_gave_follows_from_key_and_image(run):
