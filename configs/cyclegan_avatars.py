@@ -4,6 +4,8 @@ Paper: Zhu, Park, Isola and Efros 2017, https://arxiv.org/abs/1703.10593; four r
 quarter of the channels at 64x64, four images of each side at a time.
 Data: portraits without glasses (A) and with glasses (B), no pairs: of 50,000, some 31,000 and
 19,000.
+Cost: 23 minutes on two CPU cores (12 img/s).
+Expected: docs/unpaired.md.
 
     python train.py --config=configs/cyclegan_avatars.py
     ganjax translate --workdir runs/cyclegan_avatars --input portraits/ --output with_glasses/
@@ -27,8 +29,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.model.blocks = 4
     config.model.resampling = "resize"
     config.model.layers = 2
-    config.total_kimg = 80.0
+    config.optimizer.learning_rate = 4e-4  # twice the published one, for batches of 4
+    config.total_kimg = 16.0
+    config.ema_half_life_kimg = 1.0
     config.log_every = 0.2
-    config.save_every = 4.0
-    config.sample_every = 4.0
+    config.save_every = 2.0
+    config.sample_every = 2.0
     return with_variants(config, arguments, {"smoke": SMOKE})

@@ -1,0 +1,38 @@
+"""CUT on avatars, the embedded portraits: glasses on; no download.
+
+Paper: Park, Efros, Zhang and Zhu 2020, https://arxiv.org/abs/2007.15651; four residual blocks and a
+quarter of the channels at 64x64, four images of each side at a time, upsampling by nearest neighbor
+instead of blurs.
+Data: portraits without glasses (A) and with glasses (B), no pairs: of 50,000, some 31,000 and
+19,000.
+
+    python train.py --config=configs/cut_avatars.py
+    python train.py --config=configs/cut_avatars.py --config.data.direction=BtoA   # glasses off
+    ganjax translate --workdir runs/cut_avatars --input portraits/ --output with_glasses/
+"""
+
+from ml_collections import ConfigDict
+
+from ganjax.config import with_variants
+from ganjax.tasks.cut import FAST, SMOKE, defaults
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    config = defaults()
+    config.data.source = "unpaired:avatars"
+    config.data.image_size = "64"
+    config.data.load_size = "64"
+    config.data.flip = False  # the renderer mirrors by itself what may be mirrored
+    config.batch_size = 4
+    config.model.width = 16  # not published, as all that follows
+    config.model.blocks = 4
+    config.model.resampling = "resize"
+    config.model.layers = 2
+    config.optimizer.learning_rate = 4e-4
+    config.total_kimg = 48.0
+    config.ema_half_life_kimg = 1.0
+    config.log_every = 0.2
+    config.save_every = 4.0
+    config.sample_every = 4.0
+    fast = FAST | {"total_kimg": config.total_kimg}
+    return with_variants(config, arguments, {"smoke": SMOKE, "fast": fast})
