@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import ours, peers
 from benchmarks.timing import Contestant, Figures, Program, race
@@ -118,37 +118,58 @@ def _torch_has_gpu() -> bool:
     return result.stdout.strip() == "True"
 
 
+class Rivals(NamedTuple):
+    """What is compared.
+
+    Attributes:
+      name: the row's begins with it; the batch size and the type follow.
+      mine: keywords `batch_size`, `image_size` and `dtype` -> our program.
+      peer: its module in `benchmarks.peers`; None where there is none.
+    """
+
+    name: str
+    mine: Callable[..., Program]
+    peer: str | None
+
+
 def compare(
-    name: str,
-    mine: Callable[..., Program],
-    peer: str | None,
+    rivals: Sequence[Rivals],
+    arguments: argparse.Namespace,
+    forms: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    """Times ganjax against peers at each batch size, prints tables, and writes the rows as asked.
+
+    Args:
+      arguments: of the command line, with the options of `add_network_options` and `image_size`.
+      forms: of `torch_forms`.
+    """
+    rows = []
+    for each in rivals:
+        for batch_size in arguments.batch_size:
+            rows.append(_compare(each, arguments, forms, batch_size=batch_size))
+            write_json(arguments.json, rows)
+
+
+def _compare(
+    rivals: Rivals,
     arguments: argparse.Namespace,
     forms: Sequence[tuple[str, dict[str, Any]]],
     *,
     batch_size: int,
 ) -> dict[str, Any]:
-    """Times ganjax against a peer's forms, prints a table, returns the row.
-
-    Args:
-      name: the row's begins with it; the batch size and the type follow.
-      mine: keywords `batch_size`, `image_size` and `dtype` -> our program.
-      peer: its module in `benchmarks.peers`; None where there is none.
-      arguments: of the command line, with the options of `add_network_options` and `image_size`.
-      forms: of `torch_forms`.
-    """
     dtype = arguments.dtype
     options = {"batch_size": batch_size, "image_size": arguments.image_size, "dtype": dtype}
-    entrants = [Contestant(OURS, partial(mine, **options))]
-    if peer:
+    entrants = [Contestant(OURS, partial(rivals.mine, **options))]
+    if rivals.peer:
         entrants += [
-            Contestant(form, partial(peers.build, peer, **options, **keywords))
+            Contestant(form, partial(peers.build, rivals.peer, **options, **keywords))
             for form, keywords in forms
         ]
     if not arguments.no_roofline:
         product = partial(ours.matrix_product, dtype=dtype)
         entrants.append(Contestant(ROOFLINE, product))
     figures = race(entrants, rounds=arguments.rounds, turn_seconds=arguments.turn_seconds)
-    row = make_row(f"{name}_b{batch_size}_{dtype}", figures, items=batch_size)
+    row = make_row(f"{rivals.name}_b{batch_size}_{dtype}", figures, items=batch_size)
     print(table(row))
     return row
 
@@ -229,6 +250,13 @@ def table(row: dict[str, Any]) -> str:
         lines.append(f"{row['peer']} / ganjax: {row['ratio']:.2f}")
     if len({one["device"] for one in row["contestants"].values()}) > 1:
         lines.append("ganjax and PyTorch ran on different devices: install both for the same one")
+    mine = row["contestants"][OURS]
+    if "donated_bytes" in mine:
+        lines.append(
+            f"state {mine['state_bytes'] / 2**20:.1f} MiB, of which "
+            f"{mine['donated_bytes'] / 2**20:.1f} are written in place; temporaries "
+            f"{mine['temporary_bytes'] / 2**20:.0f} MiB"
+        )
     return "\n".join(lines)
 
 

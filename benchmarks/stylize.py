@@ -37,19 +37,11 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--image_size is {size}; give a multiple of 16 from 32 to 1024")
 
     forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
-    rows = []
-    for model in arguments.model:
-        for batch_size in arguments.batch_size:
-            row = report.compare(
-                f"adain_{model}_{size}",
-                partial(ours.stylize, form=model),
-                MODELS[model],
-                arguments,
-                forms,
-                batch_size=batch_size,
-            )
-            rows.append(row)
-            report.write_json(arguments.json, rows)
+    rivals = [
+        report.Rivals(f"adain_{model}_{size}", partial(ours.stylize, form=model), MODELS[model])
+        for model in arguments.model
+    ]
+    report.compare(rivals, arguments, forms)
 
 
 if __name__ == "__main__":

@@ -55,25 +55,8 @@ def main(argv: list[str]) -> None:
     forms = report.torch_forms(arguments.compile) if peer else []
     if width := ours.WIDTHS.get(task):
         forms = [(name, keywords | {"width": width}) for name, keywords in forms]
-    rows = []
-    for batch_size in arguments.batch_size:
-        row = report.compare(
-            f"{task}{size}",
-            partial(ours.train_step, task=task),
-            peer,
-            arguments,
-            forms,
-            batch_size=batch_size,
-        )
-        mine = row["contestants"][report.OURS]
-        if "donated_bytes" in mine:
-            print(
-                f"state {mine['state_bytes'] / 2**20:.1f} MiB, of which "
-                f"{mine['donated_bytes'] / 2**20:.1f} are written in place; temporaries "
-                f"{mine['temporary_bytes'] / 2**20:.0f} MiB"
-            )
-        rows.append(row)
-        report.write_json(arguments.json, rows)
+    mine = partial(ours.train_step, task=task)
+    report.compare([report.Rivals(f"{task}{size}", mine, peer)], arguments, forms)
 
 
 if __name__ == "__main__":

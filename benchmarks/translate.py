@@ -36,19 +36,11 @@ def main(argv: list[str]) -> None:
 
     forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
     forms = [(name, {**keywords, "translate": True}) for name, keywords in forms]
-    rows = []
-    for network in arguments.network:
-        for batch_size in arguments.batch_size:
-            row = report.compare(
-                f"translate_{network}_{size}",
-                partial(ours.translate, task=network),
-                network,
-                arguments,
-                forms,
-                batch_size=batch_size,
-            )
-            rows.append(row)
-            report.write_json(arguments.json, rows)
+    rivals = [
+        report.Rivals(f"translate_{network}_{size}", partial(ours.translate, task=network), network)
+        for network in arguments.network
+    ]
+    report.compare(rivals, arguments, forms)
 
 
 if __name__ == "__main__":
