@@ -36,7 +36,6 @@ def main() -> None:
     known, answers = read(f"paired:{arguments.data}:train", size)
     start = jax.jit(tasks.make(run.config).init)(jax.random.key(0)).trained
     images = {
-        "labels": labels,
         "untrained": np.stack(Translator(run._replace(trained=start))(list(labels))),
         "nearest neighbor": answers[nearest(labels, known)],
         "pix2pix": np.stack(Translator(run)(list(labels))),
@@ -45,15 +44,13 @@ def main() -> None:
     print(f"{arguments.workdir}: {run.checkpoint}, {len(photos)} pairs of {size[0]}x{size[1]}")
     print("| | L1 | SSIM | LPIPS | Frechet |\n| --- | --- | --- | --- | --- |")
     for name, made in images.items():
-        if name == "labels":
-            continue
         l1 = np.abs(made.astype(float) - photos).mean()
         found = ganjax.measure(made, photos, f"{METRICS},{frechet}")
         values = " | ".join(f"{found[metric]:.3f}" for metric in METRICS.split(","))
         print(f"| {name} | {l1:.1f} | {values} | {found[frechet]:.1f} |", flush=True)
     if arguments.sheet:
-        shown = {**images, "photographs": photos}
-        columns = np.stack([made[:SHOWN] for made in shown.values()], axis=1)
+        shown = labels, *images.values(), photos
+        columns = np.stack([made[:SHOWN] for made in shown], axis=1)
         grid = outputs.make_grid(columns.reshape(-1, *columns.shape[2:]), columns=len(shown))
         outputs.write_image(arguments.sheet, grid, made=None)
 
