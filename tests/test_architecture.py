@@ -23,6 +23,7 @@ ALLOWED = {
     "adain": {"errors", "matrices", "transforms"},
     "wct": {"adain", "matrices", "transforms"},
     "augment": {"adain"},
+    "degradation": set(),
     "provenance": set(),
     "paths": {"errors"},
     "locks": {"errors", "paths"},
@@ -41,8 +42,8 @@ ALLOWED = {
     },
     "weights": {"errors", "nets", "paths", "progress", "trees"},
     "tasks": NETWORKS | {
-        "augment", "conditions", "config", "data", "images", "losses", "nets", "paths",
-        "training", "weights",
+        "augment", "conditions", "config", "data", "degradation", "images", "losses", "nets",
+        "paths", "training", "weights",
     },
     "stylize": {"adain", "transforms", "ops", "images", "nets", "weights", "data", "errors"},
     "metrics": {"adain", "nets", "weights", "images", "errors", "paths", "seeds"},

@@ -69,13 +69,14 @@ class Layer(nn.Module):
 
     Attributes:
       features: channels of the output.
-      kernel_size: of a convolution, with half as many zeros around; 0 for a matrix product.
+      kernel_size: of a convolution; 0 for a matrix product.
       gain: of the weights.
       resampling: of a 3x3 convolution: of the doubled image ("up"), or halved by average pooling
         ("down").
       spectral: normalize the weights by their largest singular value.
       use_bias: add a bias.
       strides: of a convolution without resampling.
+      padding: zeros around such a one; None for half of the kernel size.
       dtype: of the computation.
     """
 
@@ -86,6 +87,7 @@ class Layer(nn.Module):
     spectral: bool = False
     use_bias: bool = True
     strides: int = 1
+    padding: int | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -105,7 +107,8 @@ class Layer(nn.Module):
             x = ops.conv_downsample(x, kernel)
         else:
             kernel = kernel.astype(self.dtype)
-            x = ops.conv(x, kernel, strides=self.strides, padding=self.kernel_size // 2)
+            padding = self.kernel_size // 2 if self.padding is None else self.padding
+            x = ops.conv(x, kernel, strides=self.strides, padding=padding)
         if not self.use_bias:
             return x
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)

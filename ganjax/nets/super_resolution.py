@@ -1,4 +1,4 @@
-"""Networks of super-resolution: SRVGG, SRResNet, MSRResNet, RRDB, and SRGAN's discriminator."""
+"""Networks of super-resolution: SRVGG, SRResNet, MSRResNet, RRDB; two discriminators."""
 
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from jax import Array
 from ganjax import ops
 from ganjax.errors import UserError
 from ganjax.nets.norms import BatchNorm
+from ganjax.nets.resnet_gan import Layer
 
 SCALES = (2, 3, 4)
 
@@ -254,4 +255,45 @@ class Discriminator(nn.Module):
         x = x.reshape(len(x), -1)
         x = nn.leaky_relu(nn.Dense(16 * self.width, dtype=self.dtype, name="dense")(x), 0.2)
         logits = nn.Dense(1, dtype=self.dtype, name="logit")(x)[:, 0]
+        return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
+
+
+class UNetDiscriminator(nn.Module):
+    """Real-ESRGAN's discriminator, which judges each pixel (Wang et al. 2021, figure 6).
+
+    A 3x3 convolution of 64 channels; 4x4 ones with stride 2 of 128, 256 and 512; as many 3x3 ones
+    after bilinear doubling, each plus the features of its size on the way down; two more and a
+    logit. LeakyReLU 0.2; all but the first and the last have spectral normalization and no bias.
+    As published 4,376,897 parameters. Sides of images are multiples of 8.
+
+    Attributes:
+      width: channels of the first layer.
+      dtype: of the computation; parameters and singular values are float32.
+    """
+
+    width: int = 64
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool = False) -> Array:
+        """[B, H, W, C] in [-1, 1] to logits [B, H, W], float32 at least."""
+
+        def layer(x: Array, name: str, features: int, size: int = 3, *, ends: bool = False):
+            made = Layer(
+                features, size, spectral=not ends, use_bias=ends, strides=2 if size == 4 else 1,
+                padding=1, dtype=self.dtype, name=name,
+            )  # fmt: skip
+            return made(x, train=train)
+
+        active, widths = partial(nn.leaky_relu, negative_slope=0.2), (2, 4, 8)
+        x = active(layer((images + 1) / 2, "conv_0", self.width, ends=True))
+        found = [x]
+        for n, times in enumerate(widths, start=1):
+            x = active(layer(x, f"conv_{n}", times * self.width, 4))
+            found.append(x)
+        for n, same in enumerate(found[-2::-1], start=4):
+            x = active(layer(ops.blur_upsample(x), f"conv_{n}", same.shape[-1])) + same
+        for n in (7, 8):
+            x = active(layer(x, f"conv_{n}", self.width))
+        logits = layer(x, "logits", 1, ends=True)[..., 0]
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

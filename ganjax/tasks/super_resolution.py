@@ -1,12 +1,14 @@
 """Super-resolution: larger images from small ones, by their pixels, then against a discriminator.
 
 SRResNet and SRGAN (Ledig et al. 2017, arXiv:1609.04802) are the two phases of one run; SRVGG, the
-compact form, usually has the first one alone.
+compact form, usually has the first one alone. Real-ESRGAN (Wang et al. 2021, arXiv:2107.10833)
+trains the same phases on images that were made worse in the train step.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,15 +19,22 @@ from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
 from ganjax.data.streams import single
+from ganjax.degradation import degrade, sharpen
 from ganjax.errors import UserError
 from ganjax.images import as_float, parse_image_size, to_float
 from ganjax.images.bicubic import bicubic
 from ganjax.losses import NON_SATURATING
-from ganjax.nets.super_resolution import FORMS, SCALES, Discriminator, Enlarger
+from ganjax.nets.super_resolution import (
+    FORMS,
+    SCALES,
+    Discriminator,
+    Enlarger,
+    UNetDiscriminator,
+)
 from ganjax.tasks.translators import SHEET_ROWS
 from ganjax.training import optimizers
 from ganjax.training.state import Network, State, Trained, update
-from ganjax.training.task import Inputs, Model, Phase, Task
+from ganjax.training.task import Batch, Inputs, Model, Phase, Task
 from ganjax.weights import networks
 
 # Names of the phases.
@@ -56,13 +65,16 @@ def defaults() -> ConfigDict:
     config.data.source = ""  # a folder or .zip | avatars | tfds:NAME: large images
     config.data.image_size = "96"  # of the large crops that a batch shows
     config.data.load_size = "128"  # what images are scaled to before a crop is cut out
+    # How small images are made: bicubic | photos (blur, scaling, noise and JPEG, as Real-ESRGAN)
+    config.data.degradation = "bicubic"
 
     config.model = ConfigDict()
     config.model.form = "srresnet"  # srresnet | srvgg | msrresnet | rrdb
     config.model.scale = 4  # times that the sides grow: 2 | 3 | 4
     config.model.width = 64  # channels of the first layers, and of the discriminator's
     config.model.depth = 16  # residual blocks, or convolutions between two (srvgg)
-    config.model.discriminator_layers = 8  # its convolutions, of which every other halves the sides
+    config.model.discriminator = "srgan"  # srgan | unet (Real-ESRGAN's, which judges each pixel)
+    config.model.discriminator_layers = 8  # SRGAN's convolutions; every other halves the sides
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
     config.loss = ConfigDict()
@@ -70,8 +82,11 @@ def defaults() -> ConfigDict:
     config.loss.pixels_weight = 0.0  # of that distance in the adversarial phase
     # "WEIGHTS:LAYER,LAYER", whose features it compares; "random" needs no download.
     config.loss.encoders = ("vgg16_features:relu5_3",)
-    config.loss.features_weight = 6e-3  # of their squared distance
+    config.loss.features = "l2"  # distance of features: l1 | l2
+    config.loss.features_weight = 6e-3  # of that distance
     config.loss.adversarial_weight = 1e-3  # of the generator's part of the game
+    # Sharpen what pixels and features are compared with, but not what the discriminator sees.
+    config.loss.sharpen = False
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # adam | muon
@@ -101,6 +116,11 @@ def from_config(config: ConfigDict) -> Task:
     if any(side % generator.scale for side in size):
         raise UserError(f"data.image_size is {data.image_size}; give multiples of model.scale")
     check_choice("loss.pixels", loss.pixels, DISTANCES)
+    check_choice("loss.features", loss.features, DISTANCES)
+    check_choice("data.degradation", data.degradation, ("bicubic", "photos"))
+    check_choice("model.discriminator", model.discriminator, ("srgan", "unet"))
+    if data.degradation == "photos" and data.channels != 3:
+        raise UserError(f"data.channels is {data.channels}; data.degradation=photos takes 3 (RGB)")
     for name in ("pixels", "features", "adversarial"):
         if loss[f"{name}_weight"] < 0:
             raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
@@ -115,12 +135,18 @@ def from_config(config: ConfigDict) -> Task:
         phases = [phases[0]._replace(kimg=config.total_kimg - last.kimg), last]
         if data.channels != 3:
             raise UserError(f"data.channels is {data.channels}; features are those of 3 (RGB)")
+        if model.discriminator == "unet" and any(side % 8 for side in size):
+            raise UserError(f"data.image_size is {data.image_size}; unet takes multiples of 8")
         perceive, layers = networks.perceptual(loss.encoders)
+        dtype = jnp.dtype(model.dtype)
         adversary = Adversary(
-            Discriminator(model.width, model.discriminator_layers, jnp.dtype(model.dtype)),
+            UNetDiscriminator(model.width, dtype)
+            if model.discriminator == "unet"
+            else Discriminator(model.width, model.discriminator_layers, dtype),
             optimizers.make(config.adversarial_optimizer, updates=last.steps),
             lambda images: perceive(images, layers),
             pixels_weight=loss.pixels_weight,
+            features=loss.features,
             features_weight=loss.features_weight,
             weight=loss.adversarial_weight,
         )
@@ -131,13 +157,15 @@ def from_config(config: ConfigDict) -> Task:
         adversary=adversary,
         channels=data.channels,
         pixels=loss.pixels,
+        degraded=data.degradation == "photos",
+        sharpened=loss.sharpen,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
 
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    return make_model(_generator(config))
+    return make_model(_generator(config), degraded=config.data.degradation == "photos")
 
 
 def _generator(config: ConfigDict) -> Enlarger:
@@ -152,8 +180,11 @@ def _generator(config: ConfigDict) -> Enlarger:
     )
 
 
-def make_model(generator: Enlarger) -> Model:
-    """Images `generator.scale` times as large as `source` [N, H, W, C] (uint8 or in [-1, 1])."""
+def make_model(generator: Enlarger, *, degraded: bool = False) -> Model:
+    """Images `generator.scale` times as large as `source` [N, H, W, C] (uint8 or in [-1, 1]).
+
+    Sheets show degraded ones, where the model was trained with them.
+    """
 
     def enlarge(trained: Trained, source: Array) -> Array:
         images = generator.apply(trained.variables["generator"], as_float(source))
@@ -165,6 +196,8 @@ def make_model(generator: Enlarger) -> Model:
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each source: bicubic, by the network and, where it is there, the target."""
         shown = {name: to_float(values[:SHEET_ROWS]) for name, values in inputs.items()}
+        if degraded and "target" in shown:
+            shown["source"] = degrade(rng, shown["target"], generator.scale)
         drawn = enlarge(trained, shown["source"])
         columns = [bicubic(shown["source"], (drawn.shape[1], drawn.shape[2])), drawn]
         columns += [shown["target"]] if "target" in shown else []
@@ -183,14 +216,16 @@ class Adversary(NamedTuple):
       optimizer: of both players.
       perceive: images [B, H, W, 3] in [-1, 1] -> layer -> [B, h, w, C].
       pixels_weight: of the distance of pixels.
-      features_weight: of the squared distance of features, a mean over each layer.
+      features: their distance, a key of `DISTANCES`.
+      features_weight: of that distance, a mean over each layer.
       weight: of the generator's part of the game.
     """
 
-    discriminator: Discriminator
+    discriminator: nn.Module
     optimizer: optax.GradientTransformation
     perceive: Callable[[Array], Mapping[str, Array]]
     pixels_weight: float = 0.0
+    features: str = "l2"
     features_weight: float = 6e-3
     weight: float = 1e-3
 
@@ -203,17 +238,22 @@ def make(
     adversary: Adversary | None = None,
     channels: int = 3,
     pixels: str = "l2",
+    degraded: bool = False,
+    sharpened: bool = False,
     ema_half_life: float = 0.0,
 ) -> Task:
     """SRResNet's training, and SRGAN's (Ledig et al. 2017, equations 3 to 6) in a second phase.
 
     A batch holds `source` [B, h, w, C] and `target` [B, H, W, C] (uint8, or float in [-1, 1]).
+    With `degraded` a step makes sources of its own (`degradation.degrade`).
 
     Args:
       optimizer: of the first phase.
       phases: `PIXELS` and, with an adversary, `ADVERSARIAL`.
       channels: of the images.
       pixels: their distance, a key of `DISTANCES`.
+      degraded: see above; with the sharpened target as what is made worse, as published.
+      sharpened: compare pixels and features with the sharpened target.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
@@ -230,16 +270,20 @@ def make(
             found["discriminator"] = Network.start(variables, adversary.optimizer)
         return State.start(found, averaged=("generator",))
 
-    def distance(images: Array, target: Array) -> Array:
-        return jnp.mean(DISTANCES[pixels](images - target))
+    def examples(batch: Batch, rng: Array) -> tuple[Array, Array, Array]:
+        """Small images, what results shall equal, and what the discriminator takes for real."""
+        target = as_float(batch["target"])
+        wanted = sharpen(target) if sharpened else target
+        source = degrade(rng, wanted, generator.scale) if degraded else as_float(batch["source"])
+        return source, wanted, target
 
-    def pixel_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        source, target = as_float(batch["source"]), as_float(batch["target"])
+    def pixel_step(state: State, batch: Batch, rng: Array) -> tuple[State, dict[str, Array]]:
+        source, target, _ = examples(batch, rng)
         gen = state.networks["generator"]
 
         def loss(params):
             images, statistics = _apply(generator, params, gen.statistics, source)
-            return distance(images, target), statistics
+            return _distance(pixels, images, target), statistics
 
         (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(gen.params)
         return state.after(
@@ -250,11 +294,11 @@ def make(
             metrics={"loss_generator": value},
         )
 
-    def adversarial_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
+    def adversarial_step(state: State, batch: Batch, rng: Array) -> tuple[State, dict[str, Array]]:
         assert adversary
-        source, target = as_float(batch["source"]), as_float(batch["target"])
+        source, wanted, target = examples(batch, rng)
         gen, disc = state.networks["generator"], state.networks["discriminator"]
-        wanted = adversary.perceive(target)
+        features = adversary.perceive(wanted)
 
         def generate(params):
             return _apply(generator, params, gen.statistics, source)
@@ -271,10 +315,12 @@ def make(
         def generator_loss(images):
             logits, statistics = discriminate(disc.params, disc.statistics, images)
             found = adversary.perceive(images)
-            features = sum(jnp.mean(jnp.square(found[name] - x)) for name, x in wanted.items())
+            apart = sum(
+                _distance(adversary.features, found[name], features[name]) for name in features
+            )
             terms = {
-                "pixels": adversary.pixels_weight * distance(images, target),
-                "features": adversary.features_weight * features,
+                "pixels": adversary.pixels_weight * _distance(pixels, images, wanted),
+                "features": adversary.features_weight * apart,
                 "game": adversary.weight * jnp.mean(NON_SATURATING.generator(logits)),
             }
             return sum(terms.values()), (statistics, terms)
@@ -307,7 +353,12 @@ def make(
         )
 
     steps = {ADVERSARIAL: adversarial_step}
-    return Task(make_model(generator), init, pixel_step, phases, steps=steps)
+    model = make_model(generator, degraded=degraded)
+    return Task(model, init, pixel_step, phases, steps=steps)
+
+
+def _distance(kind: str, found: Array, wanted: Array) -> Array:
+    return jnp.mean(DISTANCES[kind](found - wanted))
 
 
 def _apply(module: Any, params: Any, statistics: Any, inputs: Array) -> tuple[Array, Any]:

@@ -27,7 +27,8 @@ WORDS = {
     "data.range", "data.direction", "data.classes", "data.colors", "data.ignored", "model.form",
     "model.dtype", "model.norm", "model.generator", "model.resampling", "model.attributes",
     "loss.adversarial", "loss.content_layers", "loss.style_layers", "loss.covariance_layers",
-    "loss.pixels", "model.head", "model.levels", "model.pooling", "optimizer.name",
+    "loss.pixels", "loss.features", "model.head", "model.levels", "model.pooling", "optimizer.name",
+    "data.degradation", "model.discriminator",
     "augment.policy",
 }  # fmt: skip
 

@@ -119,6 +119,30 @@ def discriminator(net, x):
     return net.dense(F.leaky_relu(net.dense(x, "dense", 16 * WIDTH), 0.2), "logit", 1)[:, 0]
 
 
+def unet_discriminator(net, x):
+    """Whose singular vectors are those of the drawn weights: a power iteration from ones."""
+
+    def conv(x, name, features, side=3, stride=1):
+        kernel = net.get(f"{name}/kernel", side, side, x.shape[1], features)
+        matrix = kernel.reshape(-1, features)
+        with torch.no_grad():
+            right = F.normalize(matrix @ torch.ones(features) / features**0.5, dim=0)
+            left = F.normalize(right @ matrix, dim=0)
+        kernel = kernel / (right @ (matrix @ left))
+        return F.leaky_relu(F.conv2d(x, kernel.permute(3, 2, 0, 1), None, stride, 1), 0.2)
+
+    x = F.leaky_relu(net.conv((x + 1) / 2, "conv_0", WIDTH), 0.2)
+    found = [x]
+    for n, times in enumerate((2, 4, 8), start=1):
+        x = conv(x, f"conv_{n}", times * WIDTH, 4, 2)
+        found.append(x)
+    for n, same in enumerate(found[-2::-1], start=4):
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = conv(x, f"conv_{n}", same.shape[1]) + same
+    x = conv(conv(x, "conv_7", WIDTH), "conv_8", WIDTH)
+    return net.conv(x, "logits", 1)[:, 0]
+
+
 def main() -> None:
     golden = {}
 
@@ -135,6 +159,8 @@ def main() -> None:
         add(network, images.permute(0, 2, 3, 1))
     network = Network("discriminator")
     add(network, discriminator(network, pixels(draw_images(2, SIDE, SIDE, 3))))
+    network = Network("unet_discriminator")
+    add(network, unet_discriminator(network, pixels(draw_images(2, SIDE, SIDE, 3))))
     np.savez_compressed(Path(__file__).with_suffix(".npz"), **golden)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from toys import draw_variables
 
-from ganjax.nets.super_resolution import FORMS, RRDB, SRVGG, Discriminator, MSRResNet, SRResNet
+from ganjax.nets.super_resolution import (
+    FORMS,
+    RRDB,
+    SRVGG,
+    Discriminator,
+    MSRResNet,
+    SRResNet,
+    UNetDiscriminator,
+)
 from ganjax.trees import named_leaves
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -30,7 +38,10 @@ def _check(golden, prefix, module, images):
     names = named_leaves(shapes["params"])
     leaves = [jnp.asarray(setup.draw(f"{prefix}/{name}", x.shape)) for name, x in names.items()]
     params = jax.tree.unflatten(jax.tree.structure(shapes["params"]), leaves)
-    statistics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes.get("batch_stats", {}))
+    # What batch normalization starts from doesn't count here; singular vectors start from ones.
+    statistics = jax.tree.map(
+        lambda x: jnp.full(x.shape, x.size**-0.5, x.dtype), shapes.get("batch_stats", {})
+    )
 
     def run(params):
         variables = {"params": params, "batch_stats": statistics}
@@ -56,10 +67,14 @@ def test_enlargers_are_pytorchs(golden, form, scale):
 
 
 @pytest.mark.slow
-def test_discriminator_is_pytorchs(golden):
+@pytest.mark.parametrize(
+    ("prefix", "make"),
+    [("discriminator", Discriminator), ("unet_discriminator", UNetDiscriminator)],
+)
+def test_discriminators_are_pytorchs(golden, prefix, make):
     with jax.enable_x64(True):
         images = jnp.asarray(setup.draw_images(2, setup.SIDE, setup.SIDE, 3))
-        _check(golden, "discriminator", Discriminator(setup.WIDTH, dtype=jnp.float64), images)
+        _check(golden, prefix, make(setup.WIDTH, dtype=jnp.float64), images)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +87,7 @@ def test_discriminator_is_pytorchs(golden):
         (MSRResNet(4), 1_517_571),
         (RRDB(4), 16_697_987),
         (Discriminator(), 23_565_505),
+        (UNetDiscriminator(), 4_376_897),
     ],
 )
 def test_published_numbers_of_parameters(module, count):

@@ -14,6 +14,7 @@ from ganjax import ops, tasks
 from ganjax.api import Translator
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.pipeline import Pipeline, Stream
+from ganjax.degradation import degrade, sharpen
 from ganjax.errors import UserError
 from ganjax.images import read_image, to_float, to_uint8
 from ganjax.images.bicubic import bicubic, shrink
@@ -143,6 +144,32 @@ def test_the_second_phase_is_srgan():
         check_moved(after.networks["generator"], gen, g_gradients, LATER_RATE)
 
 
+def test_steps_make_their_own_sources_worse():
+    """Of sharpened targets, which are the discriminator's real images only where unsharpened."""
+    given, key = batch(), jax.random.key(1)
+    given = {name: x.astype(jnp.float32) for name, x in given.items()}
+    sharp = jax.jit(sharpen)(given["target"])
+    bad = jax.jit(degrade, static_argnums=2)(key, sharp, 2)
+    _, _, plain = make()
+    _, _, made = make(degraded=True, sharpened=True)
+    state = jax.jit(plain.init)(jax.random.key(0))
+    for phase in PHASES:
+        step, wanted_step = (jax.jit(task.step_of(phase)) for task in (made, plain))
+        _, found = step(state, given, key)
+        _, wanted = wanted_step(state, {"source": bad, "target": sharp}, key)
+        _, real = wanted_step(state, {"source": bad, "target": given["target"]}, key)
+        for name in found:
+            discriminated = "discriminator" in name or "logit" in name
+            ours = real if discriminated else wanted
+            # What the generator pays in the game follows from both.
+            if (
+                name not in ("loss_generator", "loss_game", "grad_norm_generator")
+                or phase is PHASES[0]
+            ):
+                np.testing.assert_allclose(found[name], ours[name], rtol=1e-4, err_msg=name)
+        assert not np.allclose(wanted["loss_generator"], real["loss_generator"], rtol=1e-4)
+
+
 def test_steps_belong_to_their_phases():
     _, _, made = make()
     assert [made.phase_at(n).name for n in range(5)] == [task.PIXELS] * 3 + [task.ADVERSARIAL] * 2
@@ -173,6 +200,14 @@ def test_small_images_are_made_of_the_crops_that_a_batch_shows(tmp_path):
         ({"model.scale": 3}, "data.image_size is 32; give multiples of model.scale"),
         ({"model.form": "rrdb", "model.scale": 2}, "rrdb enlarges 4 times"),
         ({"loss.pixels": "l3"}, "loss.pixels is 'l3'; choose l1 or l2"),
+        ({"loss.features": "cosine"}, "loss.features is 'cosine'; choose l1 or l2"),
+        ({"data.degradation": "jpeg"}, "data.degradation is 'jpeg'; choose bicubic or photos"),
+        ({"data.degradation": "photos", "data.channels": 1}, "data.degradation=photos takes 3"),
+        ({"model.discriminator": "patch"}, "model.discriminator is 'patch'; choose srgan or unet"),
+        (
+            {"model.discriminator": "unet", "data.image_size": "36", "adversarial_kimg": 0.01},
+            "data.image_size is 36; unet takes multiples of 8",
+        ),
         ({"loss.features_weight": -1.0}, "loss.features_weight is below 0"),
         ({"adversarial_kimg": 1.0}, "adversarial_kimg is 1.0; give 0 to total_kimg"),
         ({"adversarial_kimg": 0.01, "data.channels": 1}, "data.channels is 1; features are"),
