@@ -606,10 +606,9 @@ class Translator:
         if model.inputs["source"].kind == "label_map":
             self.maps = LabelMaps.of(data.classes, data.colors)
         self.trained, self.checkpoint = run.trained, run.checkpoint
-        optional = next(iter(model.optional), "")
         self._program = jax.jit(
-            lambda trained, images, mask, rng: to_uint8(
-                self._translate(trained, images, rng, **({} if mask is None else {optional: mask}))
+            lambda trained, images, optional, rng: to_uint8(
+                self._translate(trained, images, rng, **optional)
             )
         )
 
@@ -644,6 +643,7 @@ class Translator:
         tile: int = 0,
         outscale: float = 0.0,
         resample: Mapping[str, int] | None = None,
+        style: "Picturelike | None" = None,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
@@ -659,6 +659,8 @@ class Translator:
             that at the end. 0 for those of the model: 1 for most, 4 for super-resolution x4.
           resample: of a model whose noise has a place: class -> number of another draw of it, 1 to
             255, that its pixels have; all others stay as they are without it.
+          style: of SPADE with an encoder: the image whose style the result has; `seed` then says
+            nothing.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
@@ -675,24 +677,35 @@ class Translator:
         self.check_mask(mask is not None)
         if _is_list(image):
             options: Any = {"mask": mask, "seed": seed, "tile": tile, "outscale": outscale}
-            return [self(one, **options, resample=resample) for one in image]
+            return [self(one, **options, resample=resample, style=style) for one in image]
         if resample and "redrawn" not in self._model.optional:
             raise UserError("the model has no noise of single classes; leave out --resample")
+        if style is not None and "style" not in self._model.optional:
+            raise UserError("the model has no encoder of styles; leave out --style")
+        beside, shown = {}, {}
+        if style is not None:
+            shown["style"] = self._seen(as_pixels(style, channels=4, reading=self._reading))
         if self.maps:
             labels = self.maps.of_image(image)[..., None]
-            redrawn = self._redrawn(labels, self.maps, resample) if resample else None
-            drawn = self._draw(labels, redrawn, seed, tile)
+            if resample:
+                beside["redrawn"] = self._redrawn(labels, self.maps, resample)
+            drawn = self._draw(labels, seed, tile, beside, shown)
             return resize(drawn, self._size(labels, outscale))
         rgba = as_pixels(image, channels=4, reading=self._reading)
-        hole = None if mask is None else _hole(mask, rgba)
+        if mask is not None:
+            beside["mask"] = _hole(mask, rgba)
         size = self._size(rgba, outscale)
-        seen = rgba if self._channels == 4 else opaque(rgba)
-        drawn = self._draw(as_pixels(seen, channels=self._channels), hole, seed, tile)
+        drawn = self._draw(self._seen(rgba), seed, tile, beside, shown)
         drawn = resize(drawn, size)
         if self._channels == 4 or rgba[:, :, 3].min() == 255:
             return drawn
         rgba = resize(rgba, size)
         return with_alpha(as_pixels(drawn), opaque(rgba), rgba)
+
+    def _seen(self, rgba: np.ndarray) -> np.ndarray:
+        """What the model sees of an image [H, W, 4]: uint8 [H, W, C]."""
+        seen = rgba if self._channels == 4 else opaque(rgba)
+        return as_pixels(seen, channels=self._channels)
 
     def _redrawn(
         self, labels: np.ndarray, maps: LabelMaps, resample: Mapping[str, int]
@@ -725,25 +738,33 @@ class Translator:
             raise UserError(f"the model {hint} --mask")
 
     def _draw(
-        self, pixels: np.ndarray, hole: np.ndarray | None, seed: int | None, tile: int
+        self,
+        pixels: np.ndarray,
+        seed: int | None,
+        tile: int,
+        beside: Mapping[str, np.ndarray],
+        shown: Mapping[str, np.ndarray],
     ) -> np.ndarray:
         """Translates uint8 [H, W, C], whole or in tiles.
 
         Args:
           pixels: of a label map one channel.
-          hole: what the model takes, too, uint8 [H, W, 1]; None for nothing.
+          beside: what the model takes of each pixel, too, by name, uint8 [H, W, 1].
+          shown: what all of the image is drawn with, uint8 [h, w, C].
 
         Returns:
           uint8 [scale * H, scale * W, C].
         """
         model = self._model
         padded = pad_to_multiple(pixels, model.multiple)
-        hole = None if hole is None else pad_to_multiple(hole, model.multiple)
+        beside = {name: pad_to_multiple(x, model.multiple) for name, x in beside.items()}
+        whole = {name: x[None] for name, x in shown.items()}
         key = None if seed is None else seeds.key(seed)
 
         def draw(window: tuple[slice, ...], rng: Array | None) -> np.ndarray:
-            mask = None if hole is None else hole[window][None, ..., 0]
-            return jax.device_get(self._program(self.trained, padded[window][None], mask, rng))[0]
+            optional = whole | {name: x[window][None, ..., 0] for name, x in beside.items()}
+            drawn = self._program(self.trained, padded[window][None], optional, rng)
+            return jax.device_get(drawn)[0]
 
         height, width = (model.scale * side for side in pixels.shape[:2])
         tile = tile or (TILE if pixels.shape[0] * pixels.shape[1] > LIMIT**2 else 0)

@@ -26,6 +26,7 @@ examples:
   ganjax translate --workdir runs/pix2pix_facades --input plan.tif --output out/ --tile 512
   ganjax translate --weights facades.safetensors --input labels/ --output photos/
   ganjax translate --workdir runs/oasis_avatars --input masks/ --output out/ --resample hair=7
+  ganjax translate --workdir runs/gaugan --input map.png --style photo.jpg --output out.png
   ganjax translate --weights sr_x4 --input photo.jpg --output big.png --outscale 3.5
 
 Images may have any size and shape: they are padded to what the network takes, and cropped back;
@@ -76,6 +77,10 @@ def main(argv: list[str]) -> None:
         help="of a model that draws label maps with noise of its own for each pixel (OASIS): draw "
         "this class with another noise, number N from 1 to 255, and leave all else as it is",
     )  # fmt: skip
+    add(
+        "--style", metavar="PATH",
+        help="of SPADE with an encoder (model.variational): the image whose style results have",
+    )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
     add_reading_flags(parser)
@@ -120,7 +125,14 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
     )
     translator = Translator(run, str(arguments.run))
     translator.check_mask(bool(arguments.mask))
-    resample = _numbers(arguments.resample)
+    resample, style = _numbers(arguments.resample), None
+    if arguments.style:
+        from ganjax.data.folder import list_pictures
+
+        found = list_pictures([arguments.style], **reading(arguments))
+        if len(found) > 1:
+            raise UserError(f"--style {arguments.style}: {len(found)} images; give one")
+        style = found[0].pixels(channels=4)
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
         noise = {} if seed is None else {"seed": seed}
@@ -141,6 +153,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
                         tile=arguments.tile,
                         outscale=arguments.outscale,
                         resample=resample,
+                        style=style,
                     )
                     if arguments.side_by_side:
                         source = picture.pixels(channels=4)

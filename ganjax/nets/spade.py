@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ganjax import ops
+from ganjax.errors import UserError
 from ganjax.nets.norms import BatchNorm
 from ganjax.nets.resnet_gan import Layer
 
@@ -222,14 +223,22 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, where: LabelMap, *, train: bool) -> Array:
-        """Images [B, H, W, C] in [-1, 1] of label maps [B, H, W], float32 at least."""
+        """Images [B, H, W, C] in [-1, 1] of label maps [B, H, W], float32 at least.
+
+        Raises:
+          UserError: the first image has a fixed size, and the label map needs another.
+        """
         sides = where.labels.shape[1:]
         height, width = (side // self.multiple for side in sides)
         first = round(self.stages[0].times * self.width)
         if self.latent:
             assert where.noise is not None
             if (height, width) != self.latent:
-                raise ValueError(f"the label map is {sides}, for an image of {self.latent}")
+                wanted = "x".join(str(self.multiple * side) for side in self.latent)
+                raise UserError(
+                    f"a generator with an encoder draws images of {wanted} alone; "
+                    f"scale the label map of {sides[0]}x{sides[1]} to that"
+                )
             start = Layer(height * width * first, 0, GAIN, dtype=self.dtype, name="start")
             x = start(where.noise, train=train).reshape(-1, height, width, first)
             where = LabelMap(where.labels)

@@ -152,9 +152,6 @@ def from_config(config: ConfigDict) -> Task:
         raise UserError("model.discriminator_width is below 0; give 0 or more")
     if not rate > 0:
         raise UserError(f"optimizer.discriminator_learning_rate is {rate}; it must be above 0")
-    encoder = None
-    if _noise_size(config) and model.form == "spade":
-        encoder = Encoder(model.noise_size, model.width, jnp.dtype(model.dtype))
     phase = Phase("train", config.total_kimg, config.batch_size, size)
     return make(
         generator,
@@ -166,7 +163,7 @@ def from_config(config: ConfigDict) -> Task:
         ),
         phases=(phase,),
         noise_size=_noise_size(config),
-        encoder=encoder,
+        encoder=_encoder(config),
         divergence_weight=config.loss.divergence_weight,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
@@ -174,13 +171,26 @@ def from_config(config: ConfigDict) -> Task:
 
 def model_from_config(config: ConfigDict) -> Model:
     """The generator of a config."""
-    maps = LabelMaps.of(config.data.classes, config.data.colors)
-    return make_model(_generator(config), maps, _noise_size(config))
+    data = config.data
+    return make_model(
+        _generator(config),
+        LabelMaps.of(data.classes, data.colors),
+        _noise_size(config),
+        _encoder(config),
+        parse_image_size(data.image_size),
+    )
 
 
 def _noise_size(config: ConfigDict) -> int:
     model = config.model
     return model.noise_size if model.form == "oasis" or model.variational else 0
+
+
+def _encoder(config: ConfigDict) -> Encoder | None:
+    model = config.model
+    if model.form == "oasis" or not model.variational:
+        return None
+    return Encoder(model.noise_size, model.width, jnp.dtype(model.dtype))
 
 
 def _generator(config: ConfigDict) -> Generator:
@@ -249,16 +259,36 @@ def _spade(config: ConfigDict) -> "SpadeGame":
     )
 
 
-def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
+def make_model(
+    generator: Generator,
+    maps: LabelMaps,
+    noise_size: int,
+    encoder: Encoder | None = None,
+    encoded_size: tuple[int, int] = (256, 256),
+) -> Model:
     """Images of label maps `source`, uint8 [N, H, W]; numbers beyond the classes are no class.
 
     The noise is one vector for the whole image (`generator`'s 3D noise, constant over the pixels),
     and follows from `rng`, for all images alike; it is 0 without one. OASIS's takes `redrawn`, too,
     uint8 [N, H, W]: pixels of a number above 0 are drawn with another noise, the others stay.
+
+    Args:
+      encoder: gives the noise of `style`, images [N, h, w, C] of any size (uint8, or float in
+        [-1, 1]), in place of a drawn one: the mean that it finds.
+      encoded_size: what these are scaled to.
     """
     colors = to_float(palette(maps.colors, len(maps.names)))
 
-    def draw(trained: Trained, labels: Array, rng: Array | None, numbers: Any = None) -> Array:
+    def encode(trained: Trained, style: Array) -> Array:
+        """The noise of images, [N, Z]."""
+        assert encoder
+        shape = (len(style), *encoded_size, style.shape[-1])
+        scaled = jax.image.resize(as_float(style), shape, "linear")
+        return encoder.apply(trained.variables["encoder"], scaled, train=False)[0]
+
+    def draw(
+        trained: Trained, labels: Array, rng: Array | None, numbers: Any = None, style: Any = None
+    ) -> Array:
         """Images; `numbers` [N, H, W] tell which draw of the noise a pixel has."""
         noise = jnp.zeros(noise_size) if rng is None else jax.random.normal(rng, (noise_size,))
         noises = jnp.broadcast_to(noise, (len(labels), noise_size)) if noise_size else None
@@ -266,11 +296,13 @@ def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(1, DRAWS))
             others = jax.vmap(lambda key: jax.random.normal(key, (noise_size,)))(keys)
             noises = jnp.concatenate([noise[None], others])[numbers]
+        if style is not None:
+            noises = encode(trained, style)
         where = LabelMap(labels, noises)
         return generator.apply(trained.variables["generator"], where, train=False)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        images = draw(trained, inputs["source"], rng)
+        images = draw(trained, inputs["source"], rng, style=inputs.get("style"))
         if "redrawn" in inputs:
             numbers = inputs["redrawn"]
             others = draw(trained, inputs["source"], rng, numbers)
@@ -287,11 +319,11 @@ def make_model(generator: Generator, maps: LabelMaps, noise_size: int) -> Model:
         return jnp.stack([painted, *columns], axis=1)
 
     inputs, outputs = {"source": Field("label_map", names=maps.names)}, {"samples": IMAGE}
-    everywhere = noise_size and not generator.latent
+    optional = {"redrawn": Field("label_map")} if noise_size and not generator.latent else {}
+    optional |= {"style": IMAGE} if encoder else {}
     return Model(
         inputs, outputs, None, sample, sheet, generator.multiple, generator.reach,
-        real="target", optional={"redrawn": Field("label_map")} if everywhere else {},
-        one_noise=True,
+        real="target", optional=optional, one_noise=True,
     )  # fmt: skip
 
 
@@ -462,7 +494,7 @@ def make(
                 role: Network.start(variables, optimizer.get(role, generator_optimizer))
                 for role, variables in found.items()
             },
-            averaged=("generator",),
+            averaged=("generator", "encoder") if encoder else ("generator",),
         )
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:

@@ -80,8 +80,8 @@ class Model(NamedTuple):
       multiple: of which the sides of input images must be multiples.
       reach: pixels beyond which one of an input image has no influence on one of the output; None
         where all see all, e.g. through normalization by the image at hand.
-      optional: what `sample` takes, too: a mask of what the model shall draw; without it the model
-        makes one up.
+      optional: what `sample` takes, too: a mask of what the model shall draw, without which it
+        makes one up; or an image of any size whose style the results shall have.
       real: what a batch calls the real images that the outputs shall be like; "" where no images
         of the data are that.
       directions: the values of `data.direction` that one run can be used with.

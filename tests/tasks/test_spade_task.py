@@ -15,6 +15,7 @@ from ganjax import augment, losses
 from ganjax.api import Translator
 from ganjax.data.label_maps import LabelMaps
 from ganjax.errors import UserError
+from ganjax.images import as_float, to_uint8
 from ganjax.nets.spade import (
     Encoder,
     Generator,
@@ -182,18 +183,21 @@ def translator():
     generator = Generator("oasis", 3, width=1, ups=1)
     model = spade.make_model(generator, LabelMaps.of(config.data.classes, config.data.colors), 4)
     where = LabelMap(jnp.zeros((1, 8, 8), jnp.uint8), jnp.zeros((1, 4)))
-    init = partial(generator.init, train=True)
-    shapes, rng = jax.eval_shape(init, jax.random.key(0), where), np.random.default_rng(0)
-    variables = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
-    params, statistics = variables["params"], variables["batch_stats"]
-    leaves = [
-        np.ones_like(x) if name.endswith("var") else x
-        for name, x in named_leaves(statistics).items()
-    ]
-    statistics = jax.tree.unflatten(jax.tree.structure(statistics), leaves)
-    variables = {"generator": {"params": params, "batch_stats": statistics}}
-    trained = Trained(jnp.int32(0), variables)
-    return Translator(Run(config, model, trained, 1, "step 1"))
+    return _translator(config, model, {"generator": (generator, where)})
+
+
+def _translator(config, model, modules):
+    """With weights of N(0, 0.3^2), of modules and their inputs by role."""
+    random, variables = np.random.default_rng(0), {}
+    for role, (module, inputs) in modules.items():
+        shapes = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), inputs)
+        leaves = {
+            name: random.normal(0, 0.3, x.shape).astype(np.float32)
+            for name, x in named_leaves(shapes).items()
+        }
+        leaves |= {name: np.ones_like(x) for name, x in leaves.items() if name.endswith("var")}
+        variables[role] = jax.tree.unflatten(jax.tree.structure(shapes), leaves.values())
+    return Translator(Run(config, model, Trained(jnp.int32(0), variables), 1, "step 1"))
 
 
 COLORS = np.array([[0, 0, 255], [0, 255, 0], [255, 255, 0]], np.uint8)
@@ -221,6 +225,44 @@ def test_seeds_give_other_pictures_and_resampling_changes_one_class(translator, 
         translator(np.full((32, 32, 3), (0, 0, 254), np.uint8))
     with pytest.raises(UserError, match=r"uint8 \[32, 32\]; .* colors \[H, W, 3\]"):
         translator(np.zeros((32, 32), np.uint8))
+
+
+@pytest.mark.slow
+def test_an_image_lends_its_style(tmp_path):
+    """As the mean that the encoder finds, of an image of any size and kind."""
+    config = spade.spade_defaults()
+    config.data.classes, config.data.image_size = ("sky", "sea", "sand"), "64"
+    config.model.update(variational=True, width=2, noise_size=4, ups=1)
+    model, generator = spade.model_from_config(config), spade._generator(config)
+    encoder = spade._encoder(config)
+    labels = np.random.default_rng(1).integers(0, 3, (64, 64)).astype(np.uint8)
+    where = LabelMap(labels[None], jnp.zeros((1, 4)))
+    waves = np.sin(np.arange(64) / 9)
+    images = jnp.asarray(np.stack([np.outer(waves, waves**n) for n in range(3)], -1)[None])
+    modules = {"generator": (generator, where), "encoder": (encoder, images)}
+    translator = _translator(config, model, modules)
+    variables = translator.trained.variables
+    style = np.asarray(to_uint8(images[0]))
+    mean, _ = encoder.apply(variables["encoder"], as_float(style[None]), train=False)
+    where = LabelMap(labels[None], mean)
+    wanted = to_uint8(generator.apply(variables["generator"], where, train=False))[0]
+    found = translator(labels, style=style, seed=3)
+    np.testing.assert_allclose(found.astype(int), wanted, atol=1)
+    large, gray = style.repeat(2, 0).repeat(2, 1), np.zeros((30, 40), np.uint8)
+    Image.fromarray(large).save(tmp_path / "large.png")
+    pictures = [translator(labels, style=one) for one in (tmp_path / "large.png", gray)]
+    assert np.abs(pictures[0].astype(int) - wanted).mean() < 3
+    drawn = [translator(labels, seed=seed) for seed in (0, 1)]
+    for other in (pictures[1], *drawn):
+        assert (other != found).mean() > 0.5
+    with pytest.raises(UserError, match=r"images of 64x64 alone; .* of 32x64 to that"):
+        translator(labels[:32], style=style)
+
+
+@pytest.mark.slow
+def test_styles_need_an_encoder(translator):
+    with pytest.raises(UserError, match="no encoder of styles; leave out style"):
+        translator(COLORS[np.zeros((32, 32), int)], style=np.zeros((8, 8, 3), np.uint8))
 
 
 def test_label_maps_are_read_from_what_callers_have(tmp_path):
