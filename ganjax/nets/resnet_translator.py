@@ -49,13 +49,17 @@ class ResNetTranslator(nn.Module):
     are no variables but parameters. Convolutions have biases with "instance", though it removes
     them; with the others only the last one does.
 
+    With `residual` the network gives what is added to the input, without tanh, as Shen and Liu have
+    it (2017, arXiv:1612.05363, equation 1): changes of a part then leave the rest alone.
+
     Attributes:
-      channels: of the output; 1, 3 or 4.
+      channels: of the output, and of the input with `residual`; 1, 3 or 4.
       width: channels of the first layer.
       blocks: number of residual blocks.
       resampling: see above.
       norm: "instance", without parameters, "batch" or "layer".
       dropout: share of a block's inner features that dropout sets to 0; 0 as CycleGAN has it.
+      residual: see above.
       remat: keep no activations inside blocks, but compute them again on the way back.
       kernel_init: initializer of all kernels.
       dtype: of the computation; parameters are float32.
@@ -67,6 +71,7 @@ class ResNetTranslator(nn.Module):
     resampling: Resampling = "strided"
     norm: NormKind = "instance"
     dropout: float = 0.0
+    residual: bool = False
     remat: bool = False
     kernel_init: Any = kernel_init
     dtype: Any = jnp.float32
@@ -86,7 +91,8 @@ class ResNetTranslator(nn.Module):
             convolutions `down_1` and `down_2` give, and what the blocks 1 and 5 give.
 
         Returns:
-          [B, H, W, channels] in [-1, 1], float32 at least; or features [B, h, w, C'].
+          [B, H, W, channels] in [-1, 1], or about that with `residual`, float32 at least; or
+            features [B, h, w, C'].
 
         Raises:
           UserError: a side is no multiple of 4.
@@ -133,7 +139,8 @@ class ResNetTranslator(nn.Module):
                 x = convolve(wanted, 3, transposed=not resize, resize=resize, name=name)(x)
             x = activate(x, name)
         last = Convolution(self.channels, 7, 1, use_bias=True, reflect=True, name="last", **fields)
-        return jnp.tanh(last(x).astype(jnp.promote_types(jnp.float32, self.dtype)))
+        x = last(x).astype(jnp.promote_types(jnp.float32, self.dtype))
+        return images + x if self.residual else jnp.tanh(x)
 
 
 class _Block(nn.Module):

@@ -44,6 +44,7 @@ def unpaired_fields(task: str) -> ConfigDict:
     config.model.width = 64  # channels of the first layer of generators and PatchGANs
     config.model.blocks = 9  # residual blocks of a generator: 9, or 6 for 128x128 as published
     config.model.resampling = "strided"  # strided | resize (no checkerboards) | antialiased (CUT's)
+    config.model.residual = False  # add what generators give to their input: for changes of a part
     config.model.layers = 3  # halvings of a PatchGAN, 0 to 5: it sees patches of 1 to 286 pixels
     config.model.remat = False  # compute blocks again on the way back: less memory, more time
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
@@ -97,6 +98,7 @@ def resnet(config: ConfigDict) -> ResNetTranslator:
         model.width,
         model.blocks,
         model.resampling,
+        residual=model.get("residual", False),  # pairs need none
         remat=model.remat,
         dtype=jnp.dtype(model.dtype),
     )
@@ -113,7 +115,8 @@ def make_model(
     """
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        return {"samples": translate(trained, as_float(inputs["source"]), rng)}
+        images = translate(trained, as_float(inputs["source"]), rng)
+        return {"samples": jnp.clip(images, -1, 1)}  # a residual may go beyond
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each source: itself, its translation and, where it is there, the target."""

@@ -105,6 +105,19 @@ def test_dropout_is_of_the_key():
     assert not np.allclose(plain, once) and not np.allclose(once, other)
 
 
+def test_residual_is_added_to_the_source():
+    images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3), minval=-1)
+    module = ResNetTranslator(width=1, blocks=0, residual=True)
+    params = jax.jit(module.init)(jax.random.key(1), images)["params"]
+    last = params["last"] | {"bias": jnp.array([0.5, 0.0, -2.0])}
+    added = module.apply({"params": params | {"last": last}}, images) - images
+    plain = module.clone(residual=False).apply({"params": params | {"last": last}}, images)
+    np.testing.assert_allclose(jnp.tanh(added), plain, atol=1e-6)
+    nothing = jax.tree.map(jnp.zeros_like, last)
+    kept = module.apply({"params": params | {"last": nothing}}, images)
+    np.testing.assert_array_equal(kept, images)
+
+
 def test_sides_are_multiples_of_four():
     with pytest.raises(UserError, match="multiples of 4, not 18x16"):
         ResNetTranslator().init(jax.random.key(0), jnp.zeros((1, 18, 16, 3)))
