@@ -51,6 +51,12 @@ MODELS = (
         "--output out.png",
     ),
     Bundled(
+        "glasses_portraits",
+        "puts glasses on portraits of 64x64 pixels, or takes them off (CycleGAN)",
+        "ganjax translate --weights glasses_portraits --direction BtoA --input face.png "
+        "--output bare.png",
+    ),
+    Bundled(
         "sr_x4",
         "makes photos four times as wide and high (SRVGG)",
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",

@@ -12,8 +12,12 @@ import optax
 import pytest
 from toys import double_start
 
-from ganjax import tasks
+from ganjax import Translator, tasks
+from ganjax.data import avatars
+from ganjax.data.avatars.occlusion import hide
 from ganjax.errors import UserError
+from ganjax.metrics import extractors
+from ganjax.metrics.attributes import predict
 from ganjax.nets.patchgan import PatchGAN
 from ganjax.nets.resnet_translator import ResNetTranslator
 from ganjax.tasks import cyclegan
@@ -214,3 +218,24 @@ def test_eight_devices_resume_with_their_pools(tmp_path):
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_the_model_in_the_package_changes_glasses_alone(direction):
+    names, classifier = list(avatars.ATTRIBUTES), extractors.load("avatars")
+    column = names.index("glasses")
+
+    def see(images):
+        logits = jax.jit(classifier.apply)(classifier.variables, jnp.asarray(images))["logits"]
+        return hide(predict(np.asarray(logits), avatars.ATTRIBUTES))
+
+    drawn = avatars.render(np.arange(200), (64, 64), split="test")
+    bare = drawn["label"][:, column] == avatars.ATTRIBUTES["glasses"].index("none")
+    images = drawn["image"][bare == (direction == "AtoB")][:60]
+    translator = Translator.load("glasses_portraits", direction=direction)
+    before, after = see(images), see(np.stack(translator(list(images))))
+    none = after[:, column] == avatars.ATTRIBUTES["glasses"].index("none")
+    assert np.mean(none == (direction == "BtoA")) > 0.85
+    others = (np.arange(len(names)) != column)[None] & (before >= 0) & (after >= 0)
+    assert np.mean((before == after)[others]) > 0.9
