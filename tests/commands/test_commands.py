@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -424,3 +425,25 @@ def test_help_teaches_and_imports_nothing_heavy(words):
     assert result.returncode == 0 and "examples:" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert not imported & {"jax", "flax", "orbax", "grain", "tensorflow_datasets", "numpy"}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_a_step_takes_the_memory_that_the_last_one_left():
+    code = """
+import resource
+from ganjax import start_jax
+start_jax()
+import jax, jax.numpy as jnp
+
+@jax.jit
+def step(x):
+    return jnp.sin(x) @ x[:, :8]  # of a block of 64 MiB
+
+x = jnp.ones((4096, 4096))
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 1000  # pages, of 16384
