@@ -7,8 +7,9 @@
 
 The code behind the commands `stylize`, `sample`, `translate` and `evaluate` is the same, and
 results are equal to the bit where JAX runs as it does there: call `ganjax.start_jax()` before
-anything else. It keeps compiled programs for the next start, and makes convolutions faster on CPUs
-with jaxlib 0.10; without it, some of 100,000 values differ by 1 there.
+anything else. It keeps compiled programs for the next start, freed memory for the next call, and
+makes convolutions faster on CPUs with jaxlib 0.10; without it, some of 100,000 values differ by 1
+there.
 
 Images go in as paths, Pillow images or uint8 arrays [H, W, C] (gray and transparent ones are
 converted as those in files are) and come out as uint8 arrays. The functions named `apply` are pure,
