@@ -16,9 +16,25 @@ from ml_collections import ConfigDict
 from ganjax.config import with_variants
 from ganjax.tasks.cyclegan import SMOKE, defaults
 
+# For a CPU: crops of 64x64 of images of 128x128, a quarter of the channels, four residual blocks.
+SMALL = {
+    "data.image_size": "64",
+    "data.load_size": "128",
+    "model.width": 16,
+    "model.blocks": 4,
+    "model.resampling": "resize",
+    "batch_size": 4,
+    "optimizer.learning_rate": 4e-4,
+    "total_kimg": 10.0,
+    "ema_half_life_kimg": 1.0,
+    "log_every": 0.2,
+    "save_every": 2.0,
+    "sample_every": 2.0,
+}
+
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
     config.data.source = "tfds:cycle_gan/monet2photo"
     config.total_kimg = 1257.0
-    return with_variants(config, arguments, {"smoke": SMOKE})
+    return with_variants(config, arguments, {"small": SMALL, "smoke": SMOKE})

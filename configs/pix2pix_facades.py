@@ -14,9 +14,23 @@ from ml_collections import ConfigDict
 from ganjax.config import with_variants
 from ganjax.tasks.pix2pix import SMOKE, defaults
 
+# For a CPU: 128x128, half of the channels, batches of 4 and twice the published rate.
+SMALL = {
+    "data.image_size": "128",
+    "data.load_size": "143",
+    "model.width": 32,
+    "model.norm": "instance",  # batches of 4 would be normalized together, but not single images
+    "batch_size": 4,
+    "optimizer.learning_rate": 4e-4,
+    "total_kimg": 16.0,
+    "log_every": 0.4,
+    "save_every": 2.0,
+    "sample_every": 4.0,
+}
+
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
     config.data.source = "paired:facades"
     config.data.direction = "BtoA"
-    return with_variants(config, arguments, {"smoke": SMOKE})
+    return with_variants(config, arguments, {"small": SMALL, "smoke": SMOKE})

@@ -59,7 +59,8 @@ def degrade(rng: Array, images: Array, scale: int) -> Array:
       [B, H / scale, W / scale, 3] in [-1, 1], of 8 bits; gradients don't flow.
     """
     keys = jax.random.split(rng, len(images))
-    made = jax.vmap(lambda key, image: _degrade(key, image, scale))(keys, (images + 1) / 2)
+    with jax.default_matmul_precision("float32"):  # TPUs would round to 8 bits
+        made = jax.vmap(lambda key, image: _degrade(key, image, scale))(keys, (images + 1) / 2)
     return jax.lax.stop_gradient(2 * jnp.round(255 * made) / 255 - 1)
 
 
@@ -135,8 +136,8 @@ def draw_kernel(rng: Array, sigma: tuple[float, float]) -> Array:
     kernel = gaussian(first, second, _uniform(keys[7], (-jnp.pi, jnp.pi)), beta, form == 2)
     kernel = _cut(kernel, jax.random.randint(keys[8], (), 3, _REACH + 1))
     is_sinc, sinc_key = jax.random.split(keys[9])
-    sinc = _sinc(sinc_key, (jnp.pi / 3, jnp.pi / 5))
-    return jnp.where(jax.random.bernoulli(is_sinc, _SINC), sinc, kernel)
+    lowpass = _sinc(sinc_key, (jnp.pi / 3, jnp.pi / 5))
+    return jnp.where(jax.random.bernoulli(is_sinc, _SINC), lowpass, kernel)
 
 
 def gaussian(
@@ -342,8 +343,9 @@ def sharpen(images: Array) -> Array:
     Args:
       images: [B, H, W, C] in [-1, 1].
     """
-    lost = images - _smooth(images)
-    edges = _smooth((jnp.abs(lost) > 20 / 255).astype(images.dtype))
+    with jax.default_matmul_precision("float32"):  # TPUs would round to 8 bits
+        lost = images - _smooth(images)
+        edges = _smooth((jnp.abs(lost) > 20 / 255).astype(images.dtype))
     return images + edges * (jnp.clip(images + 0.5 * lost, -1, 1) - images)
 
 
