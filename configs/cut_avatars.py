@@ -2,9 +2,12 @@
 
 Paper: Park, Efros, Zhang and Zhu 2020, https://arxiv.org/abs/2007.15651; four residual blocks and a
 quarter of the channels at 64x64, four images of each side at a time, upsampling by nearest neighbor
-instead of blurs.
+instead of blurs, and a generator that adds what it draws to its input (Shen and Liu 2017,
+https://arxiv.org/abs/1612.05363).
 Data: portraits without glasses (A) and with glasses (B), no pairs: of 50,000, some 31,000 and
 19,000.
+Cost: 23 minutes on two CPU cores (14 img/s).
+Expected: docs/unpaired.md.
 
     python train.py --config=configs/cut_avatars.py
     python train.py --config=configs/cut_avatars.py --config.data.direction=BtoA   # glasses off
@@ -27,12 +30,13 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.model.width = 16  # not published, as all that follows
     config.model.blocks = 4
     config.model.resampling = "resize"
+    config.model.residual = True
     config.model.layers = 2
     config.optimizer.learning_rate = 4e-4
-    config.total_kimg = 48.0
+    config.total_kimg = 20.0
     config.ema_half_life_kimg = 1.0
     config.log_every = 0.2
-    config.save_every = 4.0
-    config.sample_every = 4.0
+    config.save_every = 2.0
+    config.sample_every = 2.0
     fast = FAST | {"total_kimg": config.total_kimg}
     return with_variants(config, arguments, {"smoke": SMOKE, "fast": fast})
