@@ -3,7 +3,8 @@
 Paper: Isola, Zhu, Zhou and Efros 2017, https://arxiv.org/abs/1611.07004.
 Data: the CMP facades as pix2pix publishes them, 400 training images of 512x256 with the photograph
 on the left and the labels on the right, in train/, val/ and test/; a folder or a .zip of them.
-Cost: 200 epochs are 80,000 steps of one pair, work for a GPU.
+Cost: 200 epochs are 80,000 steps of one pair, work for a GPU; `:small` 19 minutes on two CPU cores.
+Expected: docs/pix2pix.md.
 
     python train.py --config=configs/pix2pix_facades.py --config.data.source=paired:facades.zip
     ganjax translate --workdir runs/pix2pix_facades --input labels/ --output photos/
