@@ -17,24 +17,10 @@ from ml_collections import ConfigDict
 
 from ganjax.config import with_variants
 from ganjax.tasks.cyclegan import SMOKE, defaults
+from ganjax.tasks.translators import glasses
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    config = defaults()
-    config.data.source = "unpaired:avatars"
-    config.data.image_size = "64"
-    config.data.load_size = "64"
-    config.data.flip = False  # the renderer mirrors by itself what may be mirrored
-    config.batch_size = 4
-    config.model.width = 16  # not published, as all that follows
-    config.model.blocks = 4
-    config.model.resampling = "resize"
-    config.model.residual = True  # without it other attributes stay in 80 %, not 95
-    config.model.layers = 2
-    config.optimizer.learning_rate = 4e-4  # twice the published one, for batches of 4
+    config = glasses(defaults())
     config.total_kimg = 16.0
-    config.ema_half_life_kimg = 1.0
-    config.log_every = 0.2
-    config.save_every = 2.0
-    config.sample_every = 2.0
     return with_variants(config, arguments, {"smoke": SMOKE})
