@@ -99,6 +99,10 @@ def main(argv: list[str]) -> None:
     arguments.range = arguments.range or load_config(arguments.run).data.range  # as it was trained
     pictures = list_pictures(arguments.input, **reading(arguments))
     masks = match(list_pictures(arguments.mask), pictures)
+    styles = list_pictures([arguments.style], **reading(arguments)) if arguments.style else []
+    if len(styles) > 1:
+        raise UserError(f"--style {arguments.style}: {len(styles)} images; give one")
+    style = styles[0].pixels(channels=4) if styles else None
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -106,11 +110,13 @@ def main(argv: list[str]) -> None:
     if not output.is_file:
         targets = [output.path / f"{name}.png" for name in file_names(names)]
     start_jax(compile_cache=arguments.compile_cache)
-    if not _translate(arguments, pictures, masks, targets, output):
+    if not _translate(arguments, pictures, masks, style, targets, output):
         sys.exit(1)
 
 
-def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Path], output) -> bool:
+def _translate(
+    arguments: argparse.Namespace, pictures, masks, style, targets: list[Path], output
+) -> bool:
     """Whether all pictures could be read."""
     from ganjax import progress, runs
     from ganjax.api import Translator
@@ -125,14 +131,7 @@ def _translate(arguments: argparse.Namespace, pictures, masks, targets: list[Pat
     )
     translator = Translator(run, str(arguments.run))
     translator.check_mask(bool(arguments.mask))
-    resample, style = _numbers(arguments.resample), None
-    if arguments.style:
-        from ganjax.data.folder import list_pictures
-
-        found = list_pictures([arguments.style], **reading(arguments))
-        if len(found) > 1:
-            raise UserError(f"--style {arguments.style}: {len(found)} images; give one")
-        style = found[0].pixels(channels=4)
+    resample = _numbers(arguments.resample)
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
         noise = {} if seed is None else {"seed": seed}
