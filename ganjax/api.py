@@ -675,14 +675,10 @@ class Translator:
         _check_counts(tile=tile)
         if not 0 <= outscale <= MAX_OUTSCALE:
             raise UserError(f"outscale is {outscale}; give a number above 0, like 3.5")
-        self.check_mask(mask is not None)
+        self.check_options(mask=mask is not None, style=style is not None, resample=bool(resample))
         if _is_list(image):
             options: Any = {"mask": mask, "seed": seed, "tile": tile, "outscale": outscale}
             return [self(one, **options, resample=resample, style=style) for one in image]
-        if resample and "redrawn" not in self._model.optional:
-            raise UserError("the model has no noise of single classes; leave out --resample")
-        if style is not None and "style" not in self._model.optional:
-            raise UserError("the model has no encoder of styles; leave out --style")
         beside, shown = {}, {}
         if style is not None:
             shown["style"] = self._seen(as_pixels(style, channels=4, reading=self._reading))
@@ -727,16 +723,20 @@ class Translator:
         height, width = (max(1, round(times * side)) for side in image.shape[:2])
         return height, width
 
-    def check_mask(self, given: bool) -> None:
-        """Checks that there is a mask if the model needs one, and else none.
+    def check_options(self, *, mask: bool, style: bool, resample: bool) -> None:
+        """Checks what is given beside images: a mask if the model needs one; no more than it takes.
 
         Raises:
-          UserError: it is the other way round.
+          UserError: something is missing or too much.
         """
-        masked = "mask" in self._model.optional
-        if masked != given:
-            hint = "fills holes; say where with" if masked else "takes no mask; leave out"
+        optional = self._model.optional
+        if mask != ("mask" in optional):
+            hint = "takes no mask; leave out" if mask else "fills holes; say where with"
             raise UserError(f"the model {hint} --mask")
+        if style and "style" not in optional:
+            raise UserError("the model has no encoder of styles; leave out --style")
+        if resample and "redrawn" not in optional:
+            raise UserError("the model has no noise of single classes; leave out --resample")
 
     def _draw(
         self,

@@ -258,7 +258,7 @@ class _Session:
         from ganjax.evaluation.sets import to_rgb
         from ganjax.outputs import label_rows, make_grid, write_image
 
-        keep = 0.0 if mask is None else 1 - self.editor.fit_mask(read(mask))
+        keep = 0.0 if mask is None else 1 - self.editor.fit_mask(read(mask, "its mask"))
         if self._segmenter:
             held = self._segmenter.region(to_rgb(inverted.target))
             keep = np.maximum(keep, self.editor.fit_mask(held))

@@ -1,4 +1,4 @@
-"""Masks that commands are given beside pictures."""
+"""Masks, and other pictures, that commands are given beside pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,14 +27,17 @@ def match(masks: Sequence["Picture"], pictures: Sequence[Any]) -> list[Any]:
     return [found[name] for name in names]
 
 
-def read(mask: "Picture") -> "np.ndarray":
-    """uint8 [H, W, 1].
+def read(picture: "Picture", role: str, *, channels: int = 1) -> "np.ndarray":
+    """uint8 [H, W, channels].
+
+    Args:
+      role: what the picture is, for the message.
 
     Raises:
       UserError: it cannot be read; the message names it.
     """
     try:
-        return mask.pixels(channels=1)
+        return picture.pixels(channels=channels)
     except UserError as error:
         reason = str(error).removeprefix("image ")
-        raise UserError(f"its mask {mask.name} {reason}") from error
+        raise UserError(f"{role} {picture.name} {reason}") from error

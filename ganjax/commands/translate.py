@@ -102,7 +102,7 @@ def main(argv: list[str]) -> None:
     styles = list_pictures([arguments.style], **reading(arguments)) if arguments.style else []
     if len(styles) > 1:
         raise UserError(f"--style {arguments.style}: {len(styles)} images; give one")
-    style = styles[0].pixels(channels=4) if styles else None
+    style = read(styles[0], "the style", channels=4) if styles else None
     output = Destination(arguments.output, overwrite=arguments.overwrite)
     if output.is_file and len(pictures) > 1:
         raise UserError(f"--output {output.path}: {len(pictures)} pictures go to a folder")
@@ -130,8 +130,10 @@ def _translate(
         direction=arguments.direction,
     )
     translator = Translator(run, str(arguments.run))
-    translator.check_mask(bool(arguments.mask))
     resample = _numbers(arguments.resample)
+    translator.check_options(
+        mask=bool(arguments.mask), style=style is not None, resample=bool(resample)
+    )
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
         noise = {} if seed is None else {"seed": seed}
@@ -144,7 +146,7 @@ def _translate(
             if target not in skipped:
                 try:
                     source = picture.read() if translator.maps else picture.pixels(channels=4)
-                    hole = None if mask is None else read(mask)
+                    hole = None if mask is None else read(mask, "its mask")
                     image = translator(
                         source,
                         mask=hole,

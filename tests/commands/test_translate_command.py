@@ -221,3 +221,20 @@ def test_each_image_is_translated_by_itself(run):
     for n in range(3):
         alone = draw(images[n : n + 1])["samples"]
         np.testing.assert_allclose(together[n], alone[0], atol=1e-5)
+
+
+def test_a_style_that_is_of_no_use_ends_in_one_line(tmp_path):
+    good, damaged = tmp_path / "good.png", tmp_path / "bad.png"
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(noise).save(good)
+    damaged.write_bytes(good.read_bytes()[:100])
+    words = ["--weights", "glasses_portraits", "--input", str(good)]
+    words += ["--output", str(tmp_path / "out.png"), "--style"]
+    for style, message in (
+        (good, "no encoder of styles; leave out --style"),
+        (damaged, "the style bad.png is damaged"),
+        (tmp_path, "2 images; give one"),
+    ):
+        with pytest.raises(UserError, match=message):
+            translate.main([*words, str(style)])
+    assert not (tmp_path / "out.png").exists()
