@@ -10,7 +10,7 @@ convolutions alike. XLA's own derivative of a transposed convolution is some 40 
 CPUs: it meets a filter gradient over a dilated input there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ganjax.ops import winograd
+
 LARGE_KERNEL = 2**16  # values from which on deep layers are products on CPUs
+LARGE_OUTPUT = 2**20  # values of an image from which on filter gradients go image by image there
+
+
+_Form = Callable[..., Array]
 
 
 class _Geometry(NamedTuple):
@@ -27,6 +33,7 @@ class _Geometry(NamedTuple):
     image_size: tuple[int, ...]  # (H, W), as a slice of a shape
     kernel_size: tuple[int, ...]
     swapped: bool = False  # the kernel is [kh, kw, C_output, C_image], a transposed convolution's
+    trained: bool = False  # derivatives are taken, by a program that will run for many steps
 
 
 def conv(
@@ -168,63 +175,107 @@ def _check_channels(x: Array, kernel: Array) -> None:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(geometry: _Geometry, image: Array, kernel: Array) -> Array:
-    plain, product = partial(_xla_convolve, geometry), partial(_product, geometry)
-    if not _is_deep(geometry, image.shape[0], *_channels(geometry, kernel)):
-        return plain(image, kernel)
-    return lax.platform_dependent(image, kernel, cpu=product, default=plain)
+    plain = partial(_xla_convolve, geometry)
+    channels, fast = _channels(geometry, kernel), plain
+    if _is_wide(geometry, image, channels):
+        fast = partial(_winograd, geometry)
+    elif _is_deep(geometry, image, channels):
+        fast = partial(_product, geometry)
+    return _by_platform(fast, plain, image, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
     dilated = partial(_transposed, _xla_convolve, geometry)
-    phased = partial(_phased_adjoint, geometry)
     strided = max(geometry.strides) > 1
     covered = all(k >= s for k, s in zip(geometry.kernel_size, geometry.strides, strict=True))
-    channels = _channels(geometry, kernel)
-    if _is_deep(geometry, output.shape[0], *channels):
-        product = partial(_transposed, _product, geometry)
-        return lax.platform_dependent(output, kernel, cpu=product, default=dilated)
+    channels, fast = _channels(geometry, kernel), dilated
+    if _is_wide(geometry, output, channels, adjoint=True):
+        fast = partial(_winograd_adjoint, geometry)
+    elif _is_deep(geometry, output, channels):
+        fast = partial(_transposed, _product, geometry)
     # Images of few channels make narrow convolutions of the phases, slower than the zeros are.
-    if not strided or not covered or channels[0] < 8:
-        return dilated(output, kernel)
     # Other platforms have kernels of their own for the adjoint.
-    return lax.platform_dependent(output, kernel, cpu=phased, default=dilated)
+    elif strided and covered and channels[0] >= 8:
+        fast = partial(_phased_adjoint, geometry)
+    return _by_platform(fast, dilated, output, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _filter_gradient(geometry: _Geometry, image: Array, output: Array) -> Array:
-    plain, product = partial(_xla_filter_gradient, geometry), partial(_patch_product, geometry)
+    plain = partial(_xla_filter_gradient, geometry)
+    channels, fast = (image.shape[3], output.shape[3]), plain
+    if _is_wide(geometry, image, channels):
+        fast = partial(_winograd_filter_gradient, geometry)
     # From jaxlib 0.11 on, filter gradients over few channels are four times as slow as a product.
-    deep = _is_deep(geometry, image.shape[0], image.shape[3], output.shape[3])
-    if image.shape[3] > 4 and not deep:
-        return plain(image, output)
-    return lax.platform_dependent(image, output, cpu=product, default=plain)
+    elif channels[0] <= 4 or _is_deep(geometry, image, channels):
+        fast = partial(_patch_product, geometry)
+    elif channels[1] <= 4 and geometry.strides == (1, 1):
+        fast = partial(_turned_patch_product, geometry)
+    elif 1 < len(image) <= 4 and output[0].size >= LARGE_OUTPUT:
+        fast = partial(_filter_gradient_by_image, geometry)
+    return _by_platform(fast, plain, image, output)
+
+
+def _trained(face: Callable) -> Callable:
+    """A rule of `jax.custom_vjp`, given the geometry of a form that derivatives are taken of."""
+    return lambda geometry, *rest: face(geometry._replace(trained=True), *rest)
 
 
 _convolve.defvjp(
-    lambda geometry, image, kernel: (_convolve(geometry, image, kernel), (image, kernel)),
-    lambda geometry, residuals, output: (
-        _adjoint(geometry, output, residuals[1]),
-        _filter_gradient(geometry, residuals[0], output),
+    _trained(lambda geometry, *both: (_convolve(geometry, *both), both)),
+    _trained(
+        lambda geometry, both, output: (
+            _adjoint(geometry, output, both[1]),
+            _filter_gradient(geometry, both[0], output),
+        )
     ),
 )
 _adjoint.defvjp(
-    lambda geometry, output, kernel: (_adjoint(geometry, output, kernel), (output, kernel)),
-    lambda geometry, residuals, image: (
-        _convolve(geometry, image, residuals[1]),
-        _filter_gradient(geometry, image, residuals[0]),
+    _trained(lambda geometry, *both: (_adjoint(geometry, *both), both)),
+    _trained(
+        lambda geometry, both, image: (
+            _convolve(geometry, image, both[1]),
+            _filter_gradient(geometry, image, both[0]),
+        )
     ),
 )
 _filter_gradient.defvjp(
-    lambda geometry, image, output: (_filter_gradient(geometry, image, output), (image, output)),
-    lambda geometry, residuals, kernel: (
-        _adjoint(geometry, residuals[1], kernel),
-        _convolve(geometry, residuals[0], kernel),
+    _trained(lambda geometry, *both: (_filter_gradient(geometry, *both), both)),
+    _trained(
+        lambda geometry, both, kernel: (
+            _adjoint(geometry, both[1], kernel),
+            _convolve(geometry, both[0], kernel),
+        )
     ),
 )
 
 
-def _is_deep(geometry: _Geometry, batch_size: int, inputs: int, outputs: int) -> bool:
+def _by_platform(cpu: _Form, default: _Form, *arrays: Array) -> Array:
+    if cpu is default:
+        return default(*arrays)
+    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+
+
+def _is_wide(
+    geometry: _Geometry, x: Array, channels: tuple[int, int], *, adjoint: bool = False
+) -> bool:
+    """Whether `winograd` has the convolution, or its adjoint, and is faster.
+
+    Args:
+      x: the images or the outputs.
+      channels: of both.
+    """
+    form, size = (geometry.strides, geometry.kernel_size), geometry.kernel_size[0]
+    if x.dtype != jnp.float32 or form not in (((1, 1), (3, 3)), ((2, 2), (4, 4))):
+        return False
+    sides = _output_size(geometry)
+    if adjoint:  # of a kernel of 4x4, blocks of 2x2 pixels of the image
+        sides = geometry.image_size if size == 3 else tuple(side + 1 for side in sides)
+    return winograd.pays((len(x), *sides), size, channels, trained=geometry.trained)
+
+
+def _is_deep(geometry: _Geometry, x: Array, channels: tuple[int, int]) -> bool:
     """Whether the patches of the images have at most four times as many values as the kernel.
 
     So it is in the deep layers of networks, of small images and many channels. There XLA's CPU
@@ -232,12 +283,12 @@ def _is_deep(geometry: _Geometry, batch_size: int, inputs: int, outputs: int) ->
     pixels 9 times. Small kernels are not worth the longer program.
 
     Args:
-      inputs, outputs: channels.
+      x: the images or the outputs.
+      channels: of both.
     """
-    height, width = _output_size(geometry)
-    rows, columns = geometry.kernel_size
-    large = rows * columns * inputs * outputs >= LARGE_KERNEL
-    return large and batch_size * height * width <= 4 * outputs
+    (height, width), (rows, columns) = _output_size(geometry), geometry.kernel_size
+    large = rows * columns * channels[0] * channels[1] >= LARGE_KERNEL
+    return large and len(x) * height * width <= 4 * channels[1]
 
 
 def _output_size(geometry: _Geometry) -> tuple[int, ...]:
@@ -273,6 +324,29 @@ def _xla_filter_gradient(geometry: _Geometry, image: Array, output: Array) -> Ar
     )
     convolve = partial(_xla_convolve, geometry, image)
     return jax.linear_transpose(convolve, kernel)(output)[0]
+
+
+def _filter_gradient_by_image(geometry: _Geometry, image: Array, output: Array) -> Array:
+    """The sum over a few large images, each of which XLA has in the caches."""
+    pairs = zip(jnp.split(image, len(image)), jnp.split(output, len(image)), strict=True)
+    first, *rest = [_xla_filter_gradient(geometry, *pair) for pair in pairs]
+    return sum(rest, first)
+
+
+def _winograd(geometry: _Geometry, image: Array, kernel: Array) -> Array:
+    kernel = kernel.swapaxes(2, 3) if geometry.swapped else kernel
+    return winograd.convolve(image, kernel, geometry.padding)
+
+
+def _winograd_adjoint(geometry: _Geometry, output: Array, kernel: Array) -> Array:
+    kernel = kernel.swapaxes(2, 3) if geometry.swapped else kernel
+    return winograd.adjoint(output, kernel, geometry.padding, geometry.image_size)
+
+
+def _winograd_filter_gradient(geometry: _Geometry, image: Array, output: Array) -> Array:
+    size = geometry.kernel_size[0]
+    kernel = winograd.filter_gradient(image, output, geometry.padding, size)
+    return kernel.swapaxes(2, 3) if geometry.swapped else kernel
 
 
 def _patches(geometry: _Geometry, image: Array) -> list[Array]:
@@ -324,6 +398,17 @@ def _patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
     kernel = jnp.einsum("bhwi,bhwo->io", jnp.concatenate(patches, -1), output, precision=highest)
     kernel = kernel.reshape(*geometry.kernel_size, image.shape[3], output.shape[3])
     return kernel.swapaxes(2, 3) if geometry.swapped else kernel
+
+
+def _turned_patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
+    """The same of stride 1 by the patches of `output`, which are smaller where it is narrow."""
+    padding = tuple(
+        (size - 1 - low, size - 1 - high)
+        for size, (low, high) in zip(geometry.kernel_size, geometry.padding, strict=True)
+    )
+    turned = geometry._replace(padding=padding, image_size=output.shape[1:3], swapped=False)
+    kernel = _patch_product(turned, output, image)[::-1, ::-1]
+    return kernel if geometry.swapped else kernel.swapaxes(2, 3)
 
 
 def _transposed(convolve: Any, geometry: _Geometry, output: Array, kernel: Array) -> Array:

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from ganjax import ops
-from ganjax.ops import convolutions
+from ganjax.ops import convolutions, winograd
 
 # Kernel, strides, padding, output padding.
 GEOMETRIES = [
@@ -30,6 +30,7 @@ DEEP = 40  # channels of an output that make one product of all patches on CPUs
 @pytest.fixture(autouse=True)
 def float64(monkeypatch):
     monkeypatch.setattr(convolutions, "LARGE_KERNEL", 0)  # as if small kernels were large ones
+    monkeypatch.setattr(convolutions, "LARGE_OUTPUT", 0)  # as if small images were large ones
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         yield
 
@@ -135,6 +136,83 @@ def test_gradients_equal_those_of_the_plain_form(kernel, strides, padding, extra
 
     for a, b in zip(penalty(ours), penalty(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+# Kernel, strides, size of an image and padding; images of several parts, tiles that are not full.
+WINOGRAD = [
+    (3, 1, (3, 13, 18), 1),
+    (3, 1, (1, 37, 23), ((0, 2), (3, 1))),
+    (3, 1, (12, 6, 7), 0),
+    (4, 2, (3, 27, 34), 1),
+    (4, 2, (1, 78, 41), ((0, 2), (3, 1))),
+    (4, 2, (12, 9, 12), ((0, 0), (1, 2))),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", ["conv", "conv_transpose"])
+@pytest.mark.parametrize(("size", "strides", "shape", "padding"), WINOGRAD)
+def test_winograds_products_are_those_of_the_plain_form(
+    monkeypatch, size, strides, shape, padding, inside
+):
+    """Values, gradients and the gradients of penalties."""
+    monkeypatch.setattr(winograd, "PART", 16)
+    monkeypatch.setattr(convolutions, "_is_wide", lambda *_, **__: True)
+    x, k = _image(*shape, 3), _image(size, size, 3, 2)
+    _, sides, _ = _pairs(strides, padding, 0)
+
+    def plain(x, k):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, k, (strides,) * 2, sides, dimension_numbers=layout)
+
+    def ours(x, k):
+        return ops.conv(x, k, strides=strides, padding=padding)
+
+    def plain_back(y, k):
+        image = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.linear_transpose(lambda x: plain(x, k.swapaxes(2, 3)), image)(y)[0]
+
+    def ours_back(y, k):
+        extra = [(n + sum(p) - size) % strides for n, p in zip(x.shape[1:3], sides, strict=True)]
+        return ops.conv_transpose(y, k, strides=strides, padding=padding, output_padding=extra)
+
+    def penalty(run, x, k):
+        def loss(x, k):
+            slope = jax.grad(lambda x: jnp.sum(jnp.tanh(run(x, k))))(x)
+            return jnp.sum(slope**2) + jnp.sum(run(x, k) ** 3)
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1)))(x, k)
+
+    if inside == "conv":
+        pairs = penalty(ours, x, k), penalty(plain, x, k)
+    else:
+        y, k = _image(*plain(x, k).shape), k.swapaxes(2, 3)
+        pairs = penalty(ours_back, y, k), penalty(plain_back, y, k)
+    for a, b in zip(*map(jax.tree.leaves, pairs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "strides"), [(3, 1), (4, 2)])
+def test_winograds_rounding_errors_are_small(size, strides):
+    """In float32, of the layers that it is chosen for: below 1e-5 of the largest value."""
+    x, k = _image(1, 32 * strides, 32 * strides, 128), _image(size, size, 128, 128)
+    geometry = convolutions._Geometry(
+        (strides,) * 2, ((1, 1), (1, 1)), x.shape[1:3], k.shape[:2], trained=True
+    )
+    assert convolutions._is_wide(geometry, x.astype(np.float32), (128, 128))
+    assert not convolutions._is_wide(geometry, x, (128, 128))  # float64 keeps its digits
+    # Inference of one small image is not worth the longer compilation.
+    once = geometry._replace(trained=False)
+    assert not convolutions._is_wide(once, x.astype(np.float32), (128, 128))
+
+    def run(x, k):
+        return jax.vjp(lambda x, k: ops.conv(x, k, strides=strides, padding=1), x, k)
+
+    half = x.astype(np.float32), k.astype(np.float32)
+    (y, pull), (got, pull_half) = run(x, k), run(*half)
+    for a, b in zip((got, *pull_half(got)), (y, *pull(y)), strict=True):
+        assert np.abs(np.asarray(a) - np.asarray(b)).max() < 1e-5 * np.abs(b).max()
 
 
 @pytest.mark.slow
