@@ -241,8 +241,8 @@ def keep_memory() -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # of malloc.h
-    mallopt(mmap_threshold, 2**31 - 1)
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # of malloc.h
+    mallopt(mmap_max, 0)  # a threshold of their size would leave out blocks above 2 GiB
     mallopt(trim_threshold, -1)  # never
     mallopt(arena_max, 1)  # the arenas of other threads hold no large blocks
 

@@ -402,10 +402,8 @@ def _patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
 
 def _turned_patch_product(geometry: _Geometry, image: Array, output: Array) -> Array:
     """The same of stride 1 by the patches of `output`, which are smaller where it is narrow."""
-    padding = tuple(
-        (size - 1 - low, size - 1 - high)
-        for size, (low, high) in zip(geometry.kernel_size, geometry.padding, strict=True)
-    )
+    (rows, columns), ((top, bottom), (left, right)) = geometry.kernel_size, geometry.padding
+    padding = (rows - 1 - top, rows - 1 - bottom), (columns - 1 - left, columns - 1 - right)
     turned = geometry._replace(padding=padding, image_size=output.shape[1:3], swapped=False)
     kernel = _patch_product(turned, output, image)[::-1, ::-1]
     return kernel if geometry.swapped else kernel.swapaxes(2, 3)
