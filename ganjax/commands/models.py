@@ -62,6 +62,11 @@ MODELS = (
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
     ),
     Bundled(
+        "realesr_x4",
+        "the same for photos that are blurred, noisy or compressed (Real-ESRGAN's recipe)",
+        "ganjax translate --weights realesr_x4 --input old.jpg --output big.png",
+    ),
+    Bundled(
         "segment_avatars",
         "tells the hair, hat, glasses and seven other classes of the pixels of avatars (U-Net)",
         "ganjax translate --weights segment_avatars --input portraits/ --output masks/",
