@@ -40,7 +40,9 @@ def main() -> None:
     photos = source.load(chosen, (SIDE, SIDE), 3)[0]["image"]
     worsen = jax.jit(lambda key, photo: to_uint8(degrade(key, to_float(photo), SCALE)))
     keys = jax.random.split(jax.random.key(arguments.seed), len(photos))
-    bad = np.concatenate([worsen(key, photo[None]) for key, photo in zip(keys, photos, strict=True)])
+    bad = np.concatenate(
+        [worsen(key, photo[None]) for key, photo in zip(keys, photos, strict=True)]
+    )
     images = {
         "bicubic": np.asarray(to_uint8(bicubic(to_float(bad), (SIDE, SIDE)))),
         "sr_x4": np.stack(Translator.load("sr_x4")(list(bad))),

@@ -46,13 +46,12 @@ def pays(
       trained: derivatives are taken of the convolution.
     """
     batch, height, width = outputs
-    tiles = batch * -(-height // TILE) * -(-width // TILE)
-    full = batch * height * width / TILE**2
-    narrowest = {3: 32, 4: 48}[kernel_size]
-    products = batch * height * width * kernel_size**2 * channels[0] * channels[1]
-    if not trained and products < LARGE:
+    parts, pixels = _Parts.of(batch, height, width), batch * height * width
+    if not trained and pixels * kernel_size**2 * channels[0] * channels[1] < LARGE:
         return False
-    return min(channels) >= narrowest and 32 <= tiles <= 1.35 * full
+    tiles = parts.images * parts.rows * parts.columns
+    full = tiles * parts.total * TILE**2 <= 1.35 * pixels
+    return min(channels) >= {3: 32, 4: 48}[kernel_size] and tiles >= 32 and full
 
 
 def convolve(image: Array, kernel: Array, padding: Padding) -> Array:
@@ -149,9 +148,7 @@ class _Parts(NamedTuple):
     bands: int  # of an image
 
     @classmethod
-    def of(cls, image: Array, padding: Padding, size: int) -> "_Parts":
-        batch, *sides, _ = image.shape
-        height, width = (n + sum(p) - size + 1 for n, p in zip(sides, padding, strict=True))
+    def of(cls, batch: int, height: int, width: int) -> "_Parts":
         rows, columns = -(-height // TILE), -(-width // TILE)
         most = max(1, PART // (rows * columns))
         images = max(n for n in range(1, min(batch, most) + 1) if batch % n == 0)
@@ -186,7 +183,8 @@ _product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 def _convolve(image: Array, kernel: Array, padding: Padding, turned: bool = False) -> Array:
     """The convolution, or that by the kernel turned around, [k, k, K, C]."""
     size, outputs = len(kernel), kernel.shape[2 if turned else 3]
-    transforms, parts = _Transforms.of(size), _Parts.of(image, padding, size)
+    sides = [n + sum(p) - size + 1 for n, p in zip(image.shape[1:3], padding, strict=True)]
+    transforms, parts = _Transforms.of(size), _Parts.of(len(image), *sides)
     image = parts.pad(image, padding)
     # The transform is turned, and the product reads the kernel across: no copy of it is turned.
     transform = transforms.kernel[:, ::-1] if turned else transforms.kernel
@@ -207,7 +205,7 @@ def _convolve(image: Array, kernel: Array, padding: Padding, turned: bool = Fals
 
 
 def _filter_gradient(image: Array, output: Array, padding: Padding, size: int) -> Array:
-    transforms, parts = _Transforms.of(size), _Parts.of(image, padding, size)
+    transforms, parts = _Transforms.of(size), _Parts.of(*output.shape[:3])
     image, output = parts.pad(image, padding), parts.pad(output, _NONE)
 
     def work(part: Array | int) -> Array:
