@@ -23,7 +23,6 @@ from ganjax.ops import winograd
 LARGE_KERNEL = 2**16  # values from which on deep layers are products on CPUs
 LARGE_OUTPUT = 2**20  # values of an image from which on filter gradients go image by image there
 
-
 _Form = Callable[..., Array]
 
 

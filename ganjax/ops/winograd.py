@@ -76,11 +76,8 @@ def adjoint(output: Array, kernel: Array, padding: Padding, image_size: Sequence
         return _convolve(output, kernel, [[2 - n for n in sides] for sides in padding], True)
     blocks = _convolve(output, _blocks_of_kernel(kernel), ((1, 1), (1, 1)), True)
     image = depth_to_space(blocks)
-    sides = [
-        (-low, low + wanted - size, 0)
-        for (low, _), wanted, size in zip(padding, image_size, image.shape[1:3], strict=True)
-    ]
-    return lax.pad(image, jnp.zeros((), image.dtype), ((0, 0, 0), *sides, (0, 0, 0)))
+    sides = zip(padding, image_size, image.shape[1:3], strict=True)
+    return _pad(image, [(-low, low + wanted - size) for (low, _), wanted, size in sides])
 
 
 def filter_gradient(image: Array, output: Array, padding: Padding, size: int) -> Array:
@@ -92,14 +89,17 @@ def filter_gradient(image: Array, output: Array, padding: Padding, size: int) ->
     return found.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, *found.shape[-2:])
 
 
+def _pad(x: Array, padding: Padding) -> Array:
+    """`x` with zeros around it, or, where padding is negative, without its borders."""
+    sides = [(low, high, 0) for low, high in padding]
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *sides, (0, 0, 0)))
+
+
 def _blocks(image: Array, padding: Padding) -> Array:
     """The 2x2 blocks of padded pixels that 4x4 kernels meet, [B, H / 2, W / 2, 4 C]."""
-    sides = [
-        (low, high - (low + size + high) % 2, 0)
-        for (low, high), size in zip(padding, image.shape[1:3], strict=True)
-    ]
-    zero = jnp.zeros((), image.dtype)
-    return space_to_depth(lax.pad(image, zero, ((0, 0, 0), *sides, (0, 0, 0))))
+    sides = zip(padding, image.shape[1:3], strict=True)
+    even = [(low, high - (low + size + high) % 2) for (low, high), size in sides]
+    return space_to_depth(_pad(image, even))
 
 
 def _blocks_of_kernel(kernel: Array) -> Array:
@@ -162,8 +162,8 @@ class _Parts(NamedTuple):
     def pad(self, x: Array, padding: Padding) -> Array:
         """Pads images, and fills up their last tiles."""
         fills = self.bands * self.rows * TILE - self.height, self.columns * TILE - self.width
-        sides = [(low, high + fill, 0) for (low, high), fill in zip(padding, fills, strict=True)]
-        return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *sides, (0, 0, 0)))
+        sides = zip(padding, fills, strict=True)
+        return _pad(x, [(low, high + fill) for (low, high), fill in sides])
 
     def values(self, x: Array, part: Array | int, transform: np.ndarray) -> list[Array]:
         """Those of a part's tiles, a list over their columns: [n over their rows, tiles, C]."""
