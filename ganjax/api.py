@@ -692,7 +692,11 @@ class Translator:
         if mask is not None:
             beside["mask"] = _hole(mask, rgba)
         size = self._size(rgba, outscale)
-        drawn = self._draw(self._seen(rgba), seed, tile, beside, shown)
+        seen = self._seen(rgba)
+        drawn = self._draw(seen, seed, tile, beside, shown)
+        if self._model.scale > 1 and not np.ptp(seen, axis=-1).any():  # enlarging adds no color
+            gray = np.rint(drawn.mean(-1, keepdims=True))
+            drawn = np.broadcast_to(gray, drawn.shape).astype(np.uint8)
         drawn = resize(drawn, size)
         if self._channels == 4 or rgba[:, :, 3].min() == 255:
             return drawn

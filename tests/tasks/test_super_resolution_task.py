@@ -231,3 +231,14 @@ def test_the_model_in_the_package_beats_bicubic_scaling_and_its_tiles_are_the_wh
     plain = to_uint8(bicubic(to_float(small), large.shape[:2]))
     drawn, scaled, true = (sight.perceive(to_float(x)) for x in (whole, plain, large))
     assert psnr(drawn, true) > psnr(scaled, true) + 2.5
+
+
+@pytest.mark.parametrize("name", ["sr_x4", "realesr_x4"])
+def test_gray_images_stay_gray(name):
+    image = np.random.default_rng(0).integers(0, 256, (12, 10, 1), np.uint8).repeat(3, -1)
+    translator = Translator.load(name)
+    large = translator(image)
+    assert large.shape == (48, 40, 3)
+    assert not np.ptp(large, axis=-1).any() and np.ptp(large) > 50
+    image[0, 0] = 255, 0, 0
+    assert np.ptp(translator(image), axis=-1).any()
