@@ -15,18 +15,25 @@ CONFIGS = {
     "cut": "configs/cut_horse2zebra.py",
     "cyclegan": "configs/cyclegan_horse2zebra.py",
     "dfgan": "configs/text_folder.py",
+    "oasis": "configs/oasis_camvid.py",
+    "oasis_avatars": "configs/oasis_avatars.py",
     "pix2pix": "configs/pix2pix_facades.py",
     "progressive": "configs/progressive_avatars.py:128",
     "progressive_narrow": "configs/progressive_avatars.py",
     "r3gan": "configs/r3gan_cifar10.py",
     "sngan": "configs/sngan_celeba.py",
+    "spade": "configs/spade_camvid.py",
+    "srgan": "configs/srgan_div2k.py",
+    "srvgg": "configs/srvgg_t91.py",
 }
-# What differs from these configs: captions have few words, R3GAN's peer no classes and no changes.
+# What differs from these configs: captions have few words, R3GAN's peer no classes and no changes,
+# SRVGG's has Adam.
 FIELDS = {
     "dfgan": {"model.words": 256, "ema_half_life_kimg": 10.0},
     "r3gan": {
         "data.labels": False, "model.classes": 0, "cosine.augment_probability": 0.0,
     },
+    "srvgg": {"optimizer.name": "adam"},
 }  # fmt: skip
 WORDS, LENGTH = 256, 40  # of the vocabulary, of a caption
 # Channels of progressive networks up to 32x32, and the length of their z.
@@ -124,8 +131,8 @@ def make_step(*, task: str, batch_size: int, image_size: int, dtype: str) -> Ste
         new, _, metrics = guarded(state, 0, batch, rng)
         return new.replace(step=state.step + 1, images=state.images + images), metrics
 
-    image = jax.ShapeDtypeStruct((images, image_size, image_size, 3), "uint8")
-    return Step(step, jax.jit(game.init)(jax.random.key(0)), _batch(task, image))
+    batch = _batch(task, avatars(images, image_size))
+    return Step(step, jax.jit(game.init)(jax.random.key(0)), batch)
 
 
 def _batch(task: str, images: Any) -> dict[str, Any]:
@@ -135,7 +142,18 @@ def _batch(task: str, images: Any) -> dict[str, Any]:
         return {"source": images, "target": images}
     if task == "dfgan":
         return {"image": images, "label": tokens(images.shape[0])}
+    if task in ("oasis", "oasis_avatars", "spade"):
+        return {"source": label_maps(*images.shape[:2]), "target": images}
+    if task in ("srgan", "srvgg"):
+        return {"source": images[:, ::4, ::4], "target": images}
     return {"image": images}
+
+
+def label_maps(count: int, image_size: int) -> Any:
+    """Masks of portraits, uint8 [B, H, W] of numbers below 10."""
+    from ganjax.data.avatars import render
+
+    return render(range(count), (image_size, image_size))["mask"]
 
 
 def tokens(count: int) -> Any:
@@ -191,7 +209,8 @@ def translate(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pro
     """Translation of images, from uint8 to uint8 on the device, with the noise that the model has.
 
     Args:
-      task: "pix2pix" or "cyclegan"; as their configs in `CONFIGS` have them, with random weights.
+      task: of models that translate images, as their configs in `CONFIGS` have them, with random
+        weights.
     """
     config = load_config(CONFIGS[task], [f"--config.model.dtype={dtype}"])
     start_jax()

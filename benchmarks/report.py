@@ -125,11 +125,13 @@ class Rivals(NamedTuple):
       name: the row's begins with it; the batch size and the type follow.
       mine: keywords `batch_size`, `image_size` and `dtype` -> our program.
       peer: its module in `benchmarks.peers`; None where there is none.
+      options: what the peer's `build` takes besides the sizes and the form.
     """
 
     name: str
     mine: Callable[..., Program]
     peer: str | None
+    options: dict[str, Any] = {}
 
 
 def compare(
@@ -162,7 +164,9 @@ def _compare(
     entrants = [Contestant(OURS, partial(rivals.mine, **options))]
     if rivals.peer:
         entrants += [
-            Contestant(form, partial(peers.build, rivals.peer, **options, **keywords))
+            Contestant(
+                form, partial(peers.build, rivals.peer, **options, **rivals.options, **keywords)
+            )
             for form, keywords in forms
         ]
     if not arguments.no_roofline:

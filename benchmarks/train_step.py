@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from typing import Any
 
 from benchmarks import ours, report
 from ganjax.commands.terminal import run_command
@@ -19,21 +20,27 @@ examples:
 
 A step is a whole iteration: the discriminator on real and on fake images, both optimizers, the
 generator's average. ganjax runs what the training loop runs (state donated, images uint8 on the
-device); PyTorch its official DCGAN example, or SNGAN, R3GAN, DF-GAN, Progressive GAN, pix2pix,
-CycleGAN and CUT as one writes them there (images float on the device; autocast for bfloat16). The
-stylizer's step has no peer.
+device); PyTorch its official DCGAN example, or the other systems as one writes them there (images
+float on the device; autocast for bfloat16). The stylizer's step has no peer. spade and srgan need
+`ganjax weights fetch vgg16_features`.
 
 {report.EPILOG}"""
-PEERS = {
-    "cut": "cut",
-    "cyclegan": "cyclegan",
-    "dcgan": "dcgan",
-    "dfgan": "dfgan",
-    "pix2pix": "pix2pix",
-    "progressive": "progressive",
-    "progressive_narrow": "progressive",
-    "r3gan": "r3gan",
-    "sngan": "sngan",
+# The file of a task's peer, and what its `build` takes besides.
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cut": ("cut", {}),
+    "cyclegan": ("cyclegan", {}),
+    "dcgan": ("dcgan", {}),
+    "dfgan": ("dfgan", {}),
+    "oasis": ("spade", {"form": "oasis", "width": 32, "hidden": 64, "noise": 64, "mix": 10.0}),
+    "oasis_avatars": ("spade", {"form": "oasis", "width": 8, "hidden": 8, "noise": 16}),
+    "pix2pix": ("pix2pix", {}),
+    "progressive": ("progressive", {"width": ours.WIDTHS["progressive"]}),
+    "progressive_narrow": ("progressive", {"width": ours.WIDTHS["progressive_narrow"]}),
+    "r3gan": ("r3gan", {}),
+    "sngan": ("sngan", {}),
+    "spade": ("spade", {"form": "spade", "width": 32, "hidden": 64}),
+    "srgan": ("super_resolution", {"form": "srgan"}),
+    "srvgg": ("super_resolution", {"form": "srvgg"}),
 }
 
 
@@ -51,12 +58,11 @@ def main(argv: list[str]) -> None:
     if not 16 <= size <= 1024 or size & (size - 1):
         raise UserError(f"--image_size is {size}; give a power of two from 16 to 1024")
 
-    peer = None if arguments.no_peers else PEERS.get(task)
+    peer, options = PEERS.get(task, (None, {}))
+    peer = None if arguments.no_peers else peer
     forms = report.torch_forms(arguments.compile) if peer else []
-    if width := ours.WIDTHS.get(task):
-        forms = [(name, keywords | {"width": width}) for name, keywords in forms]
     mine = partial(ours.train_step, task=task)
-    report.compare([report.Rivals(f"{task}{size}", mine, peer)], arguments, forms)
+    report.compare([report.Rivals(f"{task}{size}", mine, peer, options)], arguments, forms)
 
 
 if __name__ == "__main__":

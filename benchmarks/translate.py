@@ -9,14 +9,20 @@ from ganjax.errors import UserError
 
 EPILOG = f"""\
 examples:
-  python -m benchmarks.translate                                    both networks, 1024x1024
-  python -m benchmarks.translate --network pix2pix --image_size 512
+  python -m benchmarks.translate                                    all networks, 1024x1024
+  python -m benchmarks.translate --network srvgg --image_size 256
 
 A step is one pass of the generator, from images on the device to images on the device, with random
-weights: pix2pix's U-Net-256 with its dropout, and CycleGAN's ResNet-9.
+weights: pix2pix's U-Net-256 with its dropout, CycleGAN's ResNet-9, and SRVGG x4, whose images of
+--image_size become four times as large.
 
 {report.EPILOG}"""
-NETWORKS = ("pix2pix", "cyclegan")
+# The file of a network's peer, and what its `build` takes besides.
+NETWORKS = {
+    "pix2pix": ("pix2pix", {"translate": True}),
+    "cyclegan": ("cyclegan", {"translate": True}),
+    "srvgg": ("super_resolution", {"form": "srvgg", "translate": True}),
+}
 
 
 def main(argv: list[str]) -> None:
@@ -24,7 +30,7 @@ def main(argv: list[str]) -> None:
     add = parser.add_argument
     add(
         "--network", choices=NETWORKS, nargs="+", default=list(NETWORKS), metavar="NAME",
-        help=f"{', '.join(NETWORKS)} (default: both)",
+        help=f"{', '.join(NETWORKS)} (default: all)",
     )  # fmt: skip
     add("--image_size", type=int, default=1024, metavar="PIXELS", help="(default: 1024)")
     report.add_network_options(parser, batch_size=1)
@@ -35,10 +41,11 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--image_size is {size}; give a multiple of 256 from 256 to 1024")
 
     forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
-    forms = [(name, {**keywords, "translate": True}) for name, keywords in forms]
     rivals = [
-        report.Rivals(f"translate_{network}_{size}", partial(ours.translate, task=network), network)
-        for network in arguments.network
+        report.Rivals(
+            f"translate_{name}_{size}", partial(ours.translate, task=name), *NETWORKS[name]
+        )
+        for name in arguments.network
     ]
     report.compare(rivals, arguments, forms)
 

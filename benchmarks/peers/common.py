@@ -1,6 +1,6 @@
 """What the peers share: device, layout, automatic mixed precision, compilation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -120,6 +120,29 @@ def make_patchgan(channels: int, norm: type[nn.Module]) -> nn.Sequential:
         layers += [nn.Conv2d(below, above, 4, stride, 1, bias=False), norm(above)]
         layers.append(nn.LeakyReLU(0.2, inplace=True))
     return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 1))
+
+
+class VGG16(nn.Module):
+    """Random weights: images [B, 3, H, W] -> the outputs of some of its 13 ReLUs."""
+
+    def __init__(self, taps: Sequence[int]):
+        super().__init__()
+        self.taps, layers, below = tuple(taps), [], 3
+        for width in (64, 64, "M", 128, 128, "M", *(256,) * 3, "M", *(512,) * 3, "M", *(512,) * 3):
+            if width == "M":
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(below, width, 3, 1, 1), nn.ReLU()]
+                below = width
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        found = []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                found.append(x)
+        return [found[tap] for tap in self.taps]
 
 
 def init(module: nn.Module) -> None:
