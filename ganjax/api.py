@@ -33,7 +33,7 @@ from jax import Array
 from ganjax import conditions, seeds
 from ganjax.data.fields import Field
 from ganjax.data.folder import Picture
-from ganjax.data.label_maps import LabelMaps
+from ganjax.data.label_maps import InstanceMaps, LabelMaps
 from ganjax.editing import directions as editing
 from ganjax.editing.latents import truncate
 from ganjax.errors import UserError, tell_once
@@ -645,6 +645,7 @@ class Translator:
         outscale: float = 0.0,
         resample: Mapping[str, int] | None = None,
         style: "Picturelike | None" = None,
+        instances: "Picturelike | None" = None,
     ) -> np.ndarray | list[Any]:
         """Translates an image of any size, or each of a list; what `ganjax translate` does.
 
@@ -662,6 +663,8 @@ class Translator:
             255, that its pixels have; all others stay as they are without it.
           style: of SPADE with an encoder: the image whose style the result has; `seed` then says
             nothing.
+          instances: of a model that was trained with `data.instances`: integers [H, W], another
+            number for each object, as large as the label map. None for the edges of classes alone.
 
         Returns:
           uint8 [H, W, C], of 4 channels where the image has transparent pixels; for a list a list
@@ -675,10 +678,16 @@ class Translator:
         _check_counts(tile=tile)
         if not 0 <= outscale <= MAX_OUTSCALE:
             raise UserError(f"outscale is {outscale}; give a number above 0, like 3.5")
-        self.check_options(mask=mask is not None, style=style is not None, resample=bool(resample))
+        self.check_options(
+            mask=mask is not None,
+            style=style is not None,
+            resample=bool(resample),
+            instances=instances is not None,
+        )
         if _is_list(image):
             options: Any = {"mask": mask, "seed": seed, "tile": tile, "outscale": outscale}
-            return [self(one, **options, resample=resample, style=style) for one in image]
+            options |= {"resample": resample, "style": style, "instances": instances}
+            return [self(one, **options) for one in image]
         beside, shown = {}, {}
         if style is not None:
             shown["style"] = self._seen(as_pixels(style, channels=4, reading=self._reading))
@@ -686,6 +695,8 @@ class Translator:
             labels = self.maps.of_image(image)[..., None]
             if resample:
                 beside["redrawn"] = self._redrawn(labels, self.maps, resample)
+            if instances is not None:
+                beside["instances"] = _instances(instances, labels.shape[:2])
             drawn = self._draw(labels, seed, tile, beside, shown)
             return resize(drawn, self._size(labels, outscale))
         rgba = as_pixels(image, channels=4, reading=self._reading)
@@ -727,7 +738,9 @@ class Translator:
         height, width = (max(1, round(times * side)) for side in image.shape[:2])
         return height, width
 
-    def check_options(self, *, mask: bool, style: bool, resample: bool) -> None:
+    def check_options(
+        self, *, mask: bool, style: bool, resample: bool, instances: bool = False
+    ) -> None:
         """Checks what is given beside images: a mask if the model needs one; no more than it takes.
 
         Raises:
@@ -741,6 +754,8 @@ class Translator:
             raise UserError("the model has no encoder of styles; leave out --style")
         if resample and "redrawn" not in optional:
             raise UserError("the model has no noise of single classes; leave out --resample")
+        if instances and "instances" not in optional:
+            raise UserError("the model does not know edges of instances; leave out --instances")
 
     def _draw(
         self,
@@ -959,6 +974,16 @@ def _hole(mask: Any, image: np.ndarray) -> np.ndarray:
     except UserError as error:
         raise UserError(f"its mask {named(picture.name, error)}") from error
     return resize(gray, image.shape[:2], nearest=True)
+
+
+def _instances(instances: Any, image_size: tuple[int, int]) -> np.ndarray:
+    """Ranks of the numbers of a map of instances, at the size of an image: uint8 [H, W, 1]."""
+    try:
+        ranks = InstanceMaps().of_image(instances)
+    except UserError as error:
+        reason = str(error).removeprefix("image ")
+        raise UserError(f"its map of instances {reason}") from error
+    return resize(ranks[..., None], image_size, nearest=True)
 
 
 def _shares(weights: Any, count: int) -> Any:

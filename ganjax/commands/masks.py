@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from ganjax.data.folder import Picture
 
 
-def match(masks: Sequence["Picture"], pictures: Sequence[Any]) -> list[Any]:
+def match(masks: Sequence["Picture"], pictures: Sequence[Any], flag: str = "--mask") -> list[Any]:
     """The mask of each picture: the only one, or that of its name, whatever the suffix.
+
+    Args:
+      flag: what the masks were given by.
 
     Raises:
       UserError: a picture has none.
@@ -23,7 +26,7 @@ def match(masks: Sequence["Picture"], pictures: Sequence[Any]) -> list[Any]:
     found = {Path(mask.name).stem: mask for mask in masks}
     names = [Path(picture.name).stem for picture in pictures]
     if missing := [name for name in names if name not in found]:
-        raise UserError(f"--mask has no {missing[0]}; give one for each input, or one for all")
+        raise UserError(f"{flag} has no {missing[0]}; give one for each input, or one for all")
     return [found[name] for name in names]
 
 

@@ -81,6 +81,11 @@ def main(argv: list[str]) -> None:
         "--style", metavar="PATH",
         help="of SPADE with an encoder (model.variational): the image whose style results have",
     )  # fmt: skip
+    add(
+        "--instances", nargs="+", default=[], metavar="PATH",
+        help="of a model of label maps that was trained with data.instances: maps with another "
+        "number for each object; one for all, or one for each input, of the same name",
+    )  # fmt: skip
     add("--side_by_side", action="store_true", help="write each input on the left of its result")
     add_model_flags(parser)
     add_reading_flags(parser)
@@ -99,6 +104,7 @@ def main(argv: list[str]) -> None:
     arguments.range = arguments.range or load_config(arguments.run).data.range  # as it was trained
     pictures = list_pictures(arguments.input, **reading(arguments))
     masks = match(list_pictures(arguments.mask), pictures)
+    instances = match(list_pictures(arguments.instances), pictures, "--instances")
     styles = list_pictures([arguments.style], **reading(arguments)) if arguments.style else []
     if len(styles) > 1:
         raise UserError(f"--style {arguments.style}: {len(styles)} images; give one")
@@ -110,14 +116,15 @@ def main(argv: list[str]) -> None:
     if not output.is_file:
         targets = [output.path / f"{name}.png" for name in file_names(names)]
     start_jax(compile_cache=arguments.compile_cache)
-    if not _translate(arguments, pictures, masks, style, targets, output):
+    beside = list(zip(masks, instances, strict=True))
+    if not _translate(arguments, pictures, beside, style, targets, output):
         sys.exit(1)
 
 
 def _translate(
-    arguments: argparse.Namespace, pictures, masks, style, targets: list[Path], output
+    arguments: argparse.Namespace, pictures, beside, style, targets: list[Path], output
 ) -> bool:
-    """Whether all pictures could be read."""
+    """Whether all pictures could be read; beside each are its mask and its instances, or None."""
     from ganjax import progress, runs
     from ganjax.api import Translator
     from ganjax.outputs import write_image
@@ -132,7 +139,10 @@ def _translate(
     translator = Translator(run, str(arguments.run))
     resample = _numbers(arguments.resample)
     translator.check_options(
-        mask=bool(arguments.mask), style=style is not None, resample=bool(resample)
+        mask=bool(arguments.mask),
+        style=style is not None,
+        resample=bool(resample),
+        instances=bool(arguments.instances),
     )
     made, seed = None, None if arguments.no_noise else arguments.seed
     if not arguments.no_metadata:
@@ -142,7 +152,7 @@ def _translate(
     skipped = [path for path in targets if path.exists() and not arguments.overwrite]
     output.open()
     with progress.bar(len(pictures)) as bar:
-        for picture, mask, target in zip(pictures, masks, targets, strict=True):
+        for picture, (mask, instances), target in zip(pictures, beside, targets, strict=True):
             if target not in skipped:
                 try:
                     source = picture.read() if translator.maps else picture.pixels(channels=4)
@@ -155,6 +165,7 @@ def _translate(
                         outscale=arguments.outscale,
                         resample=resample,
                         style=style,
+                        instances=instances and instances.read(),
                     )
                     if arguments.side_by_side:
                         source = picture.pixels(channels=4)

@@ -64,21 +64,7 @@ class LabelMaps(NamedTuple):
         Raises:
           UserError: it is none of these, or see `read` and `look_up`.
         """
-        if isinstance(image, str | Path):
-            try:
-                image = Path(image).read_bytes()
-            except OSError as error:
-                raise UserError(f"image {image} cannot be read: {one_line(error)}") from error
-        if isinstance(image, bytes):
-            content, values = image, self.read(image)
-        else:
-            if isinstance(image, Image.Image) and self.colors:
-                image = image.convert("RGB")
-            content, values = b"", np.asarray(image)
-        if values.ndim != 2 + bool(self.colors) or values.dtype.kind not in "bui":
-            wanted = "colors [H, W, 3]" if self.colors else "numbers of classes [H, W]"
-            kind = f"{values.dtype} {list(values.shape)}"
-            raise UserError(f"image is {kind}; this model takes label maps: {wanted}, integers")
+        content, values = _values(image, colors=bool(self.colors))
         try:
             return self.look_up(values, content)
         except UserError as error:
@@ -116,6 +102,49 @@ class LabelMaps(NamedTuple):
                 "label map?"
             )
         return distances.argmin(axis=1).astype(np.uint8)[places.reshape(values.shape[:2])]
+
+
+class InstanceMaps(NamedTuple):
+    """How maps of instances are written: as numbers, another one for each object of an image.
+
+    Attributes:
+      names: none; what tells instances apart is of one image alone.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def read(self, content: bytes) -> np.ndarray:
+        """See `LabelMaps.read`."""
+        return read_values(content, colors=False)
+
+    def of_image(self, image: Any) -> np.ndarray:
+        """See `LabelMaps.of_image`."""
+        return self.look_up(_values(image, colors=False)[1], b"")
+
+    def look_up(self, values: np.ndarray, content: bytes) -> np.ndarray:
+        """The ranks of an image's numbers, uint8 [H, W]; after 256 objects they begin anew."""
+        _, ranks = np.unique(values, return_inverse=True)
+        return ranks.reshape(values.shape).astype(np.uint8)
+
+
+def _values(image: Any, *, colors: bool) -> tuple[bytes, np.ndarray]:
+    """Content and values of an image that a caller has, see `LabelMaps.of_image`."""
+    if isinstance(image, str | Path):
+        try:
+            image = Path(image).read_bytes()
+        except OSError as error:
+            raise UserError(f"image {image} cannot be read: {one_line(error)}") from error
+    content = image if isinstance(image, bytes) else b""
+    if content:
+        values = read_values(content, colors=colors)
+    else:
+        colored = isinstance(image, Image.Image) and colors
+        values = np.asarray(image.convert("RGB") if colored else image)
+    if values.ndim != 2 + colors or values.dtype.kind not in "bui":
+        wanted = "colors [H, W, 3]" if colors else "numbers of classes [H, W]"
+        kind = f"{values.dtype} {list(values.shape)}"
+        raise UserError(f"image is {kind}; this model takes label maps: {wanted}, integers")
+    return content, values
 
 
 def palette(colors: Sequence[str], count: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from ganjax.data.avatars.palette import paint
 from ganjax.data.avatars.source import Avatars
 from ganjax.data.fields import IMAGE, Field
 from ganjax.data.folder import Files, open_files
-from ganjax.data.label_maps import UNLABELED, LabelMaps
+from ganjax.data.label_maps import UNLABELED, InstanceMaps, LabelMaps
 from ganjax.data.source import Broken, Source
 from ganjax.errors import UserError, tell_once
 from ganjax.images import (
@@ -29,20 +29,23 @@ FOLDERS = (("A", "B"), ("image", "label"), ("images", "labels"))
 _LOOKED_AT = 16  # images of a side, for what looks like numbers of classes
 _DARK = 64  # of 255 (or of 65,535): below it there is nothing to see
 _SHAPES = 0.02  # by which the proportions of two images of a pair may differ
+INSTANCES = "instances"
+SIDES = ("a", "b", INSTANCES)
 Picture = np.ndarray  # uint8 [H, W, C], or of a label map [H, W]
 
 
 class Pairs:
     """Examples of two pictures, `a` and `b`: images uint8 [N, H, W, C] or label maps [N, H, W].
 
-    Both are scaled until they cover the frame, and cut alike.
+    Maps of `instances` [N, H, W] may belong to them. All are scaled until they cover the frame, and
+    cut alike.
 
     Args:
       examples: the files of each example: one that holds a on its left and b on its right half,
-        or those of a and b.
+        or those of a and b, and of the instances.
       files: of all names.
       form: what tells these examples from others of the same files.
-      maps: how the sides that are label maps are written.
+      maps: how the sides that are label maps, and instances, are written.
     """
 
     def __init__(
@@ -51,13 +54,13 @@ class Pairs:
         files: Files,
         form: str,
         *,
-        maps: Mapping[str, LabelMaps],
+        maps: Mapping[str, LabelMaps | InstanceMaps],
     ):
         self._examples, self._files, self._maps = examples, files, maps
         self.digest = f"{form}: {files.digest}" + (f" {dict(maps)}" if maps else "")
         self.fields = {
             side: Field("label_map", names=maps[side].names) if side in maps else IMAGE
-            for side in ("a", "b")
+            for side in SIDES[: 3 if INSTANCES in maps else 2]
         }
 
     def __len__(self) -> int:
@@ -95,7 +98,7 @@ class Pairs:
 
     def _decode(self, files: tuple[str, ...], channels: int) -> list[Picture] | Broken:
         @cache  # of both halves
-        def values(file: str, maps: LabelMaps | None) -> Picture:
+        def values(file: str, maps: LabelMaps | InstanceMaps | None) -> Picture:
             content = self._files.read(file)
             if maps:
                 return maps.read(content)
@@ -128,12 +131,14 @@ def _halves(image: Picture) -> list[Picture]:
 
 
 def _check_shapes(files: Sequence[str], images: Sequence[Picture]) -> None:
-    (height, width), (other_height, other_width) = (image.shape[:2] for image in images)
-    if abs(height * other_width - other_height * width) > _SHAPES * height * other_width:
-        raise UserError(
-            f"{files[0]} has {width}x{height} pixels and its partner {files[-1]} "
-            f"{other_width}x{other_height}; give both the same proportions"
-        )
+    height, width = images[0].shape[:2]
+    for number, image in enumerate(images):
+        other_height, other_width = image.shape[:2]
+        if abs(height * other_width - other_height * width) > _SHAPES * height * other_width:
+            raise UserError(
+                f"{files[0]} has {width}x{height} pixels and its partner {files[number]} "
+                f"{other_width}x{other_height}; give both the same proportions"
+            )
 
 
 def _fitted(picture: Picture, image_size: tuple[int, int], *, nearest: bool) -> Picture:
@@ -172,6 +177,7 @@ def open_paired(
     split: str,
     folders: Sequence[str] = (),
     maps: Mapping[str, LabelMaps] | None = None,
+    instances: str = "",
     reading: Reading = DECLARED,
     follow_links: bool = False,
 ) -> Source:
@@ -183,7 +189,8 @@ def open_paired(
     Args:
       split: of folders named `SPLITS`, where there are any; all others are passed over.
       folders: the names of a's folder and b's; () for `FOLDERS`.
-      maps: see `Pairs`.
+      maps: how the sides that are label maps are written.
+      instances: the name of the folder of maps of instances; "" for none.
       reading, follow_links: of files, see `folder.open_files`.
 
     Raises:
@@ -199,16 +206,23 @@ def open_paired(
         raise UserError(f"data.folders is {tuple(folders)}; give two names, of a and of b")
     files = open_files(path, reading=reading, follow_links=follow_links)
     names, found = _of_split(files.names, split)
+    maps = dict(maps or {})
     if two := _find_folders(names, path, tuple(folders)):
-        examples = _partners(names, *two, path)
+        examples = _partners(names, (*two, instances) if instances else two, path)
         for number, side in enumerate(("a", "b")):
-            if not maps or side not in maps:
+            if side not in maps:
                 _tell_of_numbers([example[number] for example in examples], files, path)
-        form = f"in {two[0]} and {two[1]}"
+        form = " and ".join((f"in {two[0]}", two[1], *([instances] if instances else [])))
+    elif instances:
+        raise UserError(
+            f"{path} holds both images in one file; data.instances is for folders: "
+            f"image/, label/ and {instances}/"
+        )
     else:
         examples, form = [(name,) for name in names], "side by side"
     form += f", {split if found else 'all'}"
-    return Pairs(examples, files, form, maps=maps or {})
+    described = maps | ({INSTANCES: InstanceMaps()} if instances else {})
+    return Pairs(examples, files, form, maps=described)
 
 
 def _tell_of_numbers(names: Sequence[str], files: Files, path: str) -> None:
@@ -263,9 +277,9 @@ def _find_folders(
     return None
 
 
-def _partners(names: Sequence[str], a: str, b: str, path: str) -> list[tuple[str, ...]]:
-    """The files of the two folders that belong together, in order."""
-    sides: dict[str, dict[str, str]] = {a: {}, b: {}}
+def _partners(names: Sequence[str], folders: tuple[str, ...], path: str) -> list[tuple[str, ...]]:
+    """The files of the folders that belong together, in order."""
+    sides: dict[str, dict[str, str]] = {folder: {} for folder in folders}
     for name in names:
         parts = list(PurePosixPath(name).with_suffix("").parts)
         side = next((part for part in parts[:-1] if part in sides), None)
@@ -275,11 +289,13 @@ def _partners(names: Sequence[str], a: str, b: str, path: str) -> list[tuple[str
         other = sides[side].setdefault("/".join(parts), name)
         if other != name:
             raise UserError(f"{path}: {other} and {name} differ in the suffix only; remove one")
-    for side, partner in ((a, b), (b, a)):
+    first = folders[0]
+    pairs = [pair for other in folders[1:] for pair in ((first, other), (other, first))]
+    for side, partner in pairs:
         if alone := sorted(sides[side].keys() - sides[partner].keys()):
             more = f" (nor have {len(alone) - 1} others)" if alone[1:] else ""
             raise UserError(
                 f"{path}: {sides[side][alone[0]]} has no partner in {partner}{more}; add it, or "
                 "remove the file"
             )
-    return [(sides[a][key], sides[b][key]) for key in sorted(sides[a])]
+    return [tuple(side[key] for side in sides.values()) for key in sorted(sides[first])]

@@ -16,6 +16,7 @@ def single(
     names: Mapping[str, str],
     *,
     maps: Mapping[str, LabelMaps] | None = None,
+    instances: str = "",
     **settings: Any,
 ) -> Stream:
     """The stream of `data.source`.
@@ -23,13 +24,15 @@ def single(
     Args:
       data: the config's fields `data`.
       names: array of the source -> array of the batch.
-      maps: see `paired.Pairs`.
+      maps, instances: see `paired.open_paired`.
       settings: other attributes of `Stream`.
 
     Raises:
       UserError: there is no such source, or it lacks one of the arrays.
     """
-    source = _open(data.source, data, folders=data.get("folders", ()), maps=maps)
+    source = _open(
+        data.source, data, folders=data.get("folders", ()), maps=maps, instances=instances
+    )
     if missing := [name for name in names if name not in source.fields]:
         raise UserError(
             f"data.source {data.source} has no {missing[0]}, only {', '.join(source.fields)}"
@@ -37,7 +40,7 @@ def single(
     return Stream(source, names, data.channels, data.flip, data.limit, spec=data.source, **settings)
 
 
-def labeled(data: Any, *, image: str, label_map: str) -> Stream:
+def labeled(data: Any, *, image: str, label_map: str, instances: str = "") -> Stream:
     """The stream of images with their label maps, cut and mirrored together.
 
     Of pairs, `data.direction` says which side is the source, and so which one holds label maps.
@@ -45,6 +48,7 @@ def labeled(data: Any, *, image: str, label_map: str) -> Stream:
     Args:
       data: the config's fields `data`.
       image, label_map: what a batch calls them: one "source", the other "target".
+      instances: the folder of maps of instances, which a batch calls `instances`; "" for none.
 
     Raises:
       UserError: a field holds an impossible value, there is no such source, or it has other classes
@@ -52,13 +56,17 @@ def labeled(data: Any, *, image: str, label_map: str) -> Stream:
     """
     if data.direction not in ("AtoB", "BtoA"):
         raise UserError(f"data.direction is {data.direction!r}; choose AtoB or BtoA")
-    names, maps = {"image": image, "mask": label_map}, None
+    names, maps = {"image": image, "mask": label_map}, {}
     if data.source.startswith("paired:"):
         sides = "ab" if data.direction == "AtoB" else "ba"
         names = dict(zip(sides, ("source", "target"), strict=True))
         (side,) = (side for side, name in names.items() if name == label_map)
         maps = {side: LabelMaps.of(data.classes, data.colors)}
-    stream = single(data, names, maps=maps, load_size=parse_image_size(data.load_size))
+    if instances:
+        names["instances"] = "instances"
+    stream = single(
+        data, names, maps=maps, instances=instances, load_size=parse_image_size(data.load_size)
+    )
     found = {new_name: stream.source.fields[name] for name, new_name in names.items()}[label_map]
     if found.names != tuple(data.classes):
         raise UserError(

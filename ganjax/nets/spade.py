@@ -49,22 +49,43 @@ class LabelMap(NamedTuple):
     Attributes:
       labels: int [B, H, W], a class for each pixel; other numbers are no class.
       noise: float [B, Z] for the whole image, or [B, H, W, Z]; None for none.
+      edges: bool [B, H, W], of the instances, see `edges_of`; None for networks without them.
     """
 
     labels: Array
     noise: Array | None = None
+    edges: Array | None = None
 
     def shrunk(self, size: tuple[int, ...]) -> "LabelMap":
         """Every n-th pixel of either side, as many as `size` (h, w) says."""
         rows, columns = (side // new for side, new in zip(self.labels.shape[1:], size, strict=True))
-        noise = self.noise
+        noise, edges = self.noise, self.edges
         if noise is not None and noise.ndim == 4:
             noise = noise[:, ::rows, ::columns]
-        return LabelMap(self.labels[:, ::rows, ::columns], noise)
+        edges = None if edges is None else edges[:, ::rows, ::columns]
+        return LabelMap(self.labels[:, ::rows, ::columns], noise, edges)
+
+    def one_hot(self, classes: int, dtype: Any) -> Array:
+        """[B, H, W, classes], or one channel more, with the edges."""
+        found = jax.nn.one_hot(self.labels, classes, dtype=dtype)
+        if self.edges is None:
+            return found
+        return jnp.concatenate([found, self.edges[..., None].astype(dtype)], axis=-1)
+
+
+def edges_of(instances: Array) -> Array:
+    """Where one of the four neighbors belongs to another instance: [B, H, W] to bool [B, H, W]."""
+    found = jnp.zeros(instances.shape, bool)
+    for axis in (1, 2):
+        apart = jnp.diff(instances, axis=axis) != 0
+        for side in ((1, 0), (0, 1)):
+            widths = [side if n == axis else (0, 0) for n in range(3)]
+            found |= jnp.pad(apart, widths)
+    return found
 
 
 class _MapConv(nn.Module):
-    """A 3x3 convolution of the noise and the one-hot label map, in this order of channels."""
+    """A 3x3 convolution of noise, one-hot label map and edges, in this order of channels."""
 
     features: int
     classes: int
@@ -75,10 +96,10 @@ class _MapConv(nn.Module):
         """[B, H, W, features]."""
         noise = where.noise
         size = 0 if noise is None else noise.shape[-1]
-        shape = (3, 3, size + self.classes, self.features)
+        one_hot = where.one_hot(self.classes, self.dtype)
+        shape = (3, 3, size + one_hot.shape[-1], self.features)
         kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        one_hot = jax.nn.one_hot(where.labels, self.classes, dtype=self.dtype)
         x = ops.conv(one_hot, kernel[:, :, size:], padding=1)
         if noise is not None and noise.ndim == 4:
             x = x + ops.conv(noise.astype(self.dtype), kernel[:, :, :size], padding=1)
@@ -241,7 +262,7 @@ class Generator(nn.Module):
                 )
             start = Layer(height * width * first, 0, GAIN, dtype=self.dtype, name="start")
             x = start(where.noise, train=train).reshape(-1, height, width, first)
-            where = LabelMap(where.labels)
+            where = where._replace(noise=None)
         else:
             start = _MapConv(first, self.classes, self.dtype, name="start")
             x = start(where.shrunk((height, width)))
@@ -351,14 +372,14 @@ class PatchDiscriminators(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: Array, labels: Array, *, train: bool) -> list[list[Array]]:
-        """Images [B, H, W, C] in [-1, 1] and label maps int [B, H, W] to features and logits.
+    def __call__(self, images: Array, where: LabelMap, *, train: bool) -> list[list[Array]]:
+        """Images [B, H, W, C] in [-1, 1] and label maps to features and logits; no noise is seen.
 
         Returns:
           of each scale, features [B, h, w, C] of its four layers, and logits [B, h, w, 1], float32
           at least.
         """
-        one_hot = jax.nn.one_hot(labels, self.classes, dtype=self.dtype)
+        one_hot = where.one_hot(self.classes, self.dtype)
         shown, found = jnp.concatenate([one_hot, images.astype(self.dtype)], axis=-1), []
         for scale in range(self.scales):
             if scale:

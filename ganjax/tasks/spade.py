@@ -25,6 +25,7 @@ from ganjax.nets.spade import (
     LabelMap,
     PatchDiscriminators,
     SegmentationDiscriminator,
+    edges_of,
 )
 from ganjax.tasks.translators import SHEET_ROWS
 from ganjax.training import optimizers
@@ -38,6 +39,7 @@ SMOKE = {
     "data.source": "avatars",
     "data.classes": MASK_CLASSES,
     "data.colors": (),
+    "data.instances": "",
     "data.ignored": (),
     "data.image_size": "32",
     "data.load_size": "36",
@@ -56,6 +58,7 @@ OASIS = {
     "ema_half_life_kimg": 220.0,
     "optimizer.decay_from": 1.0,
     "optimizer.b2": 0.999,
+    "data.instances": "",
 }
 """What differs in OASIS's `defaults` from `spade_defaults`."""
 CAMVID = (
@@ -80,6 +83,8 @@ def defaults() -> ConfigDict:
     config.data.classes = ()  # of the label maps: their names, that of number 0 first
     # Their colors in files, like "f0c0a0"; () where files hold the numbers.
     config.data.colors = ()
+    # Folder of maps of instances, a number for each object, whose edges networks see; "" for none.
+    config.data.instances = ""
     config.data.ignored = ()  # classes that OASIS's losses leave out, like ("void",)
     config.data.image_size = "256"  # what a batch shows
     config.data.load_size = "286"  # what images are scaled to before that is cut out
@@ -137,8 +142,9 @@ def camvid(config: ConfigDict) -> ConfigDict:
 
 
 def streams(config: ConfigDict) -> tuple[Stream, ...]:
-    """Label maps as `source` with their images as `target`, cut and mirrored together."""
-    return (labeled(config.data, image="target", label_map="source"),)
+    """Label maps as `source`, images as `target`, maybe `instances`; cut and mirrored together."""
+    data = config.data
+    return (labeled(data, image="target", label_map="source", instances=data.instances),)
 
 
 def from_config(config: ConfigDict) -> Task:
@@ -178,6 +184,7 @@ def model_from_config(config: ConfigDict) -> Model:
         _noise_size(config),
         _encoder(config),
         parse_image_size(data.image_size),
+        instances=bool(data.instances),
     )
 
 
@@ -265,6 +272,8 @@ def make_model(
     noise_size: int,
     encoder: Encoder | None = None,
     encoded_size: tuple[int, int] = (256, 256),
+    *,
+    instances: bool = False,
 ) -> Model:
     """Images of label maps `source`, uint8 [N, H, W]; numbers beyond the classes are no class.
 
@@ -276,6 +285,8 @@ def make_model(
       encoder: gives the noise of `style`, images [N, h, w, C] of any size (uint8, or float in
         [-1, 1]), in place of a drawn one: the mean that it finds.
       encoded_size: what these are scaled to.
+      instances: the networks see edges: those of `instances`, uint8 [N, H, W], another number for
+        each object; without them those of the classes.
     """
     colors = to_float(palette(maps.colors, len(maps.names)))
 
@@ -286,33 +297,33 @@ def make_model(
         scaled = jax.image.resize(as_float(style), shape, "linear")
         return encoder.apply(trained.variables["encoder"], scaled, train=False)[0]
 
-    def draw(
-        trained: Trained, labels: Array, rng: Array | None, numbers: Any = None, style: Any = None
-    ) -> Array:
+    def draw(trained: Trained, inputs: Inputs, rng: Array | None, numbers: Any = None) -> Array:
         """Images; `numbers` [N, H, W] tell which draw of the noise a pixel has."""
+        labels = inputs["source"]
         noise = jnp.zeros(noise_size) if rng is None else jax.random.normal(rng, (noise_size,))
         noises = jnp.broadcast_to(noise, (len(labels), noise_size)) if noise_size else None
         if numbers is not None and rng is not None:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(1, DRAWS))
             others = jax.vmap(lambda key: jax.random.normal(key, (noise_size,)))(keys)
             noises = jnp.concatenate([noise[None], others])[numbers]
-        if style is not None:
-            noises = encode(trained, style)
-        where = LabelMap(labels, noises)
+        if "style" in inputs:
+            noises = encode(trained, inputs["style"])
+        edges = edges_of(inputs.get("instances", labels)) if instances else None
+        where = LabelMap(labels, noises, edges)
         return generator.apply(trained.variables["generator"], where, train=False)
 
     def sample(trained: Trained, inputs: Inputs, rng: Array | None) -> dict[str, Array]:
-        images = draw(trained, inputs["source"], rng, style=inputs.get("style"))
+        images = draw(trained, inputs, rng)
         if "redrawn" in inputs:
             numbers = inputs["redrawn"]
-            others = draw(trained, inputs["source"], rng, numbers)
+            others = draw(trained, inputs, rng, numbers)
             images = jnp.where(numbers[..., None] > 0, others, images)
         return {"samples": images}
 
     def sheet(trained: Trained, inputs: Inputs, rng: Array) -> Array:
         """A row for each map: itself, its image with two noises and, if it is there, the target."""
         shown = {name: values[:SHEET_ROWS] for name, values in inputs.items()}
-        columns = [draw(trained, shown["source"], key) for key in jax.random.split(rng)]
+        columns = [draw(trained, shown, key) for key in jax.random.split(rng)]
         painted = jnp.take(jnp.asarray(colors), shown["source"], axis=0, mode="fill", fill_value=0)
         columns += [to_float(shown["target"])] if "target" in shown else []
         painted = jnp.broadcast_to(painted[..., :3], columns[0].shape)
@@ -320,6 +331,7 @@ def make_model(
 
     inputs, outputs = {"source": Field("label_map", names=maps.names)}, {"samples": IMAGE}
     optional = {"redrawn": Field("label_map")} if noise_size and not generator.latent else {}
+    optional |= {"instances": Field("label_map")} if instances else {}
     optional |= {"style": IMAGE} if encoder else {}
     return Model(
         inputs, outputs, None, sample, sheet, generator.multiple, generator.reach,
@@ -346,15 +358,15 @@ class OasisGame(NamedTuple):
     mix_weight: float = 10.0
     ignored: Sequence[int] = ()
 
-    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+    def start(self, rng: Array, where: LabelMap, images: Array) -> Any:
         """The discriminator's first variables."""
         return self.discriminator.init(rng, images, train=True)
 
     def discriminator_terms(
-        self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
+        self, judge: Judge, rng: Array, where: LabelMap, real: Array, fake: Array
     ) -> Terms:
         """What the discriminator pays: real pixels to their class, generated ones to class 0."""
-        shown, mask = [real, fake], jnp.ones(())
+        labels, shown, mask = where.labels, [real, fake], jnp.ones(())
         if self.mix_weight:
             classes = self.discriminator.classes
             mixture, mask = augment.mix_by_label(rng, labels, classes, real, fake)
@@ -371,10 +383,10 @@ class OasisGame(NamedTuple):
             terms["mix"] = self.mix_weight * jnp.mean(jnp.square(found - mixed))
         return terms, statistics
 
-    def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
+    def generator_terms(self, judge: Judge, where: LabelMap, real: Array, fake: Array) -> Terms:
         """What the generator pays: its pixels shall be taken for those of their classes."""
         logits, statistics = judge(fake)
-        return {"game": self._to_classes(logits, labels)}, statistics
+        return {"game": self._to_classes(logits, where.labels)}, statistics
 
     def _to_classes(self, logits: Array, labels: Array) -> Array:
         weights = losses.class_weights(labels, self.discriminator.classes, self.ignored)
@@ -401,24 +413,24 @@ class SpadeGame(NamedTuple):
     features_weight: float = 10.0
     perceptual_weight: float = 10.0
 
-    def start(self, rng: Array, labels: Array, images: Array) -> Any:
+    def start(self, rng: Array, where: LabelMap, images: Array) -> Any:
         """The discriminators' first variables."""
-        return self.discriminator.init(rng, images, labels, train=True)
+        return self.discriminator.init(rng, images, where, train=True)
 
     def discriminator_terms(
-        self, judge: Judge, rng: Array, labels: Array, real: Array, fake: Array
+        self, judge: Judge, rng: Array, where: LabelMap, real: Array, fake: Array
     ) -> Terms:
         """What the discriminators pay: hinge, the mean over their scales."""
-        pairs, statistics = self._judge(judge, labels, real, fake)
+        pairs, statistics = self._judge(judge, where, real, fake)
         last = [layers[-1] for layers in pairs]
         return {
             "real": _mean(jnp.mean(losses.HINGE.real(on_real)) for on_real, _ in last),
             "fake": _mean(jnp.mean(losses.HINGE.fake(on_fake)) for _, on_fake in last),
         }, statistics
 
-    def generator_terms(self, judge: Judge, labels: Array, real: Array, fake: Array) -> Terms:
+    def generator_terms(self, judge: Judge, where: LabelMap, real: Array, fake: Array) -> Terms:
         """What the generator pays."""
-        pairs, statistics = self._judge(judge, labels, real, fake)
+        pairs, statistics = self._judge(judge, where, real, fake)
         terms = {"game": _mean(jnp.mean(losses.HINGE.generator(x[-1][1])) for x in pairs)}
         matched = _mean(sum(_distance(*pair) for pair in layers[:-1]) for layers in pairs)
         terms["features"] = self.features_weight * matched
@@ -432,10 +444,10 @@ class SpadeGame(NamedTuple):
             terms["perceptual"] = self.perceptual_weight * jnp.sum(jnp.stack(values))
         return terms, statistics
 
-    def _judge(self, judge: Judge, labels: Array, real: Array, fake: Array) -> tuple[Any, Any]:
+    def _judge(self, judge: Judge, where: LabelMap, real: Array, fake: Array) -> tuple[Any, Any]:
         """Of each scale, of each layer, what is found for real and for generated images."""
-        images, maps = jnp.concatenate([real, fake]), jnp.concatenate([labels, labels])
-        scales, statistics = judge(images, maps)
+        twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), where._replace(noise=None))
+        scales, statistics = judge(jnp.concatenate([real, fake]), twice)
         return [[jnp.split(x, 2) for x in layers] for layers in scales], statistics
 
 
@@ -462,9 +474,10 @@ def make(
 ) -> Task:
     """The game of a generator of label maps, the discriminator first.
 
-    A batch holds `source` uint8 [B, H, W], label maps, and `target` [B, H, W, C] (uint8, or float
-    in [-1, 1]). Each image has noise of its own: of N(0, I), or of what the encoder tells of the
-    target, as a variational autoencoder has it.
+    A batch holds `source` uint8 [B, H, W], label maps, `target` [B, H, W, C] (uint8, or float in
+    [-1, 1]) and, for networks that see edges, `instances` uint8 [B, H, W]. Each image has noise of
+    its own: of N(0, I), or of what the encoder tells of the target, as a variational autoencoder
+    has it.
 
     Args:
       game: the discriminator, and what both players pay.
@@ -481,10 +494,11 @@ def make(
     def init(rng: Array) -> State:
         keys, size = jax.random.split(rng, 3), phases[0].image_size
         labels, images = jnp.zeros((1, *size), jnp.uint8), jnp.zeros((1, *size, generator.channels))
-        where = LabelMap(labels, make_noise(rng, 1))
+        edges = edges_of(labels) if "instances" in model.optional else None
+        where = LabelMap(labels, make_noise(rng, 1), edges)
         found = {
             "generator": generator.init(keys[0], where, train=True),
-            "discriminator": game.start(keys[1], labels, images),
+            "discriminator": game.start(keys[1], where, images),
         }
         if encoder:
             found["encoder"] = encoder.init(keys[2], images, train=True)
@@ -498,13 +512,16 @@ def make(
         )
 
     def train_step(state: State, batch, rng: Array) -> tuple[State, dict[str, Array]]:
-        labels, target = batch["source"], as_float(batch["target"])
+        target, edges = as_float(batch["target"]), None
+        if "instances" in batch:
+            edges = edges_of(batch["instances"])
+        where = LabelMap(batch["source"], edges=edges)
         disc = state.networks["discriminator"]
         makers = {role: x for role, x in state.networks.items() if role != "discriminator"}
         noise_key, game_key = jax.random.split(rng)
 
         def generate(params):
-            noise, divergence, statistics = make_noise(noise_key, len(labels)), jnp.zeros(()), {}
+            noise, divergence, statistics = make_noise(noise_key, len(target)), jnp.zeros(()), {}
             if encoder:
                 assert noise is not None
                 (mean, log_variance), statistics["encoder"] = _apply(
@@ -516,19 +533,19 @@ def make(
                 generator,
                 params["generator"],
                 makers["generator"].statistics,
-                LabelMap(labels, noise),
+                where._replace(noise=noise),
             )
             return (images, divergence), statistics
 
         def discriminator_loss(params):
             judge = partial(_apply, game.discriminator, params, disc.statistics)
-            terms, statistics = game.discriminator_terms(judge, game_key, labels, target, images)
+            terms, statistics = game.discriminator_terms(judge, game_key, where, target, images)
             return sum(terms.values()), (statistics, terms)
 
         def generator_loss(made):
             images, divergence = made
             judge = partial(_apply, game.discriminator, disc.params, disc.statistics)
-            terms, statistics = game.generator_terms(judge, labels, target, images)
+            terms, statistics = game.generator_terms(judge, where, target, images)
             if encoder:
                 terms = {**terms, "divergence": divergence_weight * divergence}
             return sum(terms.values()), (statistics, terms)
@@ -554,7 +571,7 @@ def make(
         return state.after(
             {**changed, "discriminator": disc},
             {**gradients, "discriminator": d_gradients},
-            batch_size=len(labels),
+            batch_size=len(target),
             half_life=ema_half_life,
             metrics={
                 "loss_generator": g_loss,

@@ -32,10 +32,25 @@ def test_generators_have_the_published_sizes(form, classes, noise, count):
 def test_discriminators_have_the_published_sizes():
     images = jnp.zeros((1, 64, 128, 3))
     assert _count(SegmentationDiscriminator(151), images) == 22_258_904
-    labels = jnp.zeros((1, 64, 128), jnp.uint8)
+    where = LabelMap(jnp.zeros((1, 64, 128), jnp.uint8))
     # Of pix2pix's PatchGAN of 154 channels without biases before a norm, twice.
     one = 16 * (154 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 1
-    assert _count(PatchDiscriminators(151), images, labels) == 2 * one
+    assert _count(PatchDiscriminators(151), images, where) == 2 * one
+
+
+def test_edges_are_where_a_neighbor_is_another_instance_and_one_channel_more():
+    """As SPADE's `get_edges` has them; on Cityscapes' 35 labels it tells 36 channels."""
+    instances = np.array([[7, 7, 7, 2], [7, 7, 7, 2], [7, 7, 7, 7]], np.uint8)
+    wanted = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]], bool)
+    np.testing.assert_array_equal(spade.edges_of(jnp.asarray(instances)[None])[0], wanted)
+    labels = jnp.zeros((1, 128, 256), jnp.uint8)
+    where, without = LabelMap(labels, edges=labels > 0), LabelMap(labels)
+    assert _count(Generator("most", 35), where) == _count(Generator("most", 36), without)
+    images = jnp.zeros((1, 128, 256, 3))
+    more = 2 * 16 * 64  # of a channel of both scales' first layers
+    assert _count(PatchDiscriminators(35), images, where) == more + _count(
+        PatchDiscriminators(35), images, without
+    )
 
 
 def test_noise_is_the_same_whether_it_is_spread_or_not():

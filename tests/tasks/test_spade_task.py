@@ -22,6 +22,7 @@ from ganjax.nets.spade import (
     LabelMap,
     PatchDiscriminators,
     SegmentationDiscriminator,
+    edges_of,
 )
 from ganjax.runs import Run
 from ganjax.tasks import spade
@@ -293,6 +294,71 @@ def test_label_maps_of_pairs_are_checked_when_they_are_read(tmp_path):
     found = {new_name: arrays[name] for name, new_name in stream.names.items()}
     assert found["source"].shape == (1, 32, 32) and (found["source"] == 1).all()
     assert (found["target"][0, 0, 0] == (1, 2, 3)).all()
+    assert "instances" not in found
     Image.fromarray(np.full((32, 32), 2, np.uint8)).save(tmp_path / "label" / "1.png")
     with pytest.raises(UserError, match=r"label/1\.png has the number 2, but data.classes has 2"):
         spade.streams(config)[0].source.load([0], (32, 32), 3)
+
+
+@pytest.mark.slow
+def test_networks_see_the_edges_of_instances(tmp_path):
+    """16-bit maps in a third folder, which training and translation read."""
+    random = np.random.default_rng(0)
+    objects = random.integers(24_000, 24_400, (8, 8)).repeat(4, 0).repeat(4, 1).astype(np.uint16)
+    for folder, picture in (
+        ("image", random.integers(0, 256, (32, 32, 3), np.uint8)),
+        ("label", np.zeros((32, 32), np.uint8)),
+        ("instance", objects),
+    ):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(picture).save(tmp_path / folder / "1.png")
+    config = spade.spade_defaults()
+    config.data.source, config.data.instances = f"paired:{tmp_path}", "instance"
+    config.data.classes, config.data.image_size = ("road", "car"), "32"
+    config.loss.encoders = ("random:relu1_1",)
+    config.model.update(width=2, ups=1)
+    (stream,) = spade.streams(config)
+    arrays, _ = stream.source.load([0], (32, 32), 3)
+    batch = {new_name: arrays[name] for name, new_name in stream.names.items()}
+    assert batch["instances"].dtype == np.uint8
+    edges = edges_of(jnp.asarray(objects.astype(int))[None])
+    np.testing.assert_array_equal(edges_of(jnp.asarray(batch["instances"])), edges)
+
+    task = spade.from_config(config)
+    state = jax.jit(task.init)(jax.random.key(0))
+    step = jax.jit(task.train_step)
+    losses_of = [
+        float(step(state, b, jax.random.key(1))[1]["loss_generator"])
+        for b in (batch, batch | {"instances": np.zeros((1, 32, 32), np.uint8)})
+    ]
+    assert losses_of[0] != losses_of[1]
+
+    where = LabelMap(jnp.zeros((1, 32, 32), jnp.uint8), edges=edges)
+    modules = {"generator": (spade._generator(config), where)}
+    translator = _translator(config, task.model, modules)
+    labels = np.zeros((32, 32), np.uint8)
+    labels[:16] = 1
+    drawn = translator(labels, instances=objects)
+    wanted = to_uint8(
+        modules["generator"][0].apply(
+            translator.trained.variables["generator"],
+            LabelMap(labels[None], edges=edges),
+            train=False,
+        )
+    )[0]
+    np.testing.assert_allclose(drawn.astype(int), wanted, atol=1)
+    # Without them the edges are those of the classes.
+    np.testing.assert_array_equal(translator(labels), translator(labels, instances=labels))
+    assert (translator(labels) != drawn).mean() > 0.1
+    with pytest.raises(UserError, match="its map of instances has colors"):
+        translator(labels, instances=tmp_path / "image" / "1.png")
+    (tmp_path / "instance" / "1.png").rename(tmp_path / "instance" / "2.png")
+    with pytest.raises(UserError, match=r"image/1\.png has no partner in instance"):
+        spade.streams(config)
+
+
+@pytest.mark.slow
+def test_models_without_instances_say_so(translator):
+    colors = COLORS[np.zeros((32, 32), int)]
+    with pytest.raises(UserError, match="does not know edges of instances"):
+        translator(colors, instances=np.zeros((32, 32), np.uint8))
