@@ -62,6 +62,11 @@ MODELS = (
         "ganjax translate --weights sr_x4 --input photo.jpg --output big.png",
     ),
     Bundled(
+        "sr_x2",
+        "makes photos twice as wide and high (SRVGG)",
+        "ganjax translate --weights sr_x2 --input photo.jpg --output big.png",
+    ),
+    Bundled(
         "realesr_x4",
         "the same for photos that are blurred, noisy or compressed (Real-ESRGAN's recipe)",
         "ganjax translate --weights realesr_x4 --input old.jpg --output big.png",
