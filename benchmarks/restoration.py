@@ -1,10 +1,11 @@
-"""Bad photographs enlarged four times: a model beside bicubic scaling and `sr_x4`.
+"""Photographs enlarged four times: a model beside bicubic scaling and `sr_x4`.
 
     python -m benchmarks.restoration --model runs/realesr_photos --photos photos/ --sheet sheet.png
 
 Photographs are cut to their middle 256x256 pixels and made worse by Real-ESRGAN's recipe, the same
-for all. Measured against what they were: PSNR and LPIPS on AlexNet and on VGG-16; the mean over
-`--count` of them. The model shouldn't know the photographs.
+for all, or with `--degradation bicubic` scaled down alone. Measured against what they were: PSNR
+and LPIPS on AlexNet and on VGG-16; the mean over `--count` of them. The model shouldn't know the
+photographs.
 """
 
 import argparse
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a run, a file or the name of a model")
     parser.add_argument("--photos", required=True, help="a folder or .zip, 256 pixels or larger")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--degradation", choices=("photos", "bicubic"), default="photos")
     parser.add_argument("--seed", type=int, default=0, help="of how photographs are made worse")
     parser.add_argument("--sheet", help="image file: bicubic, sr_x4, the model, the photograph")
     arguments = parser.parse_args()
@@ -33,15 +35,19 @@ def main() -> None:
     from ganjax.data.source import open_source
     from ganjax.degradation import degrade
     from ganjax.images import to_float, to_uint8
-    from ganjax.images.bicubic import bicubic
+    from ganjax.images.bicubic import bicubic, shrink
 
     source = open_source(arguments.photos)
     chosen = np.linspace(0, len(source) - 1, arguments.count).astype(int).tolist()
     photos = source.load(chosen, (SIDE, SIDE), 3)[0]["image"]
     worsen = jax.jit(lambda key, photo: to_uint8(degrade(key, to_float(photo), SCALE)))
     keys = jax.random.split(jax.random.key(arguments.seed), len(photos))
-    bad = np.concatenate(
-        [worsen(key, photo[None]) for key, photo in zip(keys, photos, strict=True)]
+    bad = (
+        shrink(photos, SCALE)
+        if arguments.degradation == "bicubic"
+        else np.concatenate(
+            [worsen(key, photo[None]) for key, photo in zip(keys, photos, strict=True)]
+        )
     )
     images = {
         "bicubic": np.asarray(to_uint8(bicubic(to_float(bad), (SIDE, SIDE)))),

@@ -71,9 +71,10 @@ def defaults() -> ConfigDict:
     config.model = ConfigDict()
     config.model.form = "srresnet"  # srresnet | srvgg | msrresnet | rrdb
     config.model.scale = 4  # times that the sides grow: 2 | 3 | 4
-    config.model.width = 64  # channels of the first layers, and of the discriminator's
+    config.model.width = 64  # channels of the first layers
     config.model.depth = 16  # residual blocks, or convolutions between two (srvgg)
     config.model.discriminator = "srgan"  # srgan | unet (Real-ESRGAN's, which judges each pixel)
+    config.model.discriminator_width = 0  # of its first layers; 0 for `width`
     config.model.discriminator_layers = 8  # SRGAN's convolutions; every other halves the sides
     config.model.dtype = "float32"  # of the computation: float32 | bfloat16
 
@@ -124,8 +125,10 @@ def from_config(config: ConfigDict) -> Task:
     for name in ("pixels", "features", "adversarial"):
         if loss[f"{name}_weight"] < 0:
             raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
-    if model.discriminator_layers < 1:
-        raise UserError("model.discriminator_layers must be 1 or more")
+    if model.discriminator_layers < 1 or model.discriminator_width < 0:
+        raise UserError(
+            "model.discriminator_layers must be 1 or more, .discriminator_width 0 or more"
+        )
     if not 0 <= config.adversarial_kimg <= config.total_kimg:
         raise UserError(f"adversarial_kimg is {config.adversarial_kimg}; give 0 to total_kimg")
     adversary = None
@@ -138,11 +141,11 @@ def from_config(config: ConfigDict) -> Task:
         if model.discriminator == "unet" and any(side % 8 for side in size):
             raise UserError(f"data.image_size is {data.image_size}; unet takes multiples of 8")
         perceive, layers = networks.perceptual(loss.encoders)
-        dtype = jnp.dtype(model.dtype)
+        dtype, width = jnp.dtype(model.dtype), model.discriminator_width or model.width
         adversary = Adversary(
-            UNetDiscriminator(model.width, dtype)
+            UNetDiscriminator(width, dtype)
             if model.discriminator == "unet"
-            else Discriminator(model.width, model.discriminator_layers, dtype),
+            else Discriminator(width, model.discriminator_layers, dtype),
             optimizers.make(config.adversarial_optimizer, updates=last.steps),
             lambda images: perceive(images, layers),
             pixels_weight=loss.pixels_weight,

@@ -28,8 +28,7 @@ WORDS = {
     "model.dtype", "model.norm", "model.generator", "model.resampling", "model.attributes",
     "loss.adversarial", "loss.content_layers", "loss.style_layers", "loss.covariance_layers",
     "loss.pixels", "loss.features", "model.head", "model.levels", "model.pooling", "optimizer.name",
-    "data.degradation", "model.discriminator",
-    "augment.policy",
+    "data.degradation", "data.instances", "model.discriminator", "augment.policy",
 }  # fmt: skip
 
 

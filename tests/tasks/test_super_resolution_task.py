@@ -170,6 +170,19 @@ def test_steps_make_their_own_sources_worse():
         assert not np.allclose(wanted["loss_generator"], real["loss_generator"], rtol=1e-4)
 
 
+def test_discriminators_may_be_narrower_than_generators():
+    """One of 16 channels has a sixteenth of the parameters of one of 64, roughly."""
+    config, counts = task.defaults(), {}
+    config.adversarial_kimg, config.loss.encoders = 0.1, ("random:relu1_1",)
+    config.model.discriminator = "unet"
+    for width in (0, 16):
+        config.model.discriminator_width = width
+        state = jax.eval_shape(task.from_config(config).init, jax.random.key(0))
+        leaves = jax.tree.leaves(state.networks["discriminator"].params)
+        counts[width] = sum(leaf.size for leaf in leaves)
+    assert counts[0] == 4_376_897 and 15.5 < counts[0] / counts[16] < 16.5
+
+
 def test_steps_belong_to_their_phases():
     _, _, made = make()
     assert [made.phase_at(n).name for n in range(5)] == [task.PIXELS] * 3 + [task.ADVERSARIAL] * 2
