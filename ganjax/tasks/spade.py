@@ -108,6 +108,11 @@ def defaults() -> ConfigDict:
     config.loss.perceptual_weight = 10.0  # of SPADE's distance of the features of `encoders`
     # NETWORK:LAYER,..., see docs/adain.md
     config.loss.encoders = ("vgg16_features:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
+    # Of the distance between two images of a label map with different noise, which shall be large;
+    # 0 for none. Helps where seeds look alike, and takes half a pass of the generator more.
+    config.loss.diversity_weight = 0.0
+    # Distance in [-1, 1], for each unit of the noise, which is enough: measure it on real images.
+    config.loss.diversity_limit = 0.4
     config.loss.divergence_weight = 0.05  # of the distance of SPADE's encoded noise to N(0, I)
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
@@ -151,9 +156,13 @@ def from_config(config: ConfigDict) -> Task:
     """The game of a config, with the network that its losses look through."""
     model, rate = config.model, config.optimizer.discriminator_learning_rate
     generator, size = _generator(config), parse_image_size(config.data.image_size)
-    for name in ("mix", "features", "perceptual", "divergence"):
+    for name in ("mix", "features", "perceptual", "divergence", "diversity"):
         if config.loss[f"{name}_weight"] < 0:
             raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
+    if config.loss.diversity_weight and not _noise_size(config):
+        raise UserError("loss.diversity_weight needs noise; set model.variational=True")
+    if config.loss.diversity_weight and config.batch_size < 2:
+        raise UserError("loss.diversity_weight takes batches of 2 or more")
     if model.discriminator_width < 0:
         raise UserError("model.discriminator_width is below 0; give 0 or more")
     if not rate > 0:
@@ -171,6 +180,8 @@ def from_config(config: ConfigDict) -> Task:
         noise_size=_noise_size(config),
         encoder=_encoder(config),
         divergence_weight=config.loss.divergence_weight,
+        diversity_weight=config.loss.diversity_weight,
+        diversity_limit=config.loss.diversity_limit,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
@@ -470,6 +481,8 @@ def make(
     noise_size: int,
     encoder: Encoder | None = None,
     divergence_weight: float = 0.05,
+    diversity_weight: float = 0.0,
+    diversity_limit: float = 0.4,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of a generator of label maps, the discriminator first.
@@ -485,6 +498,10 @@ def make(
       generator_optimizer: of the generator, and of the encoder.
       noise_size: channels of the noise; 0 for none.
       divergence_weight: of the divergence of the encoder's noise from N(0, I).
+      diversity_weight: of the distance for which the generator is paid (Yang et al. 2019,
+        arXiv:1901.09024, equation 2): of the first half of the images to others of the same label
+        maps, per distance of their noise, all classes alike.
+      diversity_limit: what is beyond it is not paid for.
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
@@ -516,26 +533,34 @@ def make(
         if "instances" in batch:
             edges = edges_of(batch["instances"])
         where = LabelMap(batch["source"], edges=edges)
+        more = len(target) // 2 if diversity_weight else 0  # label maps that are drawn twice
+        drawn = jax.tree.map(lambda x: jnp.concatenate([x, x[:more]]), where)
         disc = state.networks["discriminator"]
         makers = {role: x for role, x in state.networks.items() if role != "discriminator"}
         noise_key, game_key = jax.random.split(rng)
 
         def generate(params):
-            noise, divergence, statistics = make_noise(noise_key, len(target)), jnp.zeros(()), {}
+            count = len(target)
+            noise, divergence = make_noise(noise_key, count + more), jnp.zeros(())
+            statistics, spread = {}, jnp.zeros(())
             if encoder:
                 assert noise is not None
                 (mean, log_variance), statistics["encoder"] = _apply(
                     encoder, params["encoder"], makers["encoder"].statistics, target
                 )
                 divergence = jnp.mean(losses.divergence(mean, log_variance))
-                noise = mean + jnp.exp(log_variance / 2) * noise
+                encoded = mean + jnp.exp(log_variance / 2) * noise[:count]
+                noise = jnp.concatenate([encoded, noise[count:]])
             images, statistics["generator"] = _apply(
                 generator,
                 params["generator"],
                 makers["generator"].statistics,
-                where._replace(noise=noise),
+                drawn._replace(noise=noise),
             )
-            return (images, divergence), statistics
+            if noise is not None and more:
+                found = _spreads(drawn.labels, generator.classes, images, noise, count)
+                spread = jnp.mean(jnp.minimum(found, diversity_limit))
+            return (images[:count], divergence, spread), statistics
 
         def discriminator_loss(params):
             judge = partial(_apply, game.discriminator, params, disc.statistics)
@@ -543,18 +568,20 @@ def make(
             return sum(terms.values()), (statistics, terms)
 
         def generator_loss(made):
-            images, divergence = made
+            images, divergence, spread = made
             judge = partial(_apply, game.discriminator, disc.params, disc.statistics)
             terms, statistics = game.generator_terms(judge, where, target, images)
             if encoder:
                 terms = {**terms, "divergence": divergence_weight * divergence}
+            if more:
+                terms = {**terms, "diversity": -diversity_weight * spread}
             return sum(terms.values()), (statistics, terms)
 
         # One forward of the generator serves both players: its pullback waits for the new
         # discriminator.
         params = {role: network.params for role, network in makers.items()}
         made, pull_back, made_statistics = jax.vjp(generate, params, has_aux=True)
-        images, _ = made
+        images, *_ = made
         (d_loss, (statistics, d_terms)), d_gradients = jax.value_and_grad(
             discriminator_loss, has_aux=True
         )(disc.params)
@@ -581,6 +608,14 @@ def make(
         )
 
     return Task(model, init, train_step, phases)
+
+
+def _spreads(labels: Array, classes: int, images: Array, noise: Array, count: int) -> Array:
+    """The distances of images from `count` on to the first ones, per distance of the noise."""
+    more = len(images) - count
+    apart = jnp.mean(jnp.abs(images[count:] - images[:more]), axis=-1)
+    apart = jnp.mean(losses.class_weights(labels[count:], classes) * apart, axis=(1, 2))
+    return apart / jnp.mean(jnp.abs(noise[count:] - noise[:more]), axis=-1)
 
 
 def _apply(module: Any, params: Any, statistics: Any, *inputs: Any) -> tuple[Any, Any]:

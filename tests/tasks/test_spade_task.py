@@ -164,6 +164,7 @@ def test_a_config_names_the_published_networks():
         ("model.ups", 6, "give 0 to 5"),
         ("model.noise_size", 0, "1 or more"),
         ("loss.mix_weight", -1.0, "give 0 or more"),
+        ("loss.diversity_weight", -1.0, "give 0 or more"),
         ("optimizer.discriminator_learning_rate", 0.0, "must be above 0"),
     ],
 )
@@ -173,6 +174,55 @@ def test_impossible_configs_say_what_is_right(field, value, says):
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=says):
         spade.from_config(config)
+
+
+def test_diversity_needs_noise_and_pairs():
+    config = spade.spade_defaults()
+    config.data.classes, config.loss.diversity_weight = ("a", "b"), 1.0
+    with pytest.raises(UserError, match="needs noise; set model.variational=True"):
+        spade.from_config(config)
+    config.model.variational, config.batch_size = True, 1
+    with pytest.raises(UserError, match="batches of 2 or more"):
+        spade.from_config(config)
+
+
+def test_images_are_apart_class_by_class_and_by_their_noise():
+    """Yang et al. 2019, equation 2, where each class weighs alike."""
+    random = np.random.default_rng(0)
+    images, noise = random.normal(size=(3, 2, 4, 3)), random.normal(size=(3, 5))
+    labels = np.concatenate([LABELS, LABELS[:1]])  # the last image is of the first one's map
+    apart = np.abs(images[2] - images[0]).mean(axis=-1)
+    means = [apart[LABELS[0] == number].mean() for number in (0, 1, 2)]
+    wanted = np.mean(means) / np.abs(noise[2] - noise[0]).mean()
+    got = spade._spreads(jnp.asarray(labels), 3, jnp.asarray(images), jnp.asarray(noise), 2)
+    np.testing.assert_allclose(got, [wanted], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["oasis", "spade"])
+def test_images_part_where_the_generator_is_paid_for_it(form):
+    config = spade.defaults() if form == "oasis" else spade.spade_defaults()
+    config.data.classes, config.data.image_size = ("sky", "sea", "sand"), "32"
+    config.loss.encoders, config.loss.mix_weight = ("random:relu1_1",), 0.0
+    config.model.update(width=2, ups=1, noise_size=4, variational=form == "spade")
+    config.optimizer.learning_rate = 1e-2
+    random, found = np.random.default_rng(0), {}
+    labels = random.integers(0, 3, (4, 4, 4)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
+    batch = {"source": labels, "target": random.integers(0, 256, (4, 32, 32, 3), np.uint8)}
+    for weight in (0.0, 100.0):
+        config.loss.diversity_weight = weight
+        task = spade.from_config(config)
+        state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
+        for number in range(30):
+            state, metrics = step(state, batch, jax.random.key(number))
+        assert ("loss_diversity" in metrics) == (weight > 0)
+        inputs = {"source": jnp.asarray(labels)}
+        one, two = (
+            task.model.sample(state.trained, inputs, jax.random.key(seed))["samples"]
+            for seed in (1, 2)
+        )
+        found[weight] = float(jnp.mean(jnp.abs(one - two)))
+    assert found[100.0] > 2 * found[0.0]
 
 
 @pytest.fixture(scope="module")
