@@ -27,12 +27,13 @@ CONFIGS = {
     "srvgg": "configs/srvgg_t91.py",
 }
 # What differs from these configs: captions have few words, R3GAN's peer no classes and no changes,
-# SRVGG's has Adam.
+# OASIS's of portraits no pay for diversity, SRVGG's has Adam.
 FIELDS = {
     "dfgan": {"model.words": 256, "ema_half_life_kimg": 10.0},
     "r3gan": {
         "data.labels": False, "model.classes": 0, "cosine.augment_probability": 0.0,
     },
+    "oasis_avatars": {"loss.diversity_weight": 0.0},
     "srvgg": {"optimizer.name": "adam"},
 }  # fmt: skip
 WORDS, LENGTH = 256, 40  # of the vocabulary, of a caption

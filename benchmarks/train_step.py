@@ -25,20 +25,22 @@ float on the device; autocast for bfloat16). The stylizer's step has no peer. sp
 `ganjax weights fetch vgg16_features`.
 
 {report.EPILOG}"""
+CAMVID = {"classes": 12, "width": 32, "hidden": 64}
+PORTRAITS = {"classes": 10, "width": 8, "hidden": 8, "noise": 16}
 # The file of a task's peer, and what its `build` takes besides.
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "cut": ("cut", {}),
     "cyclegan": ("cyclegan", {}),
     "dcgan": ("dcgan", {}),
     "dfgan": ("dfgan", {}),
-    "oasis": ("spade", {"form": "oasis", "width": 32, "hidden": 64, "noise": 64, "mix": 10.0}),
-    "oasis_avatars": ("spade", {"form": "oasis", "width": 8, "hidden": 8, "noise": 16}),
+    "oasis": ("spade", {"form": "oasis", **CAMVID, "noise": 64, "mix": 10.0}),
+    "oasis_avatars": ("spade", {"form": "oasis", **PORTRAITS}),
     "pix2pix": ("pix2pix", {}),
     "progressive": ("progressive", {"width": ours.WIDTHS["progressive"]}),
     "progressive_narrow": ("progressive", {"width": ours.WIDTHS["progressive_narrow"]}),
     "r3gan": ("r3gan", {}),
     "sngan": ("sngan", {}),
-    "spade": ("spade", {"form": "spade", "width": 32, "hidden": 64}),
+    "spade": ("spade", {"form": "spade", **CAMVID}),
     "srgan": ("super_resolution", {"form": "srgan"}),
     "srvgg": ("super_resolution", {"form": "srvgg"}),
 }

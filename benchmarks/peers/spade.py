@@ -19,16 +19,23 @@ from benchmarks.timing import Program
 TIMES = {"oasis": (16, 16, 8, 4, 2, 1), "spade": (16, 16, 16, 8, 4, 2, 1)}  # widths of the blocks
 DOUBLED = {"oasis": (1, 2, 3, 4, 5), "spade": (1, 3, 4, 5, 6)}  # numbers of blocks
 DOWNS = (2, 2, 4, 4, 8, 8)
-CLASSES = 12
 
 
 def build(
-    *, form: str, width: int, hidden: int, noise: int = 0, mix: float = 0.0, **options: Any
+    *,
+    form: str,
+    classes: int,
+    width: int,
+    hidden: int,
+    noise: int = 0,
+    mix: float = 0.0,
+    **options: Any,
 ) -> Program:
     """The train step, of images whose sides are multiples of 32.
 
     Args:
       form: "oasis" or "spade".
+      classes: of the label maps.
       width: channels of the last blocks, and of the discriminator's first ones.
       hidden: features of the label map inside of SPADE.
       noise: channels of OASIS's noise.
@@ -37,9 +44,9 @@ def build(
     """
     torch.manual_seed(0)
     setting = common.Setting(**options)
-    generator = setting.prepare(Generator(form, width, hidden, noise))
+    generator = setting.prepare(Generator(form, classes, width, hidden, noise))
     one_hot = F.one_hot(
-        torch.from_numpy(label_maps(setting.batch_size, setting.image_size)).long(), CLASSES
+        torch.from_numpy(label_maps(setting.batch_size, setting.image_size)).long(), classes
     )
     one_hot = one_hot.permute(0, 3, 1, 2).float().contiguous().to(common.device())
     if setting.channels_last:
@@ -47,10 +54,10 @@ def build(
     real, _ = setting.pictures()
     if form == "oasis":
         downs = min(len(DOWNS), (setting.image_size & -setting.image_size).bit_length() - 1)
-        discriminator = setting.prepare(Segmenter(width, downs))
+        discriminator = setting.prepare(Segmenter(classes, width, downs))
         players = make_oasis(setting.compile(discriminator), setting, one_hot, real, mix)
     else:
-        discriminator = setting.prepare(Patches(width))
+        discriminator = setting.prepare(Patches(classes, width))
         vgg = setting.prepare(common.VGG16(taps=(0, 2, 4, 7, 10))).requires_grad_(False)
         players = make_spade(
             setting.compile(discriminator), setting.compile(vgg), setting, one_hot, real
@@ -108,7 +115,7 @@ def make_oasis(
         loss = to_classes(on_real) + F.cross_entropy(on_fake, torch.zeros_like(targets))
         if not mix:
             return loss
-        chosen = torch.randint(0, 2, (len(real), CLASSES, 1, 1), device=real.device)
+        chosen = torch.randint(0, 2, (len(real), one_hot.shape[1], 1, 1), device=real.device)
         mask = (one_hot * chosen).sum(1, keepdim=True)
         on_mixture = segment(mask * real + (1 - mask) * fake)
         return loss + mix * F.mse_loss(on_mixture, mask * on_real + (1 - mask) * on_fake)
@@ -201,9 +208,9 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """OASIS's with 3D noise, or SPADE's `normal` without an encoder: label maps -> images."""
 
-    def __init__(self, form: str, width: int, hidden: int, noise: int):
+    def __init__(self, form: str, classes: int, width: int, hidden: int, noise: int):
         super().__init__()
-        self.noise, self.doubled, planes = noise, DOUBLED[form], CLASSES + noise
+        self.noise, self.doubled, planes = noise, DOUBLED[form], classes + noise
         sizes = [times * width for times in TIMES[form]]
         self.start = make_conv(planes, sizes[0])
         pairs = zip([sizes[0], *sizes], sizes, strict=False)
@@ -244,7 +251,7 @@ class SegmenterBlock(nn.Module):
 class Segmenter(nn.Module):
     """OASIS's discriminator: images -> logits of the classes and of fakes."""
 
-    def __init__(self, width: int, downs: int):
+    def __init__(self, classes: int, width: int, downs: int):
         super().__init__()
         sizes = [times * width for times in DOWNS[:downs]]
         pairs = zip([3, *sizes], sizes, strict=False)
@@ -255,7 +262,7 @@ class Segmenter(nn.Module):
         for n, size in enumerate([*sizes[-2::-1], width]):
             ups.append(SegmenterBlock(below + (sizes[-1 - n] if n else 0), size, up=True))
             below = size
-        self.ups, self.logits = nn.ModuleList(ups), make_conv(width, CLASSES + 1, 1)
+        self.ups, self.logits = nn.ModuleList(ups), make_conv(width, classes + 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = []
@@ -270,12 +277,12 @@ class Segmenter(nn.Module):
 class Patches(nn.Module):
     """SPADE's discriminators: label maps with images -> of two scales, features and logits."""
 
-    def __init__(self, width: int):
+    def __init__(self, classes: int, width: int):
         super().__init__()
-        self.scales = nn.ModuleList(self._make(width) for _ in range(2))
+        self.scales = nn.ModuleList(self._make(classes, width) for _ in range(2))
 
-    def _make(self, width: int) -> nn.ModuleList:
-        sizes = [CLASSES + 3, width, 2 * width, 4 * width, 8 * width]
+    def _make(self, classes: int, width: int) -> nn.ModuleList:
+        sizes = [classes + 3, width, 2 * width, 4 * width, 8 * width]
         layers = [nn.Sequential(make_conv(*sizes[:2], 4, stride=2, padding=2), nn.LeakyReLU(0.2))]
         for n, pair in enumerate(zip(sizes[1:], sizes[2:], strict=False)):
             stride = 1 if n == 2 else 2

@@ -206,23 +206,25 @@ def test_images_part_where_the_generator_is_paid_for_it(form):
     config.loss.encoders, config.loss.mix_weight = ("random:relu1_1",), 0.0
     config.model.update(width=2, ups=1, noise_size=4, variational=form == "spade")
     config.optimizer.learning_rate = 1e-2
-    random, found = np.random.default_rng(0), {}
+    config.loss.diversity_weight = 1e4
+    random = np.random.default_rng(0)
     labels = random.integers(0, 3, (4, 4, 4)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
     batch = {"source": labels, "target": random.integers(0, 256, (4, 32, 32, 3), np.uint8)}
-    for weight in (0.0, 100.0):
-        config.loss.diversity_weight = weight
-        task = spade.from_config(config)
-        state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
-        for number in range(30):
-            state, metrics = step(state, batch, jax.random.key(number))
-        assert ("loss_diversity" in metrics) == (weight > 0)
-        inputs = {"source": jnp.asarray(labels)}
-        one, two = (
-            task.model.sample(state.trained, inputs, jax.random.key(seed))["samples"]
-            for seed in (1, 2)
-        )
-        found[weight] = float(jnp.mean(jnp.abs(one - two)))
-    assert found[100.0] > 2 * found[0.0]
+    task = spade.from_config(config)
+    state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
+    found = []
+    for number in range(21):
+        if number % 20 == 0:
+            drawn = [
+                task.model.sample(state.trained, {"source": labels}, jax.random.key(seed))
+                for seed in (1, 2)
+            ]
+            one, two = (images["samples"] for images in drawn)
+            found.append(float(jnp.mean(jnp.abs(one - two))))
+        state, metrics = step(state, batch, jax.random.key(number))
+    # 0.34 and 0.38; without pay 0.08 and 0.02.
+    assert found[0] < 0.01 and found[1] > 0.2
+    assert metrics["loss_diversity"] < 0
 
 
 @pytest.fixture(scope="module")
