@@ -54,17 +54,18 @@ def make_parser(module: str, description: str, epilog: str) -> argparse.Argument
     return parser
 
 
-def add_network_options(parser: argparse.ArgumentParser, *, batch_size: int) -> None:
+def add_network_options(parser: argparse.ArgumentParser, *, batch_size: int | None) -> None:
     """The options of benchmarks of networks, which have PyTorch peers.
 
     Args:
-      batch_size: the default.
+      batch_size: the default; None where it cannot be chosen.
     """
     add = parser.add_argument
-    add(
-        "--batch_size", type=int, nargs="+", default=[batch_size], metavar="N",
-        help=f"images in a step; one comparison for each (default: {batch_size})",
-    )  # fmt: skip
+    if batch_size:
+        add(
+            "--batch_size", type=int, nargs="+", default=[batch_size], metavar="N",
+            help=f"images in a step; one comparison for each (default: {batch_size})",
+        )  # fmt: skip
     add(
         "--dtype", choices=("float32", "bfloat16"), default="float32",
         help="of the computation (default: float32)",
@@ -138,14 +139,16 @@ def compare(
     rivals: Sequence[Rivals],
     arguments: argparse.Namespace,
     forms: Sequence[tuple[str, dict[str, Any]]],
+    rows: list[dict[str, Any]] | None = None,
 ) -> None:
     """Times ganjax against peers at each batch size, prints tables, and writes the rows as asked.
 
     Args:
       arguments: of the command line, with the options of `add_network_options` and `image_size`.
       forms: of `torch_forms`.
+      rows: those before, to which these are added.
     """
-    rows = []
+    rows = [] if rows is None else rows
     for each in rivals:
         for batch_size in arguments.batch_size:
             rows.append(_compare(each, arguments, forms, batch_size=batch_size))

@@ -37,11 +37,13 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--image_size is {size}; give a multiple of 16 from 32 to 1024")
 
     forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
-    rivals = [
-        report.Rivals(f"adain_{model}_{size}", partial(ours.stylize, form=model), MODELS[model])
-        for model in arguments.model
-    ]
-    report.compare(rivals, arguments, forms)
+    report.compare([make_rivals(model, size) for model in arguments.model], arguments, forms)
+
+
+def make_rivals(model: str, image_size: int) -> report.Rivals:
+    """The passes of a stylizer."""
+    mine = partial(ours.stylize, form=model)
+    return report.Rivals(f"adain_{model}_{image_size}", mine, MODELS[model])
 
 
 if __name__ == "__main__":

@@ -60,11 +60,17 @@ def main(argv: list[str]) -> None:
     if not 16 <= size <= 1024 or size & (size - 1):
         raise UserError(f"--image_size is {size}; give a power of two from 16 to 1024")
 
+    rivals = make_rivals(task, size)
+    wanted = rivals.peer and not arguments.no_peers
+    forms = report.torch_forms(arguments.compile) if wanted else []
+    report.compare([rivals], arguments, forms)
+
+
+def make_rivals(task: str, image_size: int) -> report.Rivals:
+    """The train steps of a task."""
     peer, options = PEERS.get(task, (None, {}))
-    peer = None if arguments.no_peers else peer
-    forms = report.torch_forms(arguments.compile) if peer else []
     mine = partial(ours.train_step, task=task)
-    report.compare([report.Rivals(f"{task}{size}", mine, peer, options)], arguments, forms)
+    return report.Rivals(f"{task}{image_size}", mine, peer, options)
 
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--image_size is {size}; give a multiple of 256 from 256 to 1024")
 
     forms = [] if arguments.no_peers else report.torch_forms(arguments.compile)
-    rivals = [
-        report.Rivals(
-            f"translate_{name}_{size}", partial(ours.translate, task=name), *NETWORKS[name]
-        )
-        for name in arguments.network
-    ]
-    report.compare(rivals, arguments, forms)
+    report.compare([make_rivals(name, size) for name in arguments.network], arguments, forms)
+
+
+def make_rivals(network: str, image_size: int) -> report.Rivals:
+    """The passes of a generator."""
+    mine = partial(ours.translate, task=network)
+    return report.Rivals(f"translate_{network}_{image_size}", mine, *NETWORKS[network])
 
 
 if __name__ == "__main__":

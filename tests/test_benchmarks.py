@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import ours, report
+from benchmarks.all import STEPS, TRANSLATIONS, summary
 from benchmarks.faults import runs
 from benchmarks.faults.cases import Case, rows, table
 from benchmarks.faults.runs import Result
 from benchmarks.timing import Contestant, Figures, Program, race, turn_order
+from benchmarks.train_step import PEERS
+from benchmarks.translate import NETWORKS
 from ganjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +94,20 @@ def test_a_row_without_a_peer_on_the_same_device_has_no_ratio(other):
     report.table(row)
 
 
+def test_the_last_table_has_ratios_of_medians_and_minima():
+    measured = {"ganjax": figures(3.0, 1.0, 2.0), "PyTorch": figures(9.0, 3.0, 1.5)}
+    rows = [
+        report.make_row("a", measured, items=1),
+        report.make_row("b", {"ganjax": figures(1.0)}, items=1),
+    ]
+    assert summary(rows).splitlines()[2:] == ["| a | 2 s | 1.50 (1.50) |", "| b | 1 s |  |"]
+
+
+@pytest.mark.parametrize("row", [*STEPS, *TRANSLATIONS])
+def test_every_row_has_a_config_and_a_peer(row):
+    assert row in ours.CONFIGS and (row in PEERS or row in NETWORKS)
+
+
 def test_flops_are_those_that_are_needed():
     # Here, that the processes of `race`, which import this file, start quickly.
     import jax
@@ -143,7 +160,7 @@ def test_train_step_measures_ganjax_and_writes_its_row(task, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["train_step", "stylize", "translate", "input_pipeline", "startup"]
+    "module", ["all", "train_step", "stylize", "translate", "input_pipeline", "startup"]
 )
 def test_wrong_options_end_in_one_line(module, tmp_path):
     for wrong in (["--rounds", "0"], ["--json", str(tmp_path / "no" / "file")]):
