@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -108,11 +109,9 @@ def defaults() -> ConfigDict:
     config.loss.perceptual_weight = 10.0  # of SPADE's distance of the features of `encoders`
     # NETWORK:LAYER,..., see docs/adain.md
     config.loss.encoders = ("vgg16_features:relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",)
-    # Of the distance between two images of a label map with different noise, which shall be large;
-    # 0 for none. Helps where seeds look alike, and takes half a pass of the generator more.
+    # Of how much less the classes' colors differ with the noise than between real images; 0 for
+    # none. Helps where seeds look alike, and takes half a pass of the generator more.
     config.loss.diversity_weight = 0.0
-    # Distance in [-1, 1], for each unit of the noise, which is enough: measure it on real images.
-    config.loss.diversity_limit = 0.4
     config.loss.divergence_weight = 0.05  # of the distance of SPADE's encoded noise to N(0, I)
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4  # Adam's, for the generator
@@ -181,7 +180,6 @@ def from_config(config: ConfigDict) -> Task:
         encoder=_encoder(config),
         divergence_weight=config.loss.divergence_weight,
         diversity_weight=config.loss.diversity_weight,
-        diversity_limit=config.loss.diversity_limit,
         ema_half_life=config.ema_half_life_kimg * 1000,
     )
 
@@ -482,7 +480,6 @@ def make(
     encoder: Encoder | None = None,
     divergence_weight: float = 0.05,
     diversity_weight: float = 0.0,
-    diversity_limit: float = 0.4,
     ema_half_life: float = 0.0,
 ) -> Task:
     """The game of a generator of label maps, the discriminator first.
@@ -498,10 +495,9 @@ def make(
       generator_optimizer: of the generator, and of the encoder.
       noise_size: channels of the noise; 0 for none.
       divergence_weight: of the divergence of the encoder's noise from N(0, I).
-      diversity_weight: of the distance for which the generator is paid (Yang et al. 2019,
-        arXiv:1901.09024, equation 2): of the first half of the images to others of the same label
-        maps, per distance of their noise, all classes alike.
-      diversity_limit: what is beyond it is not paid for.
+      diversity_weight: of what `_narrowness` finds between the first half of the images and others
+        of the same label maps, for the generator not to leave its noise out (after Yang et al.
+        2019, arXiv:1901.09024, who pay for any distance).
       ema_half_life: of the generator's average, in images; 0 for no averaging.
     """
 
@@ -542,7 +538,7 @@ def make(
         def generate(params):
             count = len(target)
             noise, divergence = make_noise(noise_key, count + more), jnp.zeros(())
-            statistics, spread = {}, jnp.zeros(())
+            statistics, narrowness = {}, jnp.zeros(())
             if encoder:
                 assert noise is not None
                 (mean, log_variance), statistics["encoder"] = _apply(
@@ -557,10 +553,10 @@ def make(
                 makers["generator"].statistics,
                 drawn._replace(noise=noise),
             )
-            if noise is not None and more:
-                found = _spreads(drawn.labels, generator.classes, images, noise, count)
-                spread = jnp.mean(jnp.minimum(found, diversity_limit))
-            return (images[:count], divergence, spread), statistics
+            if more:
+                twice = images[:more], images[count:]
+                narrowness = _narrowness(where.labels, generator.classes, twice, target)
+            return (images[:count], divergence, narrowness), statistics
 
         def discriminator_loss(params):
             judge = partial(_apply, game.discriminator, params, disc.statistics)
@@ -568,13 +564,13 @@ def make(
             return sum(terms.values()), (statistics, terms)
 
         def generator_loss(made):
-            images, divergence, spread = made
+            images, divergence, narrowness = made
             judge = partial(_apply, game.discriminator, disc.params, disc.statistics)
             terms, statistics = game.generator_terms(judge, where, target, images)
             if encoder:
                 terms = {**terms, "divergence": divergence_weight * divergence}
             if more:
-                terms = {**terms, "diversity": -diversity_weight * spread}
+                terms = {**terms, "diversity": diversity_weight * narrowness}
             return sum(terms.values()), (statistics, terms)
 
         # One forward of the generator serves both players: its pullback waits for the new
@@ -610,12 +606,37 @@ def make(
     return Task(model, init, train_step, phases)
 
 
-def _spreads(labels: Array, classes: int, images: Array, noise: Array, count: int) -> Array:
-    """The distances of images from `count` on to the first ones, per distance of the noise."""
-    more = len(images) - count
-    apart = jnp.mean(jnp.abs(images[count:] - images[:more]), axis=-1)
-    apart = jnp.mean(losses.class_weights(labels[count:], classes) * apart, axis=(1, 2))
-    return apart / jnp.mean(jnp.abs(noise[count:] - noise[:more]), axis=-1)
+def _narrowness(labels: Array, classes: int, drawn: tuple[Array, Array], target: Array) -> Array:
+    """By how much the colors of the classes differ less with the noise than between real images.
+
+    The color of a class is the mean over its pixels. What real images have is the mean over pairs
+    of them, what generated ones have that over pairs of one label map; the difference, where it is
+    positive, is averaged over the classes.
+
+    Args:
+      labels: [B, H, W] of `target`; its first ones are those of `drawn`.
+      drawn: two times images [N, H, W, C].
+      target: real images [B, H, W, C].
+    """
+    real, there = _class_colors(labels, classes, target)
+    pairs = there[:, None] & there[None] & ~jnp.eye(len(target), dtype=bool)[..., None]
+    apart = jnp.mean(jnp.abs(real[:, None] - real[None]), axis=-1)
+    wanted = jnp.sum(apart * pairs, axis=(0, 1)) / jnp.maximum(jnp.sum(pairs, axis=(0, 1)), 1)
+    count = len(drawn[0])
+    one, two = (_class_colors(labels[:count], classes, images)[0] for images in drawn)
+    shown = there[:count]
+    apart = jnp.mean(jnp.abs(one - two), axis=-1)
+    found = jnp.sum(apart * shown, axis=0) / jnp.maximum(jnp.sum(shown, axis=0), 1)
+    known = jnp.any(pairs, axis=(0, 1)) & jnp.any(shown, axis=0)
+    return jnp.sum(known * nn.relu(wanted - found)) / jnp.maximum(jnp.sum(known), 1)
+
+
+def _class_colors(labels: Array, classes: int, images: Array) -> tuple[Array, Array]:
+    """The mean color of each class of each image, [N, K, C], and whether it is there, [N, K]."""
+    one_hot = jax.nn.one_hot(labels, classes, dtype=images.dtype)
+    counts = jnp.sum(one_hot, axis=(1, 2))
+    sums = jnp.einsum("nhwk,nhwc->nkc", one_hot, images)
+    return sums / jnp.maximum(counts, 1)[..., None], counts > 0
 
 
 def _apply(module: Any, params: Any, statistics: Any, *inputs: Any) -> tuple[Any, Any]:
