@@ -45,6 +45,11 @@ MODELS = (
         "ganjax translate --weights pix2pix_portraits --input masks/ --output portraits/",
     ),
     Bundled(
+        "oasis_portraits",
+        "turns painted masks of 64x64 pixels into portraits, others for each seed (OASIS)",
+        "ganjax translate --weights oasis_portraits --input masks/ --output portraits/ --seed 1",
+    ),
+    Bundled(
         "inpaint_portraits",
         "fills holes in portraits of 64x64 pixels (pix2pix's U-Net)",
         "ganjax translate --weights inpaint_portraits --input face.png --mask hole.png "

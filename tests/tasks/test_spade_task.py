@@ -14,6 +14,8 @@ from PIL import Image
 
 from ganjax import augment, losses
 from ganjax.api import Translator
+from ganjax.data import avatars
+from ganjax.data.avatars.palette import paint
 from ganjax.data.label_maps import LabelMaps
 from ganjax.errors import UserError
 from ganjax.images import as_float, to_uint8
@@ -424,3 +426,17 @@ def test_models_without_instances_say_so(translator):
     colors = COLORS[np.zeros((32, 32), int)]
     with pytest.raises(UserError, match="does not know edges of instances"):
         translator(colors, instances=np.zeros((32, 32), np.uint8))
+
+
+@pytest.mark.slow
+def test_the_model_in_the_package_shows_masks_and_seeds_differ():
+    real = avatars.render(np.arange(24), (64, 64), split="test")
+    painted = list(paint(real["mask"]))
+    translator, segmenter = map(Translator.load, ("oasis_portraits", "segment_avatars"))
+    one, two = (np.stack(translator(painted, seed=seed)) for seed in (0, 1))
+    found = segmenter(list(one))
+    shown = (np.stack(found) == np.stack(painted)).all(axis=-1)
+    assert shown.mean() > 0.9  # 0.96 of the pixels of real portraits
+    apart = np.abs(one.astype(int) - two).mean(axis=-1)
+    hair = real["mask"] == avatars.MASK_CLASSES.index("hair")
+    assert apart[hair].mean() > 20 and apart[~hair].mean() > 20
