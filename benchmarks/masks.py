@@ -52,7 +52,7 @@ def main() -> None:
         print(f"{metric} of {name} portraits: {found:.3f}")
     columns = [np.stack(colors), *drawn]
     try:
-        again = np.stack(translator(given, resample={"hair": 1}))
+        again = np.stack(translator(given, resample={"hair": 7}))
     except UserError as error:
         print(error)
     else:
