@@ -116,13 +116,25 @@ class SpectralNorm(nn.Module):
         u = self.variable("batch_stats", "u", start)
         matrix = kernel.reshape(-1, features)
         frozen = lax.stop_gradient(matrix)
-        left = u.value
-        right = _unit(_product(frozen, left))
+        right = _unit(_product(frozen, u.value))
+        # The mean of vectors, which averaged variables have, is shorter than 1.
+        product = _product(right, frozen)
+        left = _unit(product if train and not self.is_initializing() else u.value)
         if train and not self.is_initializing():
-            left = u.value = _unit(_product(right, frozen))
-        else:  # a mean of vectors, as of averaged variables, is shorter
-            left = _unit(left)
-        return kernel / _product(right, _product(matrix, left))
+            u.value = left
+        return kernel / _singular_value(matrix, right, left, product)
+
+
+@jax.custom_jvp
+def _singular_value(matrix: Array, right: Array, left: Array, product: Array) -> Array:
+    """right^T matrix left, where `product` is right^T matrix; linear in the matrix alone."""
+    return _product(product, left)
+
+
+@_singular_value.defjvp
+def _(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    _, right, left, _ = primals
+    return _singular_value(*primals), _product(right, _product(tangents[0], left))
 
 
 def _unit(vector: Array) -> Array:
