@@ -201,10 +201,13 @@ class _Run:
         for call in self.feed.calls(number, first=step - begin):
             if step == first:  # the data is there and sound: now the folder becomes a run
                 self._claim(phase, step)
+                self.bar.set_postfix_str("compiling, minutes for large networks")
             before = self.images
             signals = np.full(jax.local_device_count(), requested(), np.int32)
             requests = devices.to_devices({"requests": signals}, self.mesh)["requests"]
             state, skips, metrics, asked = call_fn(state, skips, call, requests)
+            if step == first:
+                self.bar.set_postfix_str("", refresh=False)
             # The metrics of the call before: fetching this one's would make the device wait.
             if pending:
                 self._check(*pending, state, number)
