@@ -134,9 +134,9 @@ def _values(image: Any, *, colors: bool) -> tuple[bytes, np.ndarray]:
             image = Path(image).read_bytes()
         except OSError as error:
             raise UserError(f"image {image} cannot be read: {one_line(error)}") from error
-    content = image if isinstance(image, bytes) else b""
-    if content:
-        values = read_values(content, colors=colors)
+    content = b""
+    if isinstance(image, bytes):
+        content, values = image, read_values(image, colors=colors)
     else:
         colored = isinstance(image, Image.Image) and colors
         values = np.asarray(image.convert("RGB") if colored else image)
