@@ -25,17 +25,19 @@ def cut(image_size: tuple[int, int], tile: int, margin: int, grain: int) -> list
     """Cuts an image into cores, each in a window that shows `margin` pixels around it.
 
     All windows have one size, so that one program serves them all, and begin at multiples of
-    `grain`; where the image ends, they end with it. `tile`, the side of a core, and `margin` are
-    rounded up to multiples of `grain`.
+    `grain`; where the image ends, they end with it. Of as few cores as `tile` allows, the most that
+    a side of one may have, all have nearly the same size. `tile` and `margin` are rounded up to
+    multiples of `grain`.
     """
     tile, margin = (max(1, math.ceil(side / grain)) * grain for side in (tile, margin))
     axes = []
     for side in image_size:
-        length = min(side, tile + 2 * margin)
+        core_side = math.ceil(side / math.ceil(side / tile) / grain) * grain
+        length = min(side, core_side + 2 * margin)
         spans = []
-        for begin in range(0, side, tile):
+        for begin in range(0, side, core_side):
             start = min(max(begin - margin, 0), side - length)
-            core = slice(begin - start, min(begin + tile, side) - start)
+            core = slice(begin - start, min(begin + core_side, side) - start)
             spans.append((slice(start, start + length), core))
         axes.append(spans)
     return [Tile((y, x), (core_y, core_x)) for y, core_y in axes[0] for x, core_x in axes[1]]

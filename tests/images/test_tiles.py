@@ -27,6 +27,13 @@ def test_cores_cover_every_pixel_once_and_see_the_margin():
         assert np.all(count == 1) and len(shapes) == 1
 
 
+def test_no_window_is_larger_than_the_number_of_cores_asks():
+    parts = tiles.cut((1080, 1920), 512, margin=17, grain=1)
+    assert len(parts) == 3 * 4
+    for part in parts:
+        assert [side.stop - side.start for side in part.window] == [360 + 34, 480 + 34]
+
+
 @pytest.mark.parametrize("feather", [0, 1, 5])
 def test_an_image_is_what_its_own_windows_make_up(feather):
     random = np.random.default_rng(0)
