@@ -41,7 +41,10 @@ STEPS = {
     "oasis_avatars": (64, 8, 128), "srgan": (64, 4, 64), "srvgg": (128, 4, 64),
 }  # fmt: skip
 STYLES = {"vgg19": (512, 1, 8), "compact": (512, 1, 8)}
-TRANSLATIONS = {"pix2pix": (1024, 1, 4), "cyclegan": (1024, 1, 4), "srvgg": (256, 1, 16)}
+TRANSLATIONS = {
+    "pix2pix": (1024, 1, 4), "cyclegan": (1024, 1, 4), "srvgg": (256, 1, 16),
+    "srvgg_tiles": (1080, 1, 1),
+}  # fmt: skip
 
 
 def main(argv: list[str]) -> None:

@@ -36,6 +36,7 @@ FIELDS = {
     "oasis_avatars": {"loss.diversity_weight": 0.0},
     "srvgg": {"optimizer.name": "adam"},
 }  # fmt: skip
+SCREEN, TILE = (1080, 1920), 512  # of what is enlarged by tiles
 WORDS, LENGTH = 256, 40  # of the vocabulary, of a caption
 # Channels of progressive networks up to 32x32, and the length of their z.
 WIDTHS = {"progressive": 512, "progressive_narrow": 64}
@@ -238,6 +239,36 @@ def translate(*, task: str, batch_size: int, image_size: int, dtype: str) -> Pro
 
     flops = count_flops(draw, *arguments)
     return Program(run, jax.default_backend(), flops, peak_memory)
+
+
+def enlarge(*, batch_size: int, image_size: int, dtype: str) -> Program:
+    """`sr_x4` over one image of `SCREEN` by tiles, uint8 from array to array; float32."""
+    start_jax()
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.flops import count_flops
+    from ganjax import Translator
+
+    translator, image = Translator.load("sr_x4"), screen()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            translator(image, tile=TILE)
+
+    whole = jax.ShapeDtypeStruct((1, *image.shape), jnp.float32)
+    flops = count_flops(translator.apply, translator.trained, whole)
+    return Program(run, jax.default_backend(), flops, peak_memory)
+
+
+def screen():
+    """A picture of portraits, uint8 [1080, 1920, 3]."""
+    import numpy as np
+
+    height, width = SCREEN
+    portraits = avatars(1, 512)[0]
+    times = -(-height // len(portraits)), -(-width // len(portraits)), 1
+    return np.ascontiguousarray(np.tile(portraits, times)[:height, :width])
 
 
 def matrix_product(*, dtype: str) -> Program:

@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from typing import Any
 
 from benchmarks import ours, report
 from ganjax.commands.terminal import run_command
@@ -11,10 +12,12 @@ EPILOG = f"""\
 examples:
   python -m benchmarks.translate                                    all networks, 1024x1024
   python -m benchmarks.translate --network srvgg --image_size 256
+  python -m benchmarks.translate --network srvgg_tiles              1920x1080 to 7680x4320
 
 A step is one pass of the generator, from images on the device to images on the device, with random
 weights: pix2pix's U-Net-256 with its dropout, CycleGAN's ResNet-9, and SRVGG x4, whose images of
---image_size become four times as large.
+--image_size become four times as large. srvgg_tiles enlarges one image of 1920x1080 by tiles of
+512, from array to array, whatever --image_size and --batch_size say.
 
 {report.EPILOG}"""
 # The file of a network's peer, and what its `build` takes besides.
@@ -22,6 +25,7 @@ NETWORKS = {
     "pix2pix": ("pix2pix", {"translate": True}),
     "cyclegan": ("cyclegan", {"translate": True}),
     "srvgg": ("super_resolution", {"form": "srvgg", "translate": True}),
+    "srvgg_tiles": ("super_resolution", {"form": "srvgg", "tile": ours.TILE}),
 }
 
 
@@ -46,7 +50,9 @@ def main(argv: list[str]) -> None:
 
 def make_rivals(network: str, image_size: int) -> report.Rivals:
     """The passes of a generator."""
-    mine = partial(ours.translate, task=network)
+    mine: Any = partial(ours.translate, task=network)
+    if network == "srvgg_tiles":
+        mine = ours.enlarge
     return report.Rivals(f"translate_{network}_{image_size}", mine, *NETWORKS[network])
 
 

@@ -105,7 +105,7 @@ def test_the_last_table_has_ratios_of_medians_and_minima():
 
 @pytest.mark.parametrize("row", [*STEPS, *TRANSLATIONS])
 def test_every_row_has_a_config_and_a_peer(row):
-    assert row in ours.CONFIGS and (row in PEERS or row in NETWORKS)
+    assert row.removesuffix("_tiles") in ours.CONFIGS and (row in PEERS or row in NETWORKS)
 
 
 def test_flops_are_those_that_are_needed():

@@ -4,34 +4,62 @@ In SRGAN's step one forward of the generator serves both players, the discrimina
 ganjax. Images lie on the device as floats.
 """
 
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.ours import avatars
+from benchmarks.ours import avatars, screen
 from benchmarks.peers import common
 from benchmarks.timing import Program
 
 SCALE, WIDTH, DEPTH = 4, 64, 16
+MARGIN = 10  # pixels around a tile, as published: less than the network sees, so borders show
 
 
-def build(*, form: str, translate: bool = False, **options: Any) -> Program:
+def build(*, form: str, translate: bool = False, tile: int = 0, **options: Any) -> Program:
     """The train step, of large crops whose sides are multiples of 16.
 
     Args:
       form: "srvgg" or "srgan".
       translate: only a pass of SRVGG, of small images.
+      tile: only that of one image of `ours.SCREEN`, by tiles of so many pixels.
       options: of `common.Setting`.
     """
     torch.manual_seed(0)
+    if tile:
+        return _tiles(common.Setting(**options), tile)
     if translate:
         return common.translation(SRVGG().eval(), **options)
     setting = common.Setting(**options)
     images = avatars(setting.batch_size, setting.image_size)
     large, small = map(setting.to_device, (images, images[:, ::SCALE, ::SCALE]))
     return (_srvgg if form == "srvgg" else _srgan)(setting, small, large)
+
+
+def _tiles(setting: common.Setting, tile: int) -> Program:
+    """As Real-ESRGAN's code goes: each tile with `MARGIN` pixels around it, uint8 to uint8."""
+    network, image = setting.prepare(SRVGG().eval()), screen()
+    run = setting.compile(network)
+
+    def step() -> None:
+        height, width = image.shape[:2]
+        result = np.empty((SCALE * height, SCALE * width, 3), np.uint8)
+        for y, x in product(range(0, height, tile), range(0, width, tile)):
+            top, left = max(y - MARGIN, 0), max(x - MARGIN, 0)
+            part = image[top : y + tile + MARGIN, left : x + tile + MARGIN]
+            with torch.inference_mode(), setting.autocast():
+                drawn = run(setting.to_device(part[None]))[0].float()
+            pixels = ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            core = result[SCALE * y : SCALE * (y + tile), SCALE * x : SCALE * (x + tile)]
+            begin = SCALE * (y - top), SCALE * (x - left)
+            windows = (slice(n, n + side) for n, side in zip(begin, core.shape[:2], strict=True))
+            core[:] = pixels.permute(1, 2, 0).cpu().numpy()[*windows]
+
+    return common.program(step, parameters=common.parameters(network))
 
 
 def _srvgg(setting: common.Setting, small: torch.Tensor, large: torch.Tensor) -> Program:
