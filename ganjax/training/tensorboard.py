@@ -1,14 +1,32 @@
 """TensorBoard's events, written by whoever has them to say: a disk's error is raised there."""
 
 import socket
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import RecordWriter, directory_check
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Meanwhile, the first import of a module fails as if it were not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+with _hidden("torch"):  # tensorboardX imports it, for seconds, and needs it for tensors alone
+    from tensorboardX import summary
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.record_writer import RecordWriter, directory_check
 
 FLUSH_SECONDS = 120  # in a bucket, the file is written anew each time
 

@@ -2,7 +2,10 @@
 
 import errno
 import io
+import os
 import struct
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -96,3 +99,16 @@ def test_a_full_disk_is_an_error_of_the_caller(tmp_path, monkeypatch):
             events.scalar("loss", 1.0, step)
     events.close()  # which is told once
     assert {e.value.errno for e in (at_start, at_end, between)} == {errno.ENOSPC}
+
+
+def test_no_pytorch_is_imported(tmp_path):
+    (tmp_path / "torch.py").write_text("")
+    words = (
+        "import sys; from ganjax.training.tensorboard import Events; print('torch' in sys.modules)"
+    )
+    command, environment = (
+        [sys.executable, "-c", words],
+        {**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
