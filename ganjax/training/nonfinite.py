@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         bad = [f"{name} is {x}" for name, x in self.values.items() if not math.isfinite(x)]
-        return f"step {self.step}: {', '.join(bad) or 'a parameter is no longer finite'}"
+        return f"step {self.step}: {', '.join(bad)}"
 
 
 class Watch:
