@@ -11,6 +11,7 @@ from flax import struct
 from jax import Array
 from jax.scipy.ndimage import map_coordinates
 
+from ganjax import ops
 from ganjax.adain import coral
 
 
@@ -34,6 +35,30 @@ def vary_styles(rng: Array, images: Array) -> Array:
     images = jnp.where(chosen(flip), images[:, ::-1], images)
     palettes = images[jax.random.permutation(order, count)]
     return jnp.where(chosen(recolor), jnp.clip(coral(images, palettes), -1, 1), images)
+
+
+def move(rng: Array, images: Array) -> tuple[Array, Array]:
+    """A second frame of each image: pixels move smoothly, and a little noise comes over them.
+
+    Motion is a shift of up to 8 pixels plus a smooth field of some 4 (Wang et al. 2020,
+    arXiv:2007.10501, section III-C, whose fields are larger); noise has a deviation of 0.02.
+
+    Args:
+      rng: a key.
+      images: [B, H, W, C] in [-1, 1].
+
+    Returns:
+      The second frames, and the flow [B, H, W, 2] that leads from each of their pixels to the one
+      of the first frame that it shows.
+    """
+    count, height, width, _ = images.shape
+    shift_key, field_key, noise_key = jax.random.split(rng, 3)
+    shift = jax.random.uniform(shift_key, (count, 1, 1, 2), minval=-8.0, maxval=8.0)
+    field = 4 * jax.random.normal(field_key, (count, 3, 3, 2))
+    flow = shift + jax.image.resize(field, (count, height, width, 2), "linear")
+    moved, _ = jax.vmap(ops.warp)(images, flow.astype(images.dtype))
+    noise = jax.random.normal(noise_key, images.shape, images.dtype)
+    return jnp.clip(moved + 0.02 * noise, -1, 1), flow
 
 
 def _values(rng: Array, images: Array, least: float, most: float) -> Array:

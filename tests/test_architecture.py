@@ -22,7 +22,7 @@ ALLOWED = {
     "matrices": set(),
     "adain": {"errors", "matrices", "transforms"},
     "wct": {"adain", "matrices", "transforms"},
-    "augment": {"adain"},
+    "augment": {"adain", "ops"},
     "degradation": set(),
     "provenance": set(),
     "paths": {"errors"},
@@ -46,7 +46,7 @@ ALLOWED = {
         "paths", "training", "weights",
     },
     "stylize": {"adain", "transforms", "ops", "images", "nets", "weights", "data", "errors"},
-    "metrics": {"adain", "nets", "weights", "images", "errors", "paths", "seeds"},
+    "metrics": {"adain", "nets", "ops", "weights", "images", "errors", "paths", "seeds"},
     "evaluation": {
         "data", "errors", "images", "metrics", "paths", "progress", "records", "seeds", "tasks",
         "training", "video",

@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
@@ -15,6 +16,7 @@ from ganjax.augment import (
     cut_out,
     differentiable,
     draw_changes,
+    move,
     translate,
     vary_color,
     vary_styles,
@@ -75,6 +77,21 @@ def test_a_function_of_the_key_that_stays_in_range():
 @pytest.fixture(scope="module", params=[(16, 12), (7, 5)])
 def images(request):
     return np.random.default_rng(2).uniform(0.1, 0.9, (400, *request.param, 3)).astype(np.float32)
+
+
+def test_second_frames_show_the_first_along_their_flow():
+    # A picture of its own coordinates, which bilinear values are exact of.
+    rows, columns = np.indices((48, 64)) / 64.0
+    images = np.float32(np.stack([rows - 0.5, columns - 0.5, rows - columns], -1))
+    moved, flow = move(jax.random.key(0), jnp.asarray(np.stack([images] * 6)))
+    y, x = np.indices((48, 64))
+    places = np.stack([y, x], -1) + np.asarray(flow)
+    inside = np.all((0 <= places) & (places <= (47, 63)), -1)
+    wanted = np.stack([places[..., 0] / 64 - 0.5, places[..., 1] / 64 - 0.5], -1)
+    noise = (np.asarray(moved)[..., :2] - wanted)[inside]
+    assert 0.019 < noise.std() < 0.021 and abs(noise.mean()) < 1e-3
+    lengths = np.abs(np.asarray(flow)).mean((1, 2))
+    assert 3 < lengths.mean() < 6 and np.ptp(lengths) > 1  # each image has a motion of its own
 
 
 def test_colors_are_scaled_about_their_means_and_shifted(images):

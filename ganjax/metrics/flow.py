@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganjax import ops
 from ganjax.metrics.similarity import luminance
 
 _COARSEST = 8  # pixels of the short side, at about which the pyramid ends
@@ -57,7 +58,7 @@ def chain(flows: Sequence[Array]) -> Array:
     """The flow from the first image to the last of those between neighbors, in order."""
     flow = flows[0]
     for step in flows[1:]:
-        flow = flow + warp(step, flow)[0]
+        flow = flow + ops.warp(step, flow)[0]
     return flow
 
 
@@ -68,7 +69,7 @@ def _resized(flow: Array, size: tuple[int, ...]) -> Array:
 
 def _refine(first: Array, second: Array, flow: Array) -> Array:
     """One step of Gauss and Newton for all pixels of gray images [H, W]."""
-    warped, inside = warp(second[..., None], flow)
+    warped, inside = ops.warp(second[..., None], flow)
     difference = first - warped[..., 0]
     # Slopes of both images are right to second order.
     down, right = jnp.gradient((first + warped[..., 0]) / 2)
@@ -81,29 +82,6 @@ def _refine(first: Array, second: Array, flow: Array) -> Array:
     dd, rr = dd + _SMOOTHNESS, rr + _SMOOTHNESS
     d, r = d + _SMOOTHNESS * mean_down, r + _SMOOTHNESS * mean_right
     return jnp.stack([rr * d - dr * r, dd * r - dr * d], -1) / (dd * rr - dr * dr)[..., None]
-
-
-def warp(image: Array, flow: Array) -> tuple[Array, Array]:
-    """Looks an image up where a flow leads, bilinearly: the second image as the first shows it.
-
-    Args:
-      image: float [H, W, C].
-      flow: [H, W, 2].
-
-    Returns:
-      [H, W, C], and where the flow stays within the image, float [H, W] of 0 and 1.
-    """
-    height, width = image.shape[:2]
-    rows = jnp.arange(height, dtype=flow.dtype)[:, None] + flow[..., 0]
-    columns = jnp.arange(width, dtype=flow.dtype)[None] + flow[..., 1]
-    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
-    rows, columns = jnp.clip(rows, 0, height - 1), jnp.clip(columns, 0, width - 1)
-    top, left = (jnp.floor(x).astype(jnp.int32) for x in (rows, columns))
-    low, far = (rows - top)[..., None], (columns - left)[..., None]
-    below, beside = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
-    upper = (1 - far) * image[top, left] + far * image[top, beside]
-    lower = (1 - far) * image[below, left] + far * image[below, beside]
-    return (1 - low) * upper + low * lower, inside.astype(image.dtype)
 
 
 @jax.jit
@@ -121,7 +99,7 @@ def in_sight(forward: Array, backward: Array) -> Array:
     Returns:
       float [H, W] of 0 and 1.
     """
-    back, inside = warp(backward, forward)
+    back, inside = ops.warp(backward, forward)
     length = jnp.sum(jnp.square(forward), -1)
     gap = jnp.sum(jnp.square(forward + back), -1)
     returns = gap <= 0.01 * (length + jnp.sum(jnp.square(back), -1)) + 0.5
@@ -142,7 +120,7 @@ def warping_error(first: Array, second: Array, flow: Array, sight: Array) -> Arr
       [], the mean squared difference of colors in [0, 1] over pixels and channels; 0 where nothing
       is in sight.
     """
-    squares = jnp.mean(jnp.square((first - warp(second, flow)[0]) / 2), -1)
+    squares = jnp.mean(jnp.square((first - ops.warp(second, flow)[0]) / 2), -1)
     return jnp.sum(sight * squares) / jnp.maximum(jnp.sum(sight), 1)
 
 

@@ -21,6 +21,7 @@ from ganjax.ops.resampling import (
     shrink,
     space_to_depth,
     upsample,
+    warp,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "space_to_depth",
     "upsample",
     "upsample_conv",
+    "warp",
 ]

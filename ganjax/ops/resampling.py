@@ -155,3 +155,26 @@ def shrink(x: Array, size: Sequence[int]) -> Array:
     height, width = size
     blocks = x.reshape(batch, height, x.shape[1] // height, width, x.shape[2] // width, channels)
     return blocks.mean(axis=(2, 4))
+
+
+def warp(image: Array, flow: Array) -> tuple[Array, Array]:
+    """Looks an image up where a flow leads, bilinearly: the second image as the first shows it.
+
+    Args:
+      image: float [H, W, C].
+      flow: [H, W, 2] in pixels, (down, right).
+
+    Returns:
+      [H, W, C], and where the flow stays within the image, float [H, W] of 0 and 1.
+    """
+    height, width = image.shape[:2]
+    rows = jnp.arange(height, dtype=flow.dtype)[:, None] + flow[..., 0]
+    columns = jnp.arange(width, dtype=flow.dtype)[None] + flow[..., 1]
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    rows, columns = jnp.clip(rows, 0, height - 1), jnp.clip(columns, 0, width - 1)
+    top, left = (jnp.floor(x).astype(jnp.int32) for x in (rows, columns))
+    low, far = (rows - top)[..., None], (columns - left)[..., None]
+    below, beside = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
+    upper = (1 - far) * image[top, left] + far * image[top, beside]
+    lower = (1 - far) * image[below, left] + far * image[below, beside]
+    return (1 - low) * upper + low * lower, inside.astype(image.dtype)

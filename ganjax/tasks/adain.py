@@ -8,8 +8,8 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganjax import adain
-from ganjax.augment import vary_styles
+from ganjax import adain, ops
+from ganjax.augment import move, vary_styles
 from ganjax.config import check_choice, run_fields, short_run
 from ganjax.data.fields import IMAGE
 from ganjax.data.pipeline import Stream
@@ -74,6 +74,7 @@ def defaults() -> ConfigDict:
     config.loss.covariance_layers = ("relu2_1", "relu3_1")  # those of the covariance loss
     config.loss.covariance_weight = 0.0  # second moments between channels, as Gram matrices have
     config.loss.identity_weight = 0.0  # content in its own style gives the content back
+    config.loss.motion_weight = 0.0  # a moved content is drawn as the moved picture: for videos
 
     config.ema_half_life_kimg = 0.0  # of the stylizer's average; 0 for none
     config.optimizer = ConfigDict()
@@ -103,7 +104,7 @@ def from_config(config: ConfigDict) -> Task:
     if data.channels != 3:
         raise UserError(f"data.channels is {data.channels}; adain takes 3 (RGB)")
     check_choice("model.dtype", config.model.dtype, ("float32", "bfloat16"))
-    for name in ("content", "style", "covariance", "identity"):
+    for name in ("content", "style", "covariance", "identity", "motion"):
         if loss[f"{name}_weight"] < 0:
             raise UserError(f"loss.{name}_weight is below 0; give 0 or more")
     perceive, layers = networks.perceptual(loss.encoders)
@@ -130,6 +131,7 @@ def from_config(config: ConfigDict) -> Task:
         style_weight=loss.style_weight,
         covariance_weight=loss.covariance_weight,
         identity_weight=loss.identity_weight,
+        motion_weight=loss.motion_weight,
         vary=data.vary_styles,
         group=config.group,
         ema_half_life=config.ema_half_life_kimg * 1000,
@@ -217,6 +219,7 @@ def make(
     style_weight: float = 10.0,
     covariance_weight: float = 0.0,
     identity_weight: float = 0.0,
+    motion_weight: float = 0.0,
     vary: bool = False,
     group: int = 1,
     ema_half_life: float = 0.0,
@@ -232,6 +235,9 @@ def make(
       covariance_layers: those of `style_layers` that `adain.covariance_loss` compares.
       identity_weight: of the squared error in pixels, and the content loss, of the first content of
         each batch in its own style. 0 leaves it out.
+      motion_weight: of the difference between the picture of a moved content (`augment.move`) and
+        the moved picture, for each content in one of its styles (Wang et al. 2020,
+        arXiv:2007.10501, equation 7). 0 leaves it out.
       vary: make more styles of few (`augment.vary_styles`).
       group: each content of a group of so many rows is drawn in each style of the group.
       ema_half_life: of the stylizer's average, in images; 0 for no averaging.
@@ -258,6 +264,8 @@ def make(
             name: adain.adain(contents[name], style_features[name]) for name in content_layers
         }
         wanted = {name: style_features[name] for name in style_layers}
+        if motion_weight:
+            moved, flow = move(jax.random.fold_in(rng, 1), content)
 
         def loss(params):
             images = _stylize(stylizer, params, content, style, group)
@@ -279,6 +287,12 @@ def make(
                 value = jnp.mean(adain.content_loss(same, content[:1]))
                 value = value + 0.1 * _content_loss(seen, first, content_layers)
                 terms["identity"] = identity_weight * value
+            if motion_weight:
+                first_styles = jnp.repeat(style[::group], group, axis=0)
+                found = _stylize(stylizer, params, moved, first_styles)
+                shown, inside = jax.vmap(ops.warp)(images[::group], flow)
+                gap = jnp.mean(jnp.abs(shown - found), axis=-1)
+                terms["motion"] = motion_weight * jnp.mean(inside * gap)
             return sum(terms.values()), terms
 
         network = state.networks["stylizer"]

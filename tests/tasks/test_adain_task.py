@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from toys import toy_perceive, toy_stylizer
 
 from ganjax import tasks
+from ganjax.augment import move
 from ganjax.config import with_variants
 from ganjax.errors import UserError
 from ganjax.images import to_float
@@ -56,7 +57,21 @@ def moved(content, style):
     return (content - mean) / std * style_std + style_mean
 
 
-def toy_terms(params, batch):
+def looked_up(image, flow):
+    """What is at pixels plus their flow, bilinearly; and where that is inside."""
+    sides = np.array(image.shape[:2]) - 1
+    places = np.stack(np.indices(image.shape[:2]), -1) + flow
+    inside = np.all((0 <= places) & (places <= sides), -1)
+    places = np.clip(places, 0, sides)
+    found = 0
+    for corner in np.ndindex(2, 2):
+        at = np.minimum(np.floor(places).astype(int) + corner, sides)
+        share = np.prod(np.maximum(0, 1 - np.abs(np.floor(places) + corner - places)), -1)
+        found = found + share[..., None] * image[at[..., 0], at[..., 1]]
+    return found, inside
+
+
+def toy_terms(params, batch, rng):
     """The losses of one batch in float64, before they are weighed."""
     content, style = (np.float64(batch[k]) / 127.5 - 1 for k in ("content", "style"))
 
@@ -78,15 +93,19 @@ def toy_terms(params, batch):
     error = ((got - gram_wanted) ** 2).mean((1, 2)) / ((gram_wanted**2).mean((1, 2)) + 1e-5)
     identity = ((same - content[:1]) ** 2).mean()
     identity += 0.1 * ((back["relu2_1"] - own["relu2_1"][:1]) ** 2).mean()
+    second, flow = map(np.float64, move(jax.random.fold_in(rng, 1), jnp.float32(content)))
+    found, inside = map(np.stack, zip(*map(looked_up, images, flow), strict=True))
+    gap = np.abs(found - stylize(second, style)).mean(-1)
     return {
         "content": ((seen["relu2_1"] - target) ** 2).mean(),
         "style": style_term,
         "covariance": error.mean(),
         "identity": identity,
+        "motion": (inside * gap).mean(),
     }
 
 
-WEIGHTS = {"content": 1.5, "style": 7.0, "covariance": 3.0, "identity": 2.0}
+WEIGHTS = {"content": 1.5, "style": 7.0, "covariance": 3.0, "identity": 2.0, "motion": 4.0}
 
 
 @pytest.mark.slow
@@ -100,7 +119,8 @@ def test_losses_and_gradients_are_their_formulas(weights):
     params = {k: float(v) for k, v in before.networks["stylizer"].params.items()}
 
     def terms(params):
-        return {k: weights[k] * v for k, v in toy_terms(params, batch).items() if k in weights}
+        found = toy_terms(params, batch, jax.random.key(1))
+        return {k: weights[k] * v for k, v in found.items() if k in weights}
 
     assert set(metrics) == {f"loss_{name}" for name in weights} | {"grad_norm_stylizer"}
     for name, value in terms(params).items():
