@@ -24,7 +24,7 @@ NOISE = 2.0  # deviation of 255
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("models", nargs="+", help="compact, or files of its form")
+    add("models", nargs="+", help="compact, or names or files of its weights")
     add("--photos", type=Path, required=True, help="folder of photographs")
     add("--styles", type=Path, required=True, help="folder of styles")
     add("--num", type=int, default=4, help="photographs and styles (default: %(default)s)")

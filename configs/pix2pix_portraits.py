@@ -1,10 +1,10 @@
-"""pix2pix in the box: masks of the embedded portraits to portraits, in 4 MB.
+"""A small pix2pix: masks of the embedded portraits to portraits, in 4 MB.
 
 Paper: Isola, Zhu, Zhou and Efros 2017, https://arxiv.org/abs/1611.07004; a U-Net with 6 levels and
 a quarter of the published channels, 16 to 128 instead of 64 to 512: 1,829,267 parameters, 3.7 MB as
 float16. The PatchGAN, which is not shipped, has half of the published channels.
 Data: `paired:avatars` at 64x64, or at 128x128; 50,000 training pairs.
-Cost: 15 minutes on two CPU cores (90 img/s). The result is in the package.
+Cost: 15 minutes on two CPU cores (90 img/s).
 Expected: docs/pix2pix.md.
 
     python train.py --config=configs/pix2pix_portraits.py

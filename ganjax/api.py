@@ -111,10 +111,10 @@ class Stylizer:
         weights: str | Path | None = None,
         levels: Sequence[str] = (),
     ) -> "Stylizer":
-        """Loads "compact", which ships in the package, or "vgg19", AdaIN as published.
+        """Loads "compact" or, for clips, "compact_video", which ship in the package.
 
-        "vgg16" is AdaIN on VGG-16, for weights of your own, "wct" the transform of Li et al. 2017,
-        "wct2" its form for photographs, for weights of your own.
+        "vgg19" is AdaIN as published, "vgg16" is AdaIN on VGG-16, for weights of your own, "wct"
+        the transform of Li et al. 2017, "wct2" its form for photographs, for weights of your own.
 
         Args:
           weights: of the part that is trained: the file that `ganjax export` wrote, or a name

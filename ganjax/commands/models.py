@@ -35,14 +35,14 @@ MODELS = (
         "ganjax stylize --content photo.jpg --style painting.jpg --output out.png",
     ),
     Bundled(
+        "adain_compact_video",
+        "gives clips the style of pictures, without flicker (compact AdaIN)",
+        "ganjax stylize --content clip.mp4 --style painting.jpg --output out.mp4",
+    ),
+    Bundled(
         "portraits_text",
         "draws portraits of 64x64 pixels from a sentence (DF-GAN)",
         'ganjax sample --weights portraits_text --text "a smiling woman with red hair" --num 16',
-    ),
-    Bundled(
-        "pix2pix_portraits",
-        "turns painted masks of 64x64 pixels into portraits (pix2pix)",
-        "ganjax translate --weights pix2pix_portraits --input masks/ --output portraits/",
     ),
     Bundled(
         "oasis_portraits",

@@ -23,7 +23,7 @@ examples:
   python stylize.py --content poster.png --style a.jpg --tile --output out.png     any size
   python stylize.py --content clip.mp4 --style a.jpg --output out.mp4              with its sound
 
-The weights of the compact model are in the package. Each file says in its metadata that a model
+The weights of the compact models are in the package. Each file says in its metadata that a model
 made it. Exit status: 0 all is written, 1 some files could not be read, 2 the command cannot be
 carried out.
 """
@@ -33,7 +33,9 @@ CELL = 256  # pixels of a picture in a contact sheet
 
 def main(argv: list[str]) -> None:
     arguments = _parse(argv)
-    if any(is_video(path) for path in (*arguments.content, *arguments.style)):
+    video = any(is_video(path) for path in (*arguments.content, *arguments.style))
+    arguments.model = arguments.model or ("compact_video" if video else "compact")
+    if video:
         _stylize_video(arguments)
         return
     if arguments.fade:
@@ -252,12 +254,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "(default N: 1024)",
     )  # fmt: skip
     add(
-        "--model", choices=("compact", "vgg19", "vgg16", "wct", "wct2"),
-        default="compact",
-        help="the one in the package; AdaIN on VGG-19, whose weights `ganjax weights` fetches; "
-        "AdaIN on VGG-16, with --weights of your own training; WCT, whose weights "
-        "`ganjax weights import FOLDER --as wct` converts; WCT2, for photographs, with --weights "
-        "of your own training (default: compact)",
+        "--model", choices=("compact", "compact_video", "vgg19", "vgg16", "wct", "wct2"),
+        help="the two in the package, the second without flicker; AdaIN on VGG-19, whose weights "
+        "`ganjax weights` fetches; AdaIN on VGG-16, with --weights of your own training; WCT, "
+        "whose weights `ganjax weights import FOLDER --as wct` converts; WCT2, for photographs, "
+        "with --weights of your own training (default: compact_video for videos, else compact)",
     )  # fmt: skip
     add(
         "--levels", nargs="+", default=[], metavar="LEVEL[=A]",

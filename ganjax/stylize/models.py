@@ -11,7 +11,7 @@ from ganjax.errors import UserError
 from ganjax.nets import stylizers, vgg
 from ganjax.nets.stylizers import Stylizer
 
-Form = Literal["compact", "vgg19", "vgg16", "wct", "wct2"]
+Form = Literal["compact", "compact_video", "vgg19", "vgg16", "wct", "wct2"]
 STRENGTH = 0.6  # of WCT at each level (Li et al. 2017, section 4.1)
 
 
@@ -30,9 +30,11 @@ class Model(NamedTuple):
 
 
 def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] = ()) -> Model:
-    """Loads a model: "compact", which ships in the package, or "vgg19", AdaIN as published,
-    or "vgg16", the same on VGG-16, of which no decoder is published, or "wct", or "wct2", for
-    photographs, of which ganjax has no weights.
+    """Loads a model.
+
+    "compact" and "compact_video" ship in the package, the second for clips: its strokes move with
+    what they are on. "vgg19" is AdaIN as published, "vgg16" the same on VGG-16, of which no decoder
+    is published. "wct" and "wct2", the form for photographs, have no weights in the package either.
 
     Args:
       path: weights of the part that is trained, a name or file that `weights.load` knows; by
@@ -47,8 +49,8 @@ def load_model(form: Form = "compact", *, path: str = "", levels: Sequence[str] 
     if levels and form != "wct":
         raise UserError(f"model {form} has no levels to choose from; leave them out, or choose wct")
     match form:
-        case "compact":
-            name = path or "adain_compact"
+        case "compact" | "compact_video":
+            name = path or f"adain_{form}"
             params = weights.load(name)
             stylizer = stylizers.make_compact(stylizers.compact_width(params, name))
         case "vgg19":

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax import weights
+from ganjax import Stylizer, weights
 from ganjax.commands import stylize
 from ganjax.data import avatars
 from ganjax.images import contained, opaque, to_float
@@ -278,3 +278,19 @@ def test_a_grid_shows_all(pictures):
     for column, image in enumerate(shown):
         part = sheet[2 + step :, 2 + column * step :][:cell, :cell]
         np.testing.assert_array_equal(part, contained(image, cell))
+
+
+def test_what_moves_keeps_its_strokes_with_the_model_for_clips(pictures):
+    """Frames that pan by whole pixels are compared where they show the same."""
+    image, style, step, side = pictures.content(), pictures.style(), 3, SIDE - 32
+    places = [step * number for number in range(8)]
+    clip = [image[16 : 16 + side, place : place + side] for place in places]
+    change = {}
+    for name in ("compact", "compact_video"):
+        frames = list(Stylizer.load(name).frames(clip, style))
+        pairs = zip(frames, frames[1:], strict=False)
+        change[name] = np.mean([distance(a[:, step:], b[:, :-step]) for a, b in pairs])
+        assert distance(frames[0], clip[0]) > 12
+        shift = frames[0].mean((0, 1)) - style.mean((0, 1))
+        assert np.abs(shift).max() < 0.6 * np.abs(clip[0].mean((0, 1)) - style.mean((0, 1))).max()
+    assert change["compact_video"] < 0.75 * change["compact"]
