@@ -13,8 +13,9 @@ Cost: a step of 16 pictures takes about 4 s on one CPU core at 128x128.
     python train.py --config=configs/adain_compact.py --config.init_from=adain_compact   # goes on
     python train.py --config=configs/adain_compact.py:video   # from the model in the package on
 
-`:video` adds what a video wants: a moved content is drawn as the moved picture (Wang et al. 2020,
-https://arxiv.org/abs/2007.10501, who move single images, too). It takes no video, no optical flow.
+`:video` adds what a video wants: a moved content is drawn as the moved picture (Wang, Yang, Xu and
+Liu 2020, https://doi.org/10.1109/TIP.2020.3024018, who move single images, too). It takes no videos
+and no optical flow.
 """
 
 from ml_collections import ConfigDict

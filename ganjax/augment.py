@@ -40,8 +40,8 @@ def vary_styles(rng: Array, images: Array) -> Array:
 def move(rng: Array, images: Array) -> tuple[Array, Array]:
     """A second frame of each image: pixels move smoothly, and a little noise comes over them.
 
-    Motion is a shift of up to 8 pixels plus a smooth field of some 4 (Wang et al. 2020,
-    arXiv:2007.10501, section III-C, whose fields are larger); noise has a deviation of 0.02.
+    Motion is a shift of up to 8 pixels plus a smooth field of some 4; the noise has a deviation of
+    0.02. After Wang et al. 2020, doi:10.1109/TIP.2020.3024018, whose published code moves more.
 
     Args:
       rng: a key.
@@ -56,7 +56,7 @@ def move(rng: Array, images: Array) -> tuple[Array, Array]:
     shift = jax.random.uniform(shift_key, (count, 1, 1, 2), minval=-8.0, maxval=8.0)
     field = 4 * jax.random.normal(field_key, (count, 3, 3, 2))
     flow = shift + jax.image.resize(field, (count, height, width, 2), "linear")
-    moved, _ = jax.vmap(ops.warp)(images, flow.astype(images.dtype))
+    moved, _ = jax.vmap(ops.warp)(images, flow)
     noise = jax.random.normal(noise_key, images.shape, images.dtype)
     return jnp.clip(moved + 0.02 * noise, -1, 1), flow
 

@@ -237,7 +237,7 @@ def make(
         each batch in its own style. 0 leaves it out.
       motion_weight: of the difference between the picture of a moved content (`augment.move`) and
         the moved picture, for each content in one of its styles (Wang et al. 2020,
-        arXiv:2007.10501, equation 7). 0 leaves it out.
+        doi:10.1109/TIP.2020.3024018). 0 leaves it out.
       vary: make more styles of few (`augment.vary_styles`).
       group: each content of a group of so many rows is drawn in each style of the group.
       ema_half_life: of the stylizer's average, in images; 0 for no averaging.
@@ -254,6 +254,9 @@ def make(
         content, style = (as_float(batch[name]) for name in ("content", "style"))
         if vary:
             style = vary_styles(rng, style)
+        if motion_weight:
+            moved, flow = move(jax.random.fold_in(rng, 1), content)
+            moved = moved if dtype is None else moved.astype(dtype)
         if dtype is not None:
             content, style = content.astype(dtype), style.astype(dtype)
         style_features = perceive(style, layers)
@@ -264,8 +267,6 @@ def make(
             name: adain.adain(contents[name], style_features[name]) for name in content_layers
         }
         wanted = {name: style_features[name] for name in style_layers}
-        if motion_weight:
-            moved, flow = move(jax.random.fold_in(rng, 1), content)
 
         def loss(params):
             images = _stylize(stylizer, params, content, style, group)
