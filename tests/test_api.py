@@ -354,7 +354,9 @@ def test_wrong_pictures_and_numbers(options, message, stylizer, files):
 
 
 def test_wrong_models():
-    with pytest.raises(UserError, match="model 'vgg11' is unknown; there is compact, vgg19"):
+    with pytest.raises(
+        UserError, match="model 'vgg11' is unknown; there is compact, compact_video, "
+    ):
         Stylizer.load("vgg11")
     with pytest.raises(UserError, match="absent"):
         Stylizer.load(weights="absent.safetensors")

@@ -433,10 +433,10 @@ def test_the_model_in_the_package_shows_masks_and_seeds_differ():
     real = avatars.render(np.arange(24), (64, 64), split="test")
     painted = list(paint(real["mask"]))
     translator, segmenter = map(Translator.load, ("oasis_portraits", "segment_avatars"))
-    one, two = (np.stack(translator(painted, seed=seed)) for seed in (0, 1))
-    found = segmenter(list(one))
+    drawn = np.stack([np.stack(translator(painted, seed=seed)) for seed in range(6)])
+    found = segmenter(list(drawn[0]))
     shown = (np.stack(found) == np.stack(painted)).all(axis=-1)
-    assert shown.mean() > 0.9  # 0.96 of the pixels of real portraits
-    apart = np.abs(one.astype(int) - two).mean(axis=-1)
+    assert shown.mean() > 0.92  # 0.96 of the pixels of real portraits
+    apart = np.abs(np.diff(drawn.astype(int), axis=0)).mean(axis=(0, -1))  # neighboring seeds
     hair = real["mask"] == avatars.MASK_CLASSES.index("hair")
     assert apart[hair].mean() > 20 and apart[~hair].mean() > 20
