@@ -10,10 +10,10 @@ that does nothing flickers least: read the columns together.
 """
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from ganjax.commands.terminal import start_jax
 
@@ -34,19 +34,19 @@ def main() -> None:
     from ganjax import Stylizer, outputs
 
     photos, styles = (_images(x, arguments.num) for x in (arguments.photos, arguments.styles))
-    sides = [(photo, style) for photo in photos for style in styles]
+    pairs = [(clip(photo), style) for photo in photos for style in styles]
     print(
         "| model | smoothing | neighbors | ten apart | style loss | SSIM |\n" + "| --- " * 6 + "|"
     )
-    _report("the clip", "", [measure(clip(photo), photo, style) for photo, style in sides])
-    rows = [[clip(photo)[0], as_square(style)] for photo, style in sides]
+    _report("the clip", "", [measure(content, content, style) for content, style in pairs])
+    rows = [[content[0], _square(Image.fromarray(style), SIDE)] for content, style in pairs]
     for model in arguments.models:
         stylizer = Stylizer.load(weights=None if model == "compact" else model)
         for smoothing in (0.0, 0.9):
             figures = []
-            for row, (photo, style) in zip(rows, sides, strict=True):
-                frames = list(stylizer.frames(clip(photo), style, smoothing=smoothing))
-                figures.append(measure(frames, photo, style))
+            for row, (content, style) in zip(rows, pairs, strict=True):
+                frames = list(stylizer.frames(content, style, smoothing=smoothing))
+                figures.append(measure(frames, content, style))
                 if not smoothing:
                     row.append(frames[0])
             _report(model, smoothing, figures)
@@ -64,8 +64,8 @@ def _report(model: str, smoothing: float | str, figures: list[list[float]]) -> N
     )
 
 
-def measure(frames: list[np.ndarray], photo: np.ndarray, style: np.ndarray) -> list[float]:
-    """Warping errors, the style loss and SSIM of a clip of `photo`."""
+def measure(frames: list[np.ndarray], content: list[np.ndarray], style: np.ndarray) -> list[float]:
+    """Warping errors, the style loss and SSIM of what a `clip` became."""
     import jax.numpy as jnp
 
     import ganjax
@@ -81,22 +81,15 @@ def measure(frames: list[np.ndarray], photo: np.ndarray, style: np.ndarray) -> l
             sight = jnp.asarray(np.all((0 <= ends) & (ends < SIDE), -1), jnp.float32)
             errors.append(warping_error(shown[n], shown[n + stride], jnp.asarray(flow), sight))
         found.append(float(np.mean(errors)))
-    some = list(range(0, FRAMES, 10))
-    content = clip(photo)
-    near = ganjax.measure([frames[n] for n in some], [style] * len(some), "style_loss_vgg16")
-    similar = ganjax.measure([frames[n] for n in some], [content[n] for n in some], "ssim")
+    some = frames[::10]
+    near = ganjax.measure(some, [style] * len(some), "style_loss_vgg16")
+    similar = ganjax.measure(some, content[::10], "ssim")
     return [*found, near["style_loss_vgg16"], similar["ssim"]]
 
 
 def clip(photo: np.ndarray) -> list[np.ndarray]:
     """The frames, uint8 [SIDE, SIDE, 3], of a photograph of twice the side."""
-    return list(_frames(photo))
-
-
-def _frames(photo: np.ndarray) -> Iterator[np.ndarray]:
-    from PIL import Image
-
-    random = np.random.default_rng(0)
+    random, frames = np.random.default_rng(0), []
     for n in range(FRAMES):
         place = _place(n)
         place[:, 2] += 0.5 - place[:, :2] @ np.full(2, 0.5)  # Pillow has pixels' middles at 0.5
@@ -106,7 +99,8 @@ def _frames(photo: np.ndarray) -> Iterator[np.ndarray]:
             (SIDE, SIDE), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC
         )
         noisy = np.asarray(frame) + random.normal(0, NOISE, (SIDE, SIDE, 3))
-        yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        frames.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    return frames
 
 
 def _place(n: int) -> np.ndarray:
@@ -128,15 +122,13 @@ def _flow(first: int, second: int) -> np.ndarray:
 def _images(folder: Path, count: int) -> list[np.ndarray]:
     """Some images of a folder, evenly chosen, 2 * SIDE on either side."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    return [as_square(path, 2 * SIDE) for path in files[:: max(1, len(files) // count)][:count]]
+    chosen = files[:: max(1, len(files) // count)][:count]
+    return [_square(Image.open(path), 2 * SIDE) for path in chosen]
 
 
-def as_square(image: Path | np.ndarray, side: int = SIDE) -> np.ndarray:
+def _square(image: Image.Image, side: int) -> np.ndarray:
     """The middle of an image, scaled: uint8 [side, side, 3]."""
-    from PIL import Image, ImageOps
-
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else Image.open(image)
-    return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
+    return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
 
 
 if __name__ == "__main__":

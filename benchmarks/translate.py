@@ -50,9 +50,8 @@ def main(argv: list[str]) -> None:
 
 def make_rivals(network: str, image_size: int) -> report.Rivals:
     """The passes of a generator."""
-    mine: Any = partial(ours.translate, task=network)
-    if network == "srvgg_tiles":
-        mine = ours.enlarge
+    tiled = network == "srvgg_tiles"
+    mine: Any = ours.enlarge if tiled else partial(ours.translate, task=network)
     return report.Rivals(f"translate_{network}_{image_size}", mine, *NETWORKS[network])
 
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from ganjax.config import with_variants
 from ganjax.data.avatars import MASK_CLASSES
-from ganjax.data.avatars.palette import NAMES
+from ganjax.data.avatars.palette import HEX
 from ganjax.tasks.spade import SMOKE, defaults
 
 
@@ -23,7 +23,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
     config.data.source = "avatars"
     config.data.classes = MASK_CLASSES
-    config.data.colors = NAMES
+    config.data.colors = HEX
     config.data.image_size = "64"
     config.data.load_size = "64"
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored

@@ -12,14 +12,14 @@ Quality: a mean IoU of 0.89 on the test portraits (docs/segmentation.md).
 from ml_collections import ConfigDict
 
 from ganjax.config import with_variants
-from ganjax.data.avatars.palette import NAMES
+from ganjax.data.avatars.palette import HEX
 from ganjax.tasks.segmentation import SMOKE, defaults
 
 
 def get_config(arguments: str = "") -> ConfigDict:
     config = defaults()
     config.data.flip = False  # the renderer mirrors by itself what may be mirrored
-    config.data.colors = NAMES
+    config.data.colors = HEX
     config.total_kimg = 60.0
     config.log_every = 0.4
     config.save_every = 4.0

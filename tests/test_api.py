@@ -354,9 +354,8 @@ def test_wrong_pictures_and_numbers(options, message, stylizer, files):
 
 
 def test_wrong_models():
-    with pytest.raises(
-        UserError, match="model 'vgg11' is unknown; there is compact, compact_video, "
-    ):
+    known = "compact, compact_video, vgg19, vgg16, wct, wct2"
+    with pytest.raises(UserError, match=f"model 'vgg11' is unknown; there is {known}"):
         Stylizer.load("vgg11")
     with pytest.raises(UserError, match="absent"):
         Stylizer.load(weights="absent.safetensors")

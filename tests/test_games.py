@@ -220,7 +220,8 @@ def test_the_model_gives_what_it_says_row_by_row(trained):
     outputs = sample(run.trained, inputs, jax.random.key(0))
     check_arrays(outputs, model.outputs, 5, image_size, channels)
     if model.image:
-        assert jnp.isfinite(outputs[model.image]).all() and abs(outputs[model.image]).max() < 4
+        most = 4 if name == "adain" else 2  # its decoder ends without tanh
+        assert jnp.isfinite(outputs[model.image]).all() and abs(outputs[model.image]).max() < most
     order = np.array([3, 0, 4, 1, 2])
     moved = sample(run.trained, {k: v[order] for k, v in inputs.items()}, jax.random.key(0))
     for key, values in outputs.items():

@@ -36,7 +36,7 @@ MODELS = (
     ),
     Bundled(
         "adain_compact_video",
-        "gives clips the style of pictures, without flicker (compact AdaIN)",
+        "gives clips the style of pictures, with little flicker (compact AdaIN)",
         "ganjax stylize --content clip.mp4 --style painting.jpg --output out.mp4",
     ),
     Bundled(

@@ -255,7 +255,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     add(
         "--model", choices=("compact", "compact_video", "vgg19", "vgg16", "wct", "wct2"),
-        help="the two in the package, the second without flicker; AdaIN on VGG-19, whose weights "
+        help="the two in the package, the second for videos; AdaIN on VGG-19, whose weights "
         "`ganjax weights` fetches; AdaIN on VGG-16, with --weights of your own training; WCT, "
         "whose weights `ganjax weights import FOLDER --as wct` converts; WCT2, for photographs, "
         "with --weights of your own training (default: compact_video for videos, else compact)",

@@ -117,11 +117,11 @@ class SpectralNorm(nn.Module):
         matrix = kernel.reshape(-1, features)
         frozen = lax.stop_gradient(matrix)
         right = _unit(_product(frozen, u.value))
-        # The mean of vectors, which averaged variables have, is shorter than 1.
         product = _product(right, frozen)
-        left = _unit(product if train and not self.is_initializing() else u.value)
         if train and not self.is_initializing():
-            u.value = left
+            left = u.value = _unit(product)
+        else:  # a mean of vectors, as of averaged variables, is shorter
+            left = _unit(u.value)
         return kernel / _singular_value(matrix, right, left, product)
 
 

@@ -21,7 +21,7 @@ COLORS = np.array(
 )
 """RGB by class, in the order of `MASK_CLASSES`: uint8 [10, 3]."""
 assert len(COLORS) == len(MASK_CLASSES)
-NAMES = tuple(bytes(color).hex() for color in COLORS.tolist())
+HEX = tuple(bytes(color).hex() for color in COLORS.tolist())
 """The same as `data.colors` has them, like "202040"."""
 
 
